@@ -1,0 +1,57 @@
+/**
+ * Content: the bytes of object versions, wherever they are right now.
+ *
+ * The filesystem asks for ranges of a version and gets spans of pinned memory; whether they came from memory, disk or
+ * S3 is decided here. A version is immutable, so everything cached under it stays true forever.
+ */
+import type { MaybePromise } from "../common/maybe-promise.ts";
+import type { Bytes, EpochMs } from "../common/units.ts";
+
+/** What everything cached belongs to: one content of one key. */
+export interface ObjectVersion {
+  readonly key: string;
+  /** Without quotes. */
+  readonly etag: string;
+  readonly sizeBytes: Bytes;
+  readonly mtimeMs: EpochMs;
+  readonly storageClass?: string | undefined;
+  /** Known only where a HEAD or GET has told it. */
+  readonly versionId?: string | undefined;
+}
+
+/** Bytes in pinned memory. They stay as they are until `release()`, which must be called exactly once. */
+export interface Span {
+  /** In order; together as long as the read, shorter only at the object's end. */
+  readonly chunks: readonly Uint8Array[];
+  readonly lengthBytes: Bytes;
+  release(): void;
+}
+
+/** A complete local file that holds a version's bytes and nothing else, for the kernel to read directly. */
+export interface BackingFile {
+  /** Open read-only; owned by the content, valid until `release()`. */
+  readonly fd: number;
+  release(): void;
+}
+
+/** One open of one version: what prefetch learns from. */
+export interface ContentReader {
+  readonly version: ObjectVersion;
+  /**
+   * Reads up to `length` bytes at `offset`. Synchronous when the bytes are in memory.
+   *
+   * @throws HawserError `stale` when the version is gone from cache and store, `io_error` when the store failed for
+   *   good, `object_archived`, `interrupted` when `signal` fired
+   */
+  read(offset: Bytes, length: Bytes, signal?: AbortSignal): MaybePromise<Span>;
+  /** The local file, when the version is complete on disk and may be handed to the kernel; undefined otherwise. */
+  backing(): BackingFile | undefined;
+  /** Ends this open; reads in flight finish. May be called twice. */
+  close(): void;
+}
+
+export interface Content extends AsyncDisposable {
+  /** Sends no request. `pid` is the opener, for prefetch across files. */
+  open(version: ObjectVersion, opener?: { pid: number }): ContentReader;
+  close(): Promise<void>;
+}

@@ -1,0 +1,36 @@
+import { defineConfig } from "vitest/config";
+
+/** Tests that mount run one file at a time: mounts share the machine's page cache and its two cores. */
+export default defineConfig({
+  test: {
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    globalSetup: ["test/support/global-setup.ts"],
+    coverage: { provider: "v8", include: ["src/**"], reporter: ["text-summary", "html"] },
+    projects: [
+      {
+        extends: true,
+        test: { name: "unit", include: ["test/unit/**/*.test.ts", "test/model/**/*.test.ts"] },
+      },
+      {
+        extends: true,
+        test: {
+          name: "mount",
+          include: ["test/{native,conformance,crash,e2e}/**/*.test.ts"],
+          fileParallelism: false,
+          testTimeout: 120_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "interop",
+          include: ["test/interop/**/*.test.ts"],
+          fileParallelism: false,
+          testTimeout: 600_000,
+          hookTimeout: 600_000,
+        },
+      },
+    ],
+  },
+});
