@@ -1,8 +1,11 @@
 import { defineConfig } from "vitest/config";
 
 /** Tests that mount run one file at a time: mounts share the machine's page cache and its two cores. */
+const report = process.env["HAWSER_TEST_REPORT"];
+
 export default defineConfig({
   test: {
+    reporters: report ? ["default", ["json", { outputFile: report }]] : ["default"],
     testTimeout: 30_000,
     hookTimeout: 60_000,
     globalSetup: ["test/support/global-setup.ts"],
