@@ -99,7 +99,12 @@ export interface PutOptions extends RequestOptions {
 /** A body to send: bytes in memory, or a function that opens a fresh stream for each try. */
 export type PutBody =
   | Uint8Array
-  | { sizeBytes: Bytes; open(): AsyncIterable<Uint8Array>; /** base64, when already known */ crc32c?: string };
+  | {
+      sizeBytes: Bytes;
+      open(): AsyncIterable<Uint8Array>;
+      /** base64, when already known */
+      crc32c?: string;
+    };
 
 export interface PutResult {
   etag: string;
@@ -162,7 +167,10 @@ export interface ObjectStore extends AsyncDisposable {
   /** One page of a listing. */
   list(query: ListQuery, options?: RequestOptions): Promise<ListPage>;
   /** @throws `not_found` */
-  head(key: string, options?: RequestOptions & { versionId?: string; checksums?: boolean }): Promise<ObjectInfo>;
+  head(
+    key: string,
+    options?: RequestOptions & { versionId?: string; checksums?: boolean },
+  ): Promise<ObjectInfo>;
   /**
    * Reads into the start of `target`, which bounds the length. A body that ends early, or fails its checksum, is
    * retried; `target` may hold partial bytes after a rejection.
@@ -171,11 +179,20 @@ export interface ObjectStore extends AsyncDisposable {
    */
   get(request: GetRequest, target: Uint8Array, options?: RequestOptions): Promise<GetResult>;
   /** Reads as a stream of chunks, for bodies that need not be in memory. */
-  getStream(request: GetRequest, options?: RequestOptions): Promise<{ info: ObjectInfo; body: AsyncIterable<Uint8Array> }>;
+  getStream(
+    request: GetRequest,
+    options?: RequestOptions,
+  ): Promise<{ info: ObjectInfo; body: AsyncIterable<Uint8Array> }>;
   put(key: string, body: PutBody, options?: PutOptions): Promise<PutResult>;
 
   createMultipart(key: string, options?: PutOptions): Promise<{ uploadId: string }>;
-  uploadPart(key: string, uploadId: string, partNumber: number, body: PutBody, options?: RequestOptions): Promise<UploadedPart>;
+  uploadPart(
+    key: string,
+    uploadId: string,
+    partNumber: number,
+    body: PutBody,
+    options?: RequestOptions,
+  ): Promise<UploadedPart>;
   uploadPartCopy(
     key: string,
     uploadId: string,
