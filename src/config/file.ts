@@ -1,0 +1,209 @@
+/**
+ * Reading hawser.yaml.
+ *
+ * The text is parsed once into a tree that knows its lines, variables are filled in value by value (never in the raw
+ * text, so that a variable cannot add keys), then the schema checks the result. Every mistake is reported at once, each
+ * with file, line and key. Numbers are taken as they were written: the schema, not YAML, decides what `0644` means.
+ */
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { LineCounter, isMap, isScalar, isSeq, parseDocument } from "yaml";
+import type { Document, Node, Pair } from "yaml";
+import { HawserError } from "../common/errors.ts";
+import { environmentBeside } from "./env-file.ts";
+import { explain, formatPath } from "./explain.ts";
+import type { KeyPath, Problem } from "./explain.ts";
+import { interpolate } from "./interpolate.ts";
+import type { Environment } from "./interpolate.ts";
+import { overlaps, refusePath } from "./mount-path.ts";
+import { fileSchema } from "./schema.ts";
+import type { VolumeConfig } from "./schema.ts";
+
+/** A volume of a file: named always. */
+export type NamedVolume = VolumeConfig & { name: string };
+
+export interface LoadedConfig {
+  /** Absolute. */
+  path: string;
+  volumes: NamedVolume[];
+  /** The environment with what `.env` beside the file adds. */
+  environment: Environment;
+}
+
+/**
+ * Reads and checks a file. Sends no request and looks at no mount point.
+ *
+ * @throws HawserError `config_not_found`, or `config_invalid` with one line for each mistake
+ */
+export function loadConfig(path: string, environment: Environment): LoadedConfig {
+  const absolute = resolve(path);
+  let text: string;
+  try {
+    text = readFileSync(absolute, "utf8");
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === "ENOENT") {
+      throw new HawserError("config_not_found", `${path} does not exist; name the file with --config FILE.`, {
+        cause: error,
+      });
+    }
+    throw new HawserError("config_invalid", `${path} cannot be read (${code}).`, { cause: error });
+  }
+  const merged = environmentBeside(absolute, environment);
+  return { path: absolute, volumes: parseConfig(text, path, merged), environment: merged };
+}
+
+/** The volumes of a file's text; `path` is for messages. @throws HawserError `config_invalid` */
+export function parseConfig(text: string, path: string, environment: Environment): NamedVolume[] {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, merge: true });
+  const lineOf = (offset: number | undefined): string => {
+    if (offset === undefined) return path;
+    const { line, col } = lines.linePos(offset);
+    return `${path}:${line}:${col}`;
+  };
+  const syntax = document.errors.map((error) => `${lineOf(error.pos[0])}: ${error.message}`);
+  if (syntax.length > 0) throw configInvalid(syntax);
+
+  const problems: Problem[] = [];
+  const raw =
+    document.contents === null ? {} : plain(document.contents, [], { document, environment, problems });
+  const result = fileSchema.safeParse(raw);
+  // A variable without a value would show up as a second, stranger mistake in the schema.
+  if (problems.length === 0 && !result.success) problems.push(...explain(result.error, fileSchema, raw));
+  let volumes: NamedVolume[] = [];
+  if (problems.length === 0 && result.success) {
+    volumes = result.data.volumes.map((volume) => ({
+      ...volume,
+      name: volume.name ?? defaultName(volume.mount),
+    }));
+    problems.push(...crossCheck(volumes));
+  }
+  if (problems.length > 0) {
+    throw configInvalid(
+      problems.map(
+        ({ path: at, message, unknownKey }) =>
+          `${lineOf(offsetOf(document, at, unknownKey))}: ${formatPath(at)}: ${message}`,
+      ),
+    );
+  }
+  return volumes;
+}
+
+function configInvalid(messages: string[]): HawserError {
+  return new HawserError("config_invalid", messages.join("\n"));
+}
+
+/** `/data/imagenet` -> `imagenet`. */
+export function defaultName(mount: string): string {
+  const last = mount.slice(mount.lastIndexOf("/") + 1);
+  return (
+    last
+      .replace(/[^A-Za-z0-9._-]/g, "_")
+      .replace(/^[._-]+/, "")
+      .slice(0, 63) || "volume"
+  );
+}
+
+/** What no single value shows: system paths, shared or nested mount points, names used twice, caches inside mounts. */
+function crossCheck(volumes: readonly NamedVolume[]): Problem[] {
+  const problems: Problem[] = [];
+  const report = (index: number, key: string[], message: string): void => {
+    problems.push({ path: ["volumes", index, ...key], message, unknownKey: false });
+  };
+  volumes.forEach((volume, i) => {
+    const refused = refusePath(volume.mount);
+    if (refused) report(i, ["mount"], refused);
+    volumes.slice(0, i).forEach((other) => {
+      const overlap = overlaps(other.mount, volume.mount);
+      if (overlap) report(i, ["mount"], overlap);
+      if (other.name === volume.name) {
+        report(i, ["name"], `two volumes are called '${volume.name}'; give one of them another name.`);
+      }
+    });
+    volumes.forEach((other) => {
+      if (volume.cache.dir && isInside(volume.cache.dir, other.mount)) {
+        report(
+          i,
+          ["cache", "dir"],
+          `${volume.cache.dir} is inside the volume at ${other.mount}; a cache needs a local disk.`,
+        );
+      }
+    });
+  });
+  return problems;
+}
+
+export function isInside(path: string, folder: string): boolean {
+  return path === folder || path.startsWith(`${folder}/`);
+}
+
+/** Deeper than any key of the schema; stops aliases that contain themselves. */
+const MAX_DEPTH = 32;
+
+interface Reading {
+  document: Document;
+  environment: Environment;
+  problems: Problem[];
+}
+
+/** The tree as plain values: variables filled in, numbers as written, aliases and merges resolved. */
+function plain(node: Node | null, path: KeyPath, reading: Reading): unknown {
+  if (path.length > MAX_DEPTH)
+    throw configInvalid([`${formatPath(path)}: nested too deeply; an alias may contain itself.`]);
+  if (isMap(node)) {
+    const own: [string, unknown][] = [];
+    const merged: [string, unknown][] = [];
+    for (const pair of node.items) {
+      const key: unknown = isScalar(pair.key) ? pair.key.value : pair.key;
+      // With `merge`, the parser makes `<<` a symbol, so that a quoted "<<" is an ordinary key.
+      if (typeof key === "symbol") merged.push(...mergedEntries(pair, path, reading));
+      else own.push([String(key), plain(pair.value as Node | null, [...path, String(key)], reading)]);
+    }
+    return Object.fromEntries([...merged, ...own]);
+  }
+  if (isSeq(node)) return node.items.map((item, i) => plain(item as Node | null, [...path, i], reading));
+  if (isScalar(node)) return scalar(node.value, node.source, path, reading);
+  if (node === null) return undefined;
+  const target = "resolve" in node ? node.resolve(reading.document) : undefined;
+  return target ? plain(target, path, reading) : undefined;
+}
+
+function mergedEntries(pair: Pair, path: KeyPath, reading: Reading): [string, unknown][] {
+  const value = plain(pair.value as Node | null, path, reading);
+  const sources = Array.isArray(value) ? value : [value];
+  return sources.flatMap((source) =>
+    typeof source === "object" && source !== null ? Object.entries(source) : [],
+  );
+}
+
+function scalar(
+  value: unknown,
+  source: string | undefined,
+  path: KeyPath,
+  { environment, problems }: Reading,
+): unknown {
+  if (value === null) return undefined;
+  if (typeof value === "number") return source ?? String(value);
+  if (typeof value !== "string") return value;
+  const { text, missing } = interpolate(value, environment);
+  for (const name of missing) {
+    const message = `\${${name}} is not set; set it in the environment or in .env beside the file, or write \${${name}:-default}.`;
+    problems.push({ path, message, unknownKey: false });
+  }
+  return text;
+}
+
+/** Where a path begins in the text: its key when the key is wrong, else its value; the nearest parent when absent. */
+function offsetOf(document: Document, path: KeyPath, unknownKey: boolean): number | undefined {
+  const parent = document.getIn(path.slice(0, -1), true);
+  const last = path.at(-1);
+  if (isMap(parent)) {
+    const pair = parent.items.find((item) => isScalar(item.key) && String(item.key.value) === last);
+    const node = (unknownKey ? pair?.key : (pair?.value ?? pair?.key)) as Node | null | undefined;
+    if (node?.range) return node.range[0];
+  }
+  const node = document.getIn(path, true) as Node | undefined;
+  if (node?.range) return node.range[0];
+  return path.length > 0 ? offsetOf(document, path.slice(0, -1), false) : undefined;
+}
