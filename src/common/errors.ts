@@ -56,6 +56,7 @@ export const ERROR_CODES = {
   result_too_large: "The result does not fit the given buffer.",
   too_large: "The file or object would be larger than allowed.",
   no_space: "The disk, the staging area or the quota is full.",
+  beyond_end: "There is no data, or no hole, at or after this offset.",
   too_many_open_files: "The process is out of file descriptors.",
   cross_device: "The two paths are on different volumes.",
   not_supported: "The operation is not supported.",
