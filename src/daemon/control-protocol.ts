@@ -1,0 +1,88 @@
+/**
+ * The control protocol: JSON lines over the Unix socket of a mount.
+ *
+ * A request is `{id, method, params}`; its answers carry the same id: any number of `{id, event}` while it runs, then
+ * one `{id, result}` or `{id, error}`. Whoever may open the socket (0600 in a 0700 folder) may do everything. New
+ * methods are added to ControlMethods; a daemon answers an unknown one with `not_supported`, so that programs of
+ * different versions can talk.
+ */
+import { HawserError } from "../common/errors.ts";
+import type { ErrorCode } from "../common/errors.ts";
+import type { Bytes, EpochMs } from "../common/units.ts";
+import type { ChannelSettings } from "../fuse/channel.ts";
+
+/** What `hawser status` shows of one mount. */
+export interface MountStatus {
+  name: string;
+  source: string;
+  mountPoint: string;
+  mode: "read-only" | "writable";
+  state: "mounting" | "serving" | "unmounting";
+  pid: number;
+  startedMs: EpochMs;
+  version: string;
+  endpoint?: string | undefined;
+  region?: string | undefined;
+  channel?: ChannelSettings | undefined;
+  memory: { residentBytes: Bytes };
+  /** Counters of the store, cache and filesystem, by the metric's name without its prefix. */
+  counters: Record<string, number>;
+}
+
+export interface ControlMethods {
+  status: { params: Record<string, never>; result: MountStatus };
+  /** `lazy` detaches at once and lets open files finish; `force` ends them with errors. Answers when detached. */
+  unmount: { params: { lazy?: boolean; force?: boolean }; result: Record<string, never> };
+  /** Prometheus text. */
+  metrics: { params: Record<string, never>; result: { text: string } };
+}
+
+export type ControlMethod = keyof ControlMethods;
+
+export interface ControlRequest {
+  id: number;
+  method: string;
+  params: unknown;
+}
+
+export type ControlAnswer =
+  | { id: number; result: unknown }
+  | { id: number; event: unknown }
+  | { id: number; error: ErrorMessage };
+
+/** An error as it travels between processes; stacks stay in the log. */
+export interface ErrorMessage {
+  code: ErrorCode;
+  message: string;
+  s3Code?: string | undefined;
+  requestId?: string | undefined;
+  httpStatus?: number | undefined;
+  bucket?: string | undefined;
+  key?: string | undefined;
+}
+
+export function toErrorMessage(error: HawserError): ErrorMessage {
+  const { code, message, s3Code, requestId, httpStatus, bucket, key } = error;
+  return { code, message, s3Code, requestId, httpStatus, bucket, key };
+}
+
+export function fromErrorMessage({ code, message, ...detail }: ErrorMessage): HawserError {
+  return new HawserError(code, message, detail);
+}
+
+/** Longer lines are an attack or a bug. */
+const MAX_LINE_BYTES = 1024 * 1024;
+
+/** Cuts a byte stream into lines. @throws HawserError `invalid_argument` when a line has no end in sight */
+export class LineSplitter {
+  private rest = "";
+
+  push(chunk: string): string[] {
+    const lines = (this.rest + chunk).split("\n");
+    this.rest = lines.pop()!;
+    if (this.rest.length > MAX_LINE_BYTES) {
+      throw new HawserError("invalid_argument", "A control message is longer than 1 MiB.");
+    }
+    return lines;
+  }
+}
