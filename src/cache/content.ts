@@ -31,6 +31,7 @@ export interface Span {
 export interface BackingFile {
   /** Open read-only; owned by the content, valid until `release()`. */
   readonly fd: number;
+  /** To be called when the kernel no longer has the file as a backing file: until then it is not evicted. */
   release(): void;
 }
 
@@ -41,11 +42,15 @@ export interface ContentReader {
    * Reads up to `length` bytes at `offset`. Synchronous when the bytes are in memory.
    *
    * @throws HawserError `stale` when the version is gone from cache and store, `io_error` when the store failed for
-   *   good, `object_archived`, `interrupted` when `signal` fired
+   *   good, `object_archived`, `interrupted` when `signal` fired, `invalid_argument` when the read is longer than a
+   *   quarter of the memory
    */
   read(offset: Bytes, length: Bytes, signal?: AbortSignal): MaybePromise<Span>;
-  /** The local file, when the version is complete on disk and may be handed to the kernel; undefined otherwise. */
-  backing(): BackingFile | undefined;
+  /**
+   * The local file, when the version is complete on disk and may be handed to the kernel; undefined otherwise. A
+   * promise only where the file has to be opened first.
+   */
+  backing(): MaybePromise<BackingFile | undefined>;
   /** Ends this open; reads in flight finish. May be called twice. */
   close(): void;
 }
