@@ -1,0 +1,67 @@
+/**
+ * Verdict: what an upload that did not plainly succeed has come to.
+ *
+ * A lost answer, a 404, 409 or 412 leave it open whether the object in the bucket is ours. Every upload carries an id in
+ * the object's metadata, so that a HEAD decides: our id means that it succeeded, the version we started from means that
+ * nothing happened, anything else means that somebody else has written.
+ */
+import { HawserError } from "../common/errors.ts";
+import type { ErrorCode } from "../common/errors.ts";
+import type { ObjectInfo } from "../store/object-store.ts";
+
+/** Name of the metadata entry, without `x-amz-meta-`. */
+export const UPLOAD_ID_METADATA = "hawser-upload";
+
+/** What must be in the bucket for an upload to go ahead. */
+export type Base =
+  /** Nothing under this key. */
+  | { readonly kind: "absent" }
+  /** This version. */
+  | { readonly kind: "version"; readonly etag: string }
+  /** Whatever is there. */
+  | { readonly kind: "any" };
+
+export type Verdict = "published" | "again" | "conflict";
+
+/** Decides from what HEAD says now; `present` is undefined when there is no object. */
+export function verdictOf(present: ObjectInfo | undefined, base: Base, uploadId: string): Verdict {
+  if (present?.metadata[UPLOAD_ID_METADATA] === uploadId) return "published";
+  switch (base.kind) {
+    case "any":
+      return "again";
+    case "absent":
+      return present === undefined ? "again" : "conflict";
+    case "version":
+      return present?.etag === base.etag ? "again" : "conflict";
+  }
+}
+
+/** Answers after which only a HEAD can tell what has happened. */
+const AMBIGUOUS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "not_found",
+  "exists",
+  "object_changed",
+  "timed_out",
+  "endpoint_unreachable",
+  "store_failed",
+  "io_error",
+]);
+
+export function isAmbiguous(error: unknown): boolean {
+  return HawserError.is(error) && AMBIGUOUS.has(error.code);
+}
+
+/** Failures that trying again does not mend: somebody must change a permission, a bucket or a setting first. */
+const FINAL: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "access_denied",
+  "bucket_not_found",
+  "invalid_argument",
+  "too_large",
+  "not_supported_by_store",
+  "credentials_invalid",
+]);
+
+/** Expired credentials and a skewed clock are never final: both mend themselves. */
+export function isFinal(error: unknown): boolean {
+  return HawserError.is(error) && FINAL.has(error.code);
+}
