@@ -1,0 +1,108 @@
+/**
+ * Site: one bucket and what was learned about reaching it.
+ *
+ * It owns the state that survives a request: the region a redirect named, the difference between our clock and the
+ * store's, the credentials, and the pace that the store can bear. Everybody who sends requests to the bucket asks the
+ * same Site, so that a lesson is learned once.
+ */
+import type { Clock } from "../common/clock.ts";
+import { Signer } from "../common/sigv4.ts";
+import type { EpochMs, Milliseconds } from "../common/units.ts";
+import type { CredentialSource, Credentials } from "./credentials.ts";
+import { resolveEndpoint } from "./endpoint.ts";
+import type { Endpoint, EndpointOptions } from "./endpoint.ts";
+import { Pacer } from "./pacer.ts";
+
+export interface SiteOptions extends EndpointOptions {
+  credentials: CredentialSource;
+  clock: Clock;
+  requestPayer?: boolean | undefined;
+}
+
+export class Site {
+  readonly credentials: CredentialSource;
+  readonly clock: Clock;
+  readonly pacer: Pacer;
+  readonly requestPayer: boolean;
+  readonly #options: EndpointOptions;
+  #endpoint: Endpoint;
+  #clockOffsetMs: Milliseconds = 0;
+  #used: Credentials | undefined;
+  #signer: Signer | undefined;
+
+  constructor(options: SiteOptions) {
+    const { credentials, clock, requestPayer, ...where } = options;
+    this.credentials = credentials;
+    this.clock = clock;
+    this.pacer = new Pacer(clock);
+    this.requestPayer = requestPayer ?? false;
+    this.#options = where;
+    this.#endpoint = resolveEndpoint(where);
+  }
+
+  get endpoint(): Endpoint {
+    return this.#endpoint;
+  }
+
+  /** What to add to our clock to get the store's. */
+  get clockOffsetMs(): Milliseconds {
+    return this.#clockOffsetMs;
+  }
+
+  /** The time to sign with. */
+  now(): EpochMs {
+    return this.clock.now() + this.#clockOffsetMs;
+  }
+
+  /** A signer for the present credentials and region; undefined when requests go unsigned. */
+  async signer(): Promise<Signer | undefined> {
+    const credentials = await this.usedCredentials();
+    if (!credentials) return undefined;
+    if (this.#signer?.credentials !== credentials || this.#signer.region !== this.#endpoint.region) {
+      this.#signer = new Signer(credentials, this.#endpoint.region);
+    }
+    return this.#signer;
+  }
+
+  /** The credentials to sign with, remembered so that the store can reject them. */
+  async usedCredentials(): Promise<Credentials | undefined> {
+    this.#used = await this.credentials.get();
+    return this.#used;
+  }
+
+  /** The store called the credentials expired. */
+  credentialsExpired(): void {
+    if (this.#used) this.credentials.invalidate(this.#used);
+  }
+
+  /** Takes the store's time from its Date header. False when there is none to take. */
+  correctClock(date: string | undefined): boolean {
+    const server = date === undefined ? Number.NaN : Date.parse(date);
+    if (Number.isNaN(server)) return false;
+    this.#clockOffsetMs = server - this.clock.now();
+    return true;
+  }
+
+  /** Goes to the region that a redirect named. False when we are there already or the endpoint is not by region. */
+  moveTo(region: string | undefined): boolean {
+    if (region === undefined || region === this.#endpoint.region) return false;
+    const own = this.#options.endpoint;
+    const moved = resolveEndpoint({
+      ...this.#options,
+      region,
+      endpoint: own === undefined ? undefined : inRegion(own, this.#endpoint.region, region),
+    });
+    this.#endpoint = moved;
+    return true;
+  }
+}
+
+/** An endpoint that names the old region, as AWS's own do, names the new one instead; others stay and sign for it. */
+function inRegion(endpoint: string, from: string, to: string): string {
+  const url = new URL(endpoint);
+  url.hostname = url.hostname
+    .split(".")
+    .map((label) => (label === from ? to : label))
+    .join(".");
+  return url.href;
+}
