@@ -94,6 +94,15 @@ export const volumeSchema = z.strictObject({
         "The bucket's region. Default: AWS_REGION, AWS_DEFAULT_REGION, the profile's, then us-east-1; a wrong one is corrected.",
     }),
   endpoint: endpoint.optional().meta({ description: "URL of the store, for stores other than AWS." }),
+  addressing: z.enum(["virtual", "path"], "must be virtual or path").optional().meta({
+    description:
+      "Whether the bucket's name goes into the host or into the path. Default: what the kind of store wants.",
+  }),
+  accountId: z
+    .string()
+    .regex(/^[A-Za-z0-9]+$/, "must be letters and digits")
+    .optional()
+    .meta({ description: "The account whose endpoint is used, for r2. Default: CLOUDFLARE_ACCOUNT_ID." }),
   credentials: credentials.optional(),
   requesterPays: flag
     .optional()

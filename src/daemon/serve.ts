@@ -1,0 +1,252 @@
+/**
+ * A mount's life, from its settings to its end: `serve` runs in the process of the mount and nowhere else.
+ *
+ * Opened in this order: log, store (asked once, so that a missing bucket fails here and not in somebody's open),
+ * content and filesystem, kernel, control socket; closed in the reverse. It ends when the kernel connection does: by
+ * SIGTERM or SIGINT, by the control socket, by umount(8) from outside, or because its parent went away. Nothing in
+ * here touches the mounted path: a process that serves a mount and waits for it waits forever.
+ */
+import { HawserError, toHawserError } from "../common/errors.ts";
+import type { Milliseconds } from "../common/units.ts";
+import { volumeUrl } from "../config/volume.ts";
+import type { Channel, ChannelSettings } from "../fuse/channel.ts";
+import type { Logger, OwnedLogger } from "../observe/logger.ts";
+import { createLogger } from "../observe/logger.ts";
+import { Metrics } from "../observe/metrics.ts";
+import type { MetricValues } from "../observe/metrics.ts";
+import { ControlServer } from "./control-server.ts";
+import type { MountStatus } from "./control-protocol.ts";
+import { within } from "./deadline.ts";
+import { mountAt } from "./mountinfo.ts";
+import type { MountEntry } from "./mountinfo.ts";
+import type { OpenVolume } from "./open-volume.ts";
+import type { MountSettings } from "./settings.ts";
+import type { StateFolder } from "./state-folder.ts";
+import type { Supervisor } from "./supervisor.ts";
+import { tuneProcess } from "./tuning.ts";
+import type { Limits } from "./tuning.ts";
+import { DEFAULT_POLITE_MS, forceEnd, stopChannel } from "./unmount.ts";
+import { VERSION } from "./version.ts";
+
+/** The parts of a mount that are made elsewhere. */
+export interface Parts {
+  openVolume(settings: MountSettings, supervisor: Supervisor, log: Logger): Promise<OpenVolume>;
+  createChannel(settings: MountSettings, log: Logger): Promise<Channel>;
+  limits(): Promise<Limits | undefined>;
+}
+
+/** How long the store may take for its first answer, retries included. */
+const FIRST_ANSWER_MS: Milliseconds = 10_000;
+/** How long closing files, caches and connections may take once the kernel is gone. */
+const CLOSE_MS: Milliseconds = 10_000;
+
+/**
+ * Serves one mount until it ends.
+ *
+ * @throws HawserError when the mount could not be made, or ended by a failure
+ */
+export async function serve(folder: StateFolder, supervisor: Supervisor, parts: Parts): Promise<void> {
+  const settings = folder.settings();
+  folder.adopt();
+  using log = createLogger({
+    level: settings.logLevel,
+    destination: settings.logFile ?? folder.logPath,
+    fields: { mount: settings.mountPoint },
+  });
+  const mount = new ServedMount(settings, folder, supervisor, log);
+  try {
+    await mount.run(parts);
+  } catch (error) {
+    const failure = toHawserError(error);
+    log.error({ err: failure }, "the mount failed");
+    throw failure;
+  } finally {
+    folder.release();
+    log.info("ended");
+  }
+}
+
+class ServedMount {
+  private readonly settings: MountSettings;
+  private readonly folder: StateFolder;
+  private readonly supervisor: Supervisor;
+  private readonly log: OwnedLogger;
+  private readonly startedMs = Date.now();
+  private readonly metrics: Metrics;
+  private readonly abort = new AbortController();
+  private state: MountStatus["state"] = "mounting";
+  private volume: OpenVolume | undefined;
+  private channel: Channel | undefined;
+  private channelSettings: ChannelSettings | undefined;
+  private entry: MountEntry | undefined;
+  private stopping: Promise<void> | undefined;
+
+  constructor(settings: MountSettings, folder: StateFolder, supervisor: Supervisor, log: OwnedLogger) {
+    this.settings = settings;
+    this.folder = folder;
+    this.supervisor = supervisor;
+    this.log = log;
+    this.metrics = new Metrics({ volume: settings.name, mount: settings.mountPoint });
+    this.metrics.add(() => this.processValues());
+  }
+
+  async run(parts: Parts): Promise<void> {
+    const { settings, log } = this;
+    tuneProcess(`hawser ${settings.mountPoint}`, await parts.limits(), log);
+    log.info({ source: volumeUrl(settings.volume), version: VERSION }, "mounting");
+    const onSignal = (signal: NodeJS.Signals): void => this.onSignal(signal);
+    process.on("SIGTERM", onSignal).on("SIGINT", onSignal);
+    // A terminal that closes must not take a mount with it by accident, but a foreground mount ends with its terminal.
+    process.on("SIGHUP", onSignal);
+    this.supervisor.onLost(() => {
+      log.warn("the program that owns this mount is gone");
+      void this.stop();
+    });
+    try {
+      await this.open(parts);
+      await using control = new ControlServer(this.controlHandlers(), log);
+      await control.listen(this.folder.socketPath);
+      this.state = "serving";
+      log.info({ channel: this.channelSettings }, "serving");
+      this.supervisor.ready(this.status());
+      const end = await this.channel!.ended;
+      if (end.reason === "failed" && !this.stopping) throw end.error;
+    } finally {
+      await this.close();
+      process.off("SIGTERM", onSignal).off("SIGINT", onSignal).off("SIGHUP", onSignal);
+    }
+  }
+
+  private async open(parts: Parts): Promise<void> {
+    const { settings, log, supervisor } = this;
+    const { volume, mountPoint } = settings;
+    this.volume = await parts.openVolume(settings, supervisor, log);
+    this.volume.report(this.metrics);
+    await this.askStore(this.volume);
+    this.abort.signal.throwIfAborted();
+    this.channel = await parts.createChannel(settings, log);
+    this.channelSettings = await this.channel.mount(this.volume.filesystem, {
+      mountPoint,
+      source: volumeUrl(volume),
+      readOnly: volume.mode === "read-only",
+      allowOther: volume.allowOther ?? false,
+      nonempty: volume.nonempty ?? false,
+      passthrough: volume.passthrough ?? true,
+    });
+    this.entry = mountAt(mountPoint);
+    this.abort.signal.throwIfAborted();
+  }
+
+  /** One LIST tells bucket, endpoint, credentials and clock apart before anybody waits on the mount. */
+  private async askStore({ store }: OpenVolume): Promise<void> {
+    const { prefix } = this.settings.volume;
+    const page = await store.list(
+      { prefix, maxKeys: 1 },
+      { reason: "metadata", signal: this.abort.signal, deadlineMs: FIRST_ANSWER_MS },
+    );
+    if (page.objects.length === 0 && page.prefixes.length === 0) {
+      const where = volumeUrl(this.settings.volume);
+      this.log.warn({ prefix }, "there is nothing under the prefix");
+      this.supervisor.note(`${where} is empty; check the prefix if that is not meant.`);
+    }
+  }
+
+  private async close(): Promise<void> {
+    for (const part of [this.channel, this.volume]) {
+      if (!part) continue;
+      const closed = await within(
+        part.close().then(
+          () => true,
+          (error: unknown) => {
+            this.log.error({ err: error }, "closing failed");
+            return true;
+          },
+        ),
+        CLOSE_MS,
+      );
+      if (closed === undefined) this.log.error("closing takes too long: leaving it");
+    }
+  }
+
+  private onSignal(signal: NodeJS.Signals): void {
+    this.log.info({ signal }, "asked to stop");
+    // A second signal is from somebody who will not wait.
+    if (this.stopping) forceEnd(this.entry, this.log);
+    else void this.stop();
+  }
+
+  private stop(politeMs?: Milliseconds): Promise<void> {
+    this.stopping ??= this.endMount(politeMs ?? this.settings.volume.unmountTimeout ?? DEFAULT_POLITE_MS);
+    return this.stopping;
+  }
+
+  private async endMount(politeMs: Milliseconds): Promise<void> {
+    this.state = "unmounting";
+    this.abort.abort(new HawserError("interrupted", "The mount was stopped before it was ready."));
+    if (!this.channel || !this.channelSettings) return;
+    try {
+      await stopChannel(this.channel, { politeMs, log: this.log, entry: this.entry });
+    } catch (error) {
+      this.log.error({ err: error }, "unmounting failed");
+      await this.channel.close();
+    }
+  }
+
+  private controlHandlers() {
+    return {
+      status: () => this.status(),
+      metrics: async () => ({ text: await this.metrics.text() }),
+      unmount: (params: { lazy?: boolean; force?: boolean }) => this.unmountByControl(params),
+    };
+  }
+
+  private async unmountByControl({
+    lazy,
+    force,
+  }: {
+    lazy?: boolean;
+    force?: boolean;
+  }): Promise<Record<string, never>> {
+    if (force) {
+      await this.stop(0);
+      return {};
+    }
+    if (lazy) {
+      // Files may stay open for hours; the caller wants the path, not the end.
+      void this.channel!.unmount({ lazy: true }).catch((error: unknown) =>
+        this.log.error({ err: error }, "detaching failed"),
+      );
+      return {};
+    }
+    await this.channel!.unmount();
+    return {};
+  }
+
+  private status(): MountStatus {
+    const { settings } = this;
+    return {
+      name: settings.name,
+      source: volumeUrl(settings.volume),
+      mountPoint: settings.mountPoint,
+      mode: settings.volume.mode,
+      state: this.state,
+      pid: process.pid,
+      startedMs: this.startedMs,
+      version: VERSION,
+      endpoint: this.volume?.endpoint,
+      region: this.volume?.region,
+      channel: this.channelSettings,
+      memory: { residentBytes: process.memoryUsage.rss() },
+      counters: this.metrics.values(),
+    };
+  }
+
+  private processValues(): MetricValues {
+    const { user, system } = process.cpuUsage();
+    return {
+      resident_bytes: process.memoryUsage.rss(),
+      cpu_seconds_total: (user + system) / 1e6,
+      uptime_seconds: (Date.now() - this.startedMs) / 1000,
+    };
+  }
+}
