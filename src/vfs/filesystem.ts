@@ -160,7 +160,13 @@ export interface Filesystem {
   open(nodeId: NodeId, flags: OpenFlags, caller: Caller): MaybePromise<OpenReply>;
   read(handle: HandleId, offset: Bytes, length: Bytes, caller: Caller): MaybePromise<ReadReply>;
   /** `data` is valid only until the returned promise settles. @returns bytes taken */
-  write(handle: HandleId, offset: Bytes, data: Uint8Array, flags: { killSuidGid: boolean }, caller: Caller): MaybePromise<Bytes>;
+  write(
+    handle: HandleId,
+    offset: Bytes,
+    data: Uint8Array,
+    flags: { killSuidGid: boolean },
+    caller: Caller,
+  ): MaybePromise<Bytes>;
   flush(handle: HandleId, lockOwner: bigint, caller: Caller): MaybePromise<void>;
   fsync(handle: HandleId, dataOnly: boolean, caller: Caller): MaybePromise<void>;
   release(handle: HandleId, flockOwner: bigint | undefined): MaybePromise<void>;

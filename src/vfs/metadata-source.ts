@@ -1,0 +1,115 @@
+/**
+ * Metadata source: what objects say of themselves, where the volume asks them (`metadata: full`).
+ *
+ * One HEAD an unknown name, kept for as long as its row keeps its version: the tree tells when it does not. A folder's
+ * metadata is its marker object's; most have none. HEADs are limited in number, so that a walk of a large folder
+ * leaves connections to the readers.
+ */
+import { HawserError } from "../common/errors.ts";
+import type { ObjectStore } from "../store/object-store.ts";
+import { Double, Flag } from "./inode-segment.ts";
+import type { Row } from "./inode-table.ts";
+import { parseFileMetadata } from "./object-metadata.ts";
+import type { FileMetadata } from "./object-metadata.ts";
+import type { Tree } from "./tree.ts";
+
+/** HEADs under way at once. */
+const MAX_HEADS = 32;
+/** Longest symlink target that the kernel follows, and so the largest object that can be one. */
+export const MAX_TARGET_BYTES = 4095;
+
+export class MetadataSource {
+  readonly #store: ObjectStore;
+  readonly #tree: Tree;
+  readonly #prefix: string;
+  readonly #enabled: boolean;
+  readonly #known = new Map<Row, FileMetadata>();
+  readonly #fetches = new Map<Row, Promise<void>>();
+  readonly #queue: (() => void)[] = [];
+  #running = 0;
+
+  constructor(options: { store: ObjectStore; tree: Tree; prefix: string; level: "listing" | "full" }) {
+    this.#store = options.store;
+    this.#tree = options.tree;
+    this.#prefix = options.prefix;
+    this.#enabled = options.level === "full";
+  }
+
+  /** True when nothing more is to be learned about the row. */
+  isKnown(row: Row): boolean {
+    return !this.#enabled || this.#known.has(row);
+  }
+
+  get(row: Row): FileMetadata | undefined {
+    return this.#known.get(row);
+  }
+
+  /** Forgets what is kept by row. */
+  rowChanged(row: Row): void {
+    if (this.#known.size > 0) this.#known.delete(row);
+    if (this.#fetches.size > 0) this.#fetches.delete(row);
+  }
+
+  /**
+   * Asks the object. Afterwards the row is known, or its version was found gone and is marked suspect, or the row
+   * changed meanwhile: look again.
+   *
+   * @throws HawserError the HEAD's failure; never `not_found`
+   */
+  fetch(row: Row): Promise<void> {
+    let fetch = this.#fetches.get(row);
+    if (fetch === undefined) {
+      fetch = this.#head(row).finally(() => {
+        if (this.#fetches.get(row) === fetch) this.#fetches.delete(row);
+      });
+      this.#fetches.set(row, fetch);
+    }
+    return fetch;
+  }
+
+  async #head(row: Row): Promise<void> {
+    const { table } = this.#tree;
+    const nodeId = table.nodeId(row);
+    const folder = this.#tree.isFolder(row);
+    const path = this.#tree.path(row);
+    const key = folder && path !== "" ? `${this.#prefix}${path}/` : `${this.#prefix}${path}`;
+    const isSame = (): boolean => table.rowOf(nodeId) === row && this.#tree.isAttached(row);
+    const size = table.getDouble(row, Double.size);
+    const mtimeMs = table.getDouble(row, Double.mtimeMs);
+    try {
+      const info =
+        key === "" ? undefined : await this.#limited(() => this.#store.head(key, { reason: "metadata" }));
+      if (!isSame()) return;
+      if (folder)
+        return void this.#known.set(
+          row,
+          info ? { ...parseFileMetadata(info.metadata), type: undefined } : {},
+        );
+      if (info!.etag !== table.etag(row) || info!.sizeBytes !== size) return this.#suspect(row);
+      const metadata = parseFileMetadata(info!.metadata);
+      table.setFlag(row, Flag.symlink, metadata.type === "symlink" && size > 0 && size <= MAX_TARGET_BYTES);
+      // A refresh that moved the time while the HEAD was under way has forgotten this answer already.
+      if (table.getDouble(row, Double.mtimeMs) === mtimeMs) this.#known.set(row, metadata);
+    } catch (error) {
+      if (!HawserError.is(error, "not_found")) throw error;
+      if (!isSame()) return;
+      if (folder) this.#known.set(row, {});
+      else this.#suspect(row);
+    }
+  }
+
+  #suspect(row: Row): void {
+    this.#tree.table.setFlag(row, Flag.suspect, true);
+  }
+
+  async #limited<T>(send: () => Promise<T>): Promise<T> {
+    if (this.#running >= MAX_HEADS) await new Promise<void>((resolve) => this.#queue.push(resolve));
+    this.#running++;
+    try {
+      return await send();
+    } finally {
+      this.#running--;
+      this.#queue.shift()?.();
+    }
+  }
+}
