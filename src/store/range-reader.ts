@@ -37,13 +37,36 @@ export interface RangeResult {
   elapsedMs: Milliseconds;
 }
 
+/** Reads by their duration: counts by bucket. */
+export interface ReadLatency {
+  /** Upper bound of each bucket, inclusive; the last is infinite. */
+  boundsMs: readonly Milliseconds[];
+  /** From sending to the last byte, by who waited. */
+  demand: ArrayLike<number>;
+  prefetch: ArrayLike<number>;
+  hydrate: ArrayLike<number>;
+  /** From sending a request to the first byte of its answer, whoever waited. */
+  firstByte: ArrayLike<number>;
+}
+
 export interface RangeReaderStats {
+  /** Sent, retries and hedges included. */
   requests: number;
+  /** Delivered. */
   bytes: Bytes;
   retries: number;
   hedges: number;
   connections: number;
   queued: number;
+  /** Under way. Absent, as all below, where the reader does not know. */
+  running?: number;
+  /** How many may be under way at once at present. */
+  limit?: number;
+  /** How often the store asked for less. */
+  slowDowns?: number;
+  /** Bodies that did not match their checksum and were fetched again. */
+  checksumFailures?: number;
+  latency?: ReadLatency;
 }
 
 export interface RangeReader extends AsyncDisposable {
@@ -51,8 +74,12 @@ export interface RangeReader extends AsyncDisposable {
    * Reads one range. Retries, hedges and waits as the store allows; the window belongs to the reader until the promise
    * settles and to the caller again afterwards.
    *
+   * An aborted read that is nearly done may still resolve.
+   *
    * @throws HawserError `object_changed`, `not_found`, `object_archived`, `access_denied`, `checksum_mismatch`,
-   *   `timed_out`, `interrupted` (by `signal`), `closed`
+   *   `interrupted` (by `signal`), `closed`; after the deadline `timed_out`, `endpoint_unreachable`, `slow_down` or
+   *   `store_failed`, whichever was in the way last; and what credentials and configuration can get wrong
+   *   (`credentials_expired`, `credentials_invalid`, `bucket_not_found`, `wrong_region`, `clock_skewed`, …)
    */
   read(request: RangeRequest): Promise<RangeResult>;
   /** Moves a queued request up, e.g. when a reader now waits for what was being prefetched. No-op once it is sent. */

@@ -1,0 +1,263 @@
+/**
+ * The range reader as the rest of Hawser has it: spreads reads over the worker threads, and holds what they wait for.
+ *
+ * A read goes to the thread with the fewest bytes outstanding. Its promise settles only when the thread has answered,
+ * even after an abort: so a settled promise always means that nobody writes the window any more.
+ */
+import { systemClock } from "../../common/clock.ts";
+import type { Clock } from "../../common/clock.ts";
+import { HawserError, toHawserError } from "../../common/errors.ts";
+import type { Bytes } from "../../common/units.ts";
+import type { CredentialSource } from "../credentials.ts";
+import { resolveEndpoint } from "../endpoint.ts";
+import type { Reason } from "../object-store.ts";
+import { HEAD_ROOM } from "../range-reader.ts";
+import type { RangeReader, RangeReaderStats, RangeRequest, RangeResult } from "../range-reader.ts";
+import { ATTEMPT_LIMITS, DEADLINES } from "../retry.ts";
+import { CredentialsDesk } from "./credentials-desk.ts";
+import { systemResolve } from "./dial.ts";
+import type { Resolve } from "./dial.ts";
+import type { EngineConfig, EngineTimes } from "./engine.ts";
+import { LocalLink, ThreadLink } from "./link.ts";
+import type { Link, LinkOptions } from "./link.ts";
+import { RANKS, fromWire } from "./protocol.ts";
+import type { FromWorker } from "./protocol.ts";
+import { sumStats } from "./stats.ts";
+import type { ReaderTarget } from "./target.ts";
+
+export interface RangeReaderOptions {
+  /** Windows are in here. */
+  slab: SharedArrayBuffer;
+  target: ReaderTarget;
+  /** Left open by `close()`. */
+  credentials: CredentialSource;
+  /** Threads; 0 reads on the calling thread. 1 for http and 2 for https when absent: TLS is CPU. */
+  workers?: number | undefined;
+  /** Connections to start with, all threads together; 16 when absent. The right number is found from there. */
+  initialConnections?: number | undefined;
+  /** Connections at most, all threads together; 128 when absent. */
+  maxConnections?: number | undefined;
+  /** PEM of an authority to trust besides the well-known ones. */
+  ca?: string | undefined;
+  times?: Partial<EngineTimes> | undefined;
+  /** Ask a second time when an answer is late; true when absent. */
+  hedge?: boolean | undefined;
+  /** Compare whole objects with an MD5 ETag where the store gives no checksum; costs CPU. False when absent. */
+  verifyMd5?: boolean | undefined;
+  /** These three count on the calling thread only. */
+  clock?: Clock | undefined;
+  random?: (() => number) | undefined;
+  resolve?: Resolve | undefined;
+}
+
+const DEFAULT_TIMES: EngineTimes = {
+  deadlineMs: DEADLINES.read,
+  connectMs: ATTEMPT_LIMITS.connect,
+  firstByteMs: ATTEMPT_LIMITS.firstByte,
+  // A connection that is silent for so long in mid-body is asked no longer: going on elsewhere costs one round trip.
+  stallMs: 5_000,
+  idleMs: 15_000,
+};
+
+const DEFAULT_INITIAL_CONNECTIONS = 16;
+const DEFAULT_MAX_CONNECTIONS = 128;
+/** What a request costs besides its bytes, when threads are compared. */
+const REQUEST_WEIGHT: Bytes = 64 * 1024;
+/** A thread that dies is replaced; one that keeps dying is not. */
+const MAX_REPLACEMENTS = 3;
+
+interface Pending {
+  id: number;
+  request: RangeRequest;
+  seat: Seat;
+  resolve(result: RangeResult): void;
+  reject(error: HawserError): void;
+  onAbort: (() => void) | undefined;
+}
+
+/** A thread and what it has to do. */
+interface Seat {
+  link: Link;
+  outstanding: Bytes;
+  replacements: number;
+}
+
+class ThreadedRangeReader implements RangeReader {
+  readonly #slabBytes: Bytes;
+  readonly #makeLink: (options: Pick<LinkOptions, "receive" | "broken">) => Link;
+  readonly #desk: CredentialsDesk;
+  readonly #seats: Seat[] = [];
+  readonly #pending = new Map<number, Pending>();
+  readonly #byWindow = new Map<number, Pending>();
+  #lastId = 0;
+  #closed = false;
+
+  constructor(options: RangeReaderOptions) {
+    const { slab } = options;
+    this.#slabBytes = slab.byteLength;
+    const threads = options.workers ?? (resolveEndpoint(options.target).tls ? 2 : 1);
+    const config = engineConfig(options, Math.max(1, threads));
+    const local = {
+      clock: options.clock ?? systemClock,
+      random: options.random ?? Math.random,
+      resolve: options.resolve ?? systemResolve,
+    };
+    this.#makeLink = (callbacks) =>
+      threads === 0
+        ? new LocalLink({ slab, config, ...callbacks }, local)
+        : new ThreadLink({ slab, config, ...callbacks });
+    this.#desk = new CredentialsDesk(options.credentials, local.clock, (message) => {
+      for (const { link } of this.#seats) link.post(message);
+    });
+    for (let at = 0; at < Math.max(1, threads); at++) this.#seats.push(this.#newSeat());
+  }
+
+  read(request: RangeRequest): Promise<RangeResult> {
+    const problem = this.#problem(request);
+    if (problem) return Promise.reject(problem);
+    return new Promise((resolve, reject) => {
+      const id = ++this.#lastId;
+      const seat = this.#freest();
+      const pending: Pending = { id, request, seat, resolve, reject, onAbort: undefined };
+      if (request.signal) {
+        pending.onAbort = () => pending.seat.link.post({ op: "cancel", id });
+        request.signal.addEventListener("abort", pending.onAbort, { once: true });
+      }
+      if (this.#pending.size === 0) this.#setRef(true);
+      this.#pending.set(id, pending);
+      this.#byWindow.set(request.windowOffset, pending);
+      seat.outstanding += request.length + REQUEST_WEIGHT;
+      seat.link.post({ op: "fetch", spec: specOf(id, request) });
+    });
+  }
+
+  promote(windowOffset: number, reason: Reason): void {
+    const pending = this.#byWindow.get(windowOffset);
+    pending?.seat.link.post({ op: "promote", id: pending.id, rank: RANKS[reason] });
+  }
+
+  stats(): RangeReaderStats {
+    return sumStats(this.#seats.map(({ link }) => link.stats));
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#desk.close();
+    await Promise.all(this.#seats.map(({ link }) => link.close()));
+    // Only what was said to a thread that had just died is left.
+    for (const pending of this.#pending.values()) this.#settle(pending).reject(closedError());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #problem({
+    key,
+    offset,
+    length,
+    objectBytes,
+    windowOffset,
+    signal,
+  }: RangeRequest): HawserError | undefined {
+    if (this.#closed) return closedError();
+    if (signal?.aborted) return new HawserError("interrupted", `Reading ${key} was interrupted.`, { key });
+    const range = Number.isSafeInteger(offset) && Number.isSafeInteger(length) && offset >= 0 && length >= 1;
+    if (!range || offset + length > objectBytes) {
+      return new HawserError("invalid_argument", `${key} has no ${length} bytes at ${offset}.`, { key });
+    }
+    const fits = Number.isSafeInteger(windowOffset) && windowOffset >= 0;
+    if (!fits || windowOffset + HEAD_ROOM + length > this.#slabBytes) {
+      return new HawserError("internal", `The window at ${windowOffset} is not inside the slab.`, { key });
+    }
+    if (!this.#byWindow.has(windowOffset)) return undefined;
+    return new HawserError("internal", `The window at ${windowOffset} is in use.`, { key });
+  }
+
+  #freest(): Seat {
+    let best = this.#seats[0]!;
+    for (const seat of this.#seats) if (seat.outstanding < best.outstanding) best = seat;
+    return best;
+  }
+
+  #newSeat(): Seat {
+    const seat: Seat = {
+      link: this.#makeLink({
+        receive: (message) => this.#receive(seat, message),
+        broken: (error) => this.#replace(seat, error),
+      }),
+      outstanding: 0,
+      replacements: 0,
+    };
+    return seat;
+  }
+
+  #receive(seat: Seat, message: FromWorker): void {
+    if (message.op === "refresh")
+      return this.#desk.refresh(message.version, (reply) => seat.link.post(reply));
+    const pending = this.#pending.get(message.id);
+    if (!pending) return;
+    this.#settle(pending);
+    if (message.op === "failed") return pending.reject(fromWire(message.error));
+    const { bodyOffset, elapsedMs } = message;
+    pending.resolve({ bodyOffset, bodyLength: pending.request.length, elapsedMs });
+  }
+
+  #settle(pending: Pending): Pending {
+    const { id, request, seat, onAbort } = pending;
+    this.#pending.delete(id);
+    this.#byWindow.delete(request.windowOffset);
+    seat.outstanding -= request.length + REQUEST_WEIGHT;
+    if (onAbort) request.signal!.removeEventListener("abort", onAbort);
+    if (this.#pending.size === 0) this.#setRef(false);
+    return pending;
+  }
+
+  /** A thread has died, which is a bug; what it had to do fails, and another takes its place. */
+  #replace(seat: Seat, error: Error): void {
+    for (const pending of this.#pending.values()) {
+      if (pending.seat === seat) this.#settle(pending).reject(toHawserError(error));
+    }
+    if (this.#closed || seat.replacements++ >= MAX_REPLACEMENTS) return;
+    seat.link = this.#makeLink({
+      receive: (message) => this.#receive(seat, message),
+      broken: (again) => this.#replace(seat, again),
+    });
+  }
+
+  #setRef(ref: boolean): void {
+    for (const { link } of this.#seats) link.setRef(ref);
+  }
+}
+
+function engineConfig(options: RangeReaderOptions, threads: number): EngineConfig {
+  const max = Math.max(1, Math.floor((options.maxConnections ?? DEFAULT_MAX_CONNECTIONS) / threads));
+  const initial = Math.ceil((options.initialConnections ?? DEFAULT_INITIAL_CONNECTIONS) / threads);
+  return {
+    target: options.target,
+    anonymous: options.credentials.anonymous,
+    ca: options.ca,
+    limit: { initial, min: 1, max },
+    times: { ...DEFAULT_TIMES, ...options.times },
+    hedge: options.hedge ?? true,
+    verifyMd5: options.verifyMd5 ?? false,
+  };
+}
+
+function specOf(id: number, request: RangeRequest) {
+  const { key, etag, versionId, offset, length, objectBytes, windowOffset, reason } = request;
+  return { id, key, etag, versionId, offset, length, objectBytes, windowOffset, rank: RANKS[reason] };
+}
+
+function closedError(): HawserError {
+  return new HawserError("closed", "The range reader was closed.");
+}
+
+/**
+ * A range reader over connections of its own.
+ *
+ * @throws HawserError `invalid_argument` when the target is none
+ */
+export function createRangeReader(options: RangeReaderOptions): RangeReader {
+  return new ThreadedRangeReader(options);
+}

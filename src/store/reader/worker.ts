@@ -1,0 +1,48 @@
+/** The entry of a reader's worker thread: an engine behind a message port. */
+import { parentPort, workerData } from "node:worker_threads";
+import { systemClock } from "../../common/clock.ts";
+import { systemResolve } from "./dial.ts";
+import { Engine } from "./engine.ts";
+import type { EngineConfig } from "./engine.ts";
+import { apply } from "./protocol.ts";
+import type { FromWorker, ToWorker } from "./protocol.ts";
+import { StatsBlock } from "./stats-block.ts";
+
+export interface WorkerData {
+  slab: SharedArrayBuffer;
+  stats: SharedArrayBuffer;
+  config: EngineConfig;
+}
+
+const port = parentPort!;
+const { slab, stats, config } = workerData as WorkerData;
+let outbox: FromWorker[] = [];
+
+/** After this turn's input was taken in: what came together is told together. */
+function flush(): void {
+  const batch = outbox;
+  outbox = [];
+  port.postMessage(batch, []);
+}
+
+function tell(message: FromWorker): void {
+  if (outbox.push(message) === 1) setImmediate(flush);
+}
+
+const engine = new Engine(
+  config,
+  {
+    done: (id, bodyOffset, elapsedMs) => tell({ op: "done", id, bodyOffset, elapsedMs }),
+    failed: (id, error) => tell({ op: "failed", id, error }),
+    refresh: (version) => tell({ op: "refresh", version }),
+  },
+  { slab, stats: new StatsBlock(stats), clock: systemClock, random: Math.random, resolve: systemResolve },
+);
+
+port.on("message", (batch: ToWorker[]) => {
+  for (const message of batch) {
+    apply(engine, message);
+    // Ends the thread once the last answers are out.
+    if (message.op === "close") setImmediate(() => port.close());
+  }
+});
