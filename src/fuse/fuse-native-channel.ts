@@ -10,9 +10,10 @@ import { access, constants, readdir, readlink, realpath, stat } from "node:fs/pr
 import { HawserError } from "../common/errors.ts";
 import type { Filesystem, Kernel } from "../vfs/filesystem.ts";
 import type { Channel, ChannelEnd, ChannelSettings, MountOptions } from "./channel.ts";
-import { findMountId, unmountPath } from "./fuse-native-mount-table.ts";
 import { PathOperations } from "./fuse-native-operations.ts";
 import { prepareFuseNative, type FuseNativeMount } from "./fuse-native-package.ts";
+import { unmountPath } from "./fuse-native-unmount.ts";
+import { mountedAt } from "./mount-table.ts";
 
 const DEVICE = "/dev/fuse";
 const WATCH_INTERVAL_MS = 100;
@@ -46,7 +47,8 @@ const NO_KERNEL: Kernel = {
 
 interface Mounted {
   readonly mountPoint: string;
-  readonly mountId: number | undefined;
+  /** The kernel's device number of this mount; another mount over it has another one. */
+  readonly device: string | undefined;
   readonly fuse: FuseNativeMount;
   readonly operations: PathOperations;
   /** libfuse's descriptor in this process. */
@@ -80,8 +82,8 @@ export class FuseNativeChannel implements Channel {
       throw mountFailure(mountPoint, error);
     }
     const descriptor = (await fuseDescriptors()).find((fd) => !before.includes(fd)) ?? "";
-    const mountId = await findMountId(mountPoint);
-    this.#mounted = { mountPoint, mountId, fuse, operations, descriptor };
+    const device = await deviceAt(mountPoint);
+    this.#mounted = { mountPoint, device, fuse, operations, descriptor };
     this.#watch = setInterval(() => void this.#look(), WATCH_INTERVAL_MS);
     return SETTINGS;
   }
@@ -98,9 +100,8 @@ export class FuseNativeChannel implements Channel {
       return;
     }
     if (this.#hasEnded) return;
-    const { mountPoint, mountId } = this.#mounted;
-    if ((await findMountId(mountPoint)) === mountId)
-      await unmountPath(mountPoint, { lazy: true, abort: true });
+    const { mountPoint, device } = this.#mounted;
+    if ((await deviceAt(mountPoint)) === device) await unmountPath(mountPoint, { lazy: true, abort: true });
     const grace = setTimeout(() => void this.#finish({ reason: "unmounted" }), CLOSE_GRACE_MS);
     await this.ended;
     clearTimeout(grace);
@@ -112,9 +113,9 @@ export class FuseNativeChannel implements Channel {
 
   /** Ends the channel when libfuse has closed its descriptor. */
   async #look(): Promise<void> {
-    const { descriptor, mountPoint, mountId } = this.#mounted!;
+    const { descriptor, mountPoint, device } = this.#mounted!;
     if ((await descriptorTarget(descriptor)) === DEVICE) return;
-    if (mountId === undefined || (await findMountId(mountPoint)) !== mountId) {
+    if (device === undefined || (await deviceAt(mountPoint)) !== device) {
       return this.#finish({ reason: "unmounted" });
     }
     // Aborted from outside: a dead mount is left, which answers ENOTCONN to everybody.
@@ -183,7 +184,7 @@ async function checkMountPoint({ mountPoint, nonempty }: MountOptions): Promise<
       `The mount point ${resolved} is too long for the fuse-native channel.`,
     );
   }
-  if ((await findMountId(resolved)) !== undefined) {
+  if ((await mountedAt(resolved)) !== undefined) {
     throw new HawserError("mount_point_busy", `Something is mounted at ${resolved} already.`);
   }
   if (!nonempty && (await readdir(resolved)).length > 0) {
@@ -218,6 +219,12 @@ function mountFailure(mountPoint: string, error: unknown): HawserError {
       ? ""
       : " A user other than root needs fusermount (apt install fuse3, dnf install fuse) and, for --allow-other, user_allow_other in /etc/fuse.conf.";
   return new HawserError("mount_failed", `libfuse refused to mount ${mountPoint}.${hint}`, { cause: error });
+}
+
+/** Which device is mounted at a path, on top. Reads the mount table only, never the mount. */
+async function deviceAt(mountPoint: string): Promise<string | undefined> {
+  const entry = await mountedAt(mountPoint);
+  return entry && `${entry.major}:${entry.minor}`;
 }
 
 /** The names of this process's descriptors of /dev/fuse. */

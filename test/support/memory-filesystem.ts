@@ -393,15 +393,18 @@ export class MemoryFilesystem implements Filesystem {
     return node;
   }
 
-  #folder(operation: string, id: NodeId, name = ""): MemoryNode {
+  #folder(operation: string, id: NodeId, name?: string): MemoryNode {
     const node = this.tree.get(id);
     if (!node) throw failure("stale", `${operation} in node ${id}`);
     if (node.type !== "directory") throw failure("not_a_directory", node.name);
-    this.#check(
-      operation,
-      this.failures.size > 0 ? `${this.tree.pathOf(node)}/${name}`.replace("//", "/") : "",
-    );
+    this.#check(operation, this.failures.size > 0 ? this.#join(node, name) : "");
     return node;
+  }
+
+  #join(folder: MemoryNode, name: string | undefined): string {
+    const path = this.tree.pathOf(folder);
+    if (name === undefined) return path;
+    return path === "/" ? `/${name}` : `${path}/${name}`;
   }
 
   #change(operation: string, id: NodeId): MemoryNode {

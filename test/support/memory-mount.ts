@@ -36,7 +36,7 @@ export class MemoryMount implements AsyncDisposable {
   readonly child: ChildProcess;
   readonly #pending = new Map<number, Pending>();
   readonly #events: string[] = [];
-  #waiting: { event: string; resolve: () => void }[] = [];
+  #waiting: { event: string; times: number; resolve: () => void }[] = [];
   #lastId = 0;
 
   private constructor() {
@@ -93,10 +93,12 @@ export class MemoryMount implements AsyncDisposable {
     });
   }
 
-  /** Resolves once the server has sent this event, e.g. `waiting /files/slow`, now or before. */
-  happened(event: string): Promise<void> {
-    if (this.#events.includes(event)) return Promise.resolve();
-    return new Promise((resolve) => this.#waiting.push({ event, resolve }));
+  /** Resolves once the server has sent this event so many times, e.g. `waiting /files/slow`, now or before. */
+  happened(event: string, times = 1): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waiting.push({ event, times, resolve });
+      this.#checkWaiting();
+    });
   }
 
   isMounted(): boolean {
@@ -125,14 +127,21 @@ export class MemoryMount implements AsyncDisposable {
 
   #receive({ id, result, error, event, detail }: Message): void {
     if (event !== undefined) {
-      const text = `${event} ${detail}`;
-      this.#events.push(text);
-      for (const waiter of this.#waiting) if (waiter.event === text) waiter.resolve();
+      this.#events.push(`${event} ${detail}`);
+      this.#checkWaiting();
       return;
     }
     const pending = this.#pending.get(id!);
     this.#pending.delete(id!);
     if (!error) pending?.resolve(result);
     else pending?.reject(error.code ? new HawserError(error.code, error.message) : new Error(error.message));
+  }
+
+  #checkWaiting(): void {
+    this.#waiting = this.#waiting.filter(({ event, times, resolve }) => {
+      if (this.#events.filter((seen) => seen === event).length < times) return true;
+      resolve();
+      return false;
+    });
   }
 }

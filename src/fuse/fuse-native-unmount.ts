@@ -1,27 +1,9 @@
-/** The kernel's mount table, and the commands that take a mount out of it, each with a time limit. */
+/** Takes a libfuse 2 mount out of the mount table, by a command with a time limit. */
 import { execFile } from "node:child_process";
-import { readFile } from "node:fs/promises";
 import { HawserError } from "../common/errors.ts";
 
 /** No umount takes this long: one that does waits for a file system that does not answer. */
 const UMOUNT_LIMIT_MS = 10_000;
-
-/** The id of the topmost mount at `mountPoint`, or undefined. Reads the table only, never the mount. */
-export async function findMountId(mountPoint: string): Promise<number | undefined> {
-  let id: number | undefined;
-  for (const line of (await readFile("/proc/self/mountinfo", "utf8")).split("\n")) {
-    const fields = line.split(" ");
-    if (fields[4] !== undefined && unescapeOctal(fields[4]) === mountPoint) id = Number(fields[0]);
-  }
-  return id;
-}
-
-/** mountinfo writes space, tab, newline and backslash as `\040` and so on. */
-function unescapeOctal(text: string): string {
-  return text.replace(/\\([0-7]{3})/g, (_all, digits: string) =>
-    String.fromCharCode(Number.parseInt(digits, 8)),
-  );
-}
 
 /**
  * Takes a mount out of the table. `lazy` detaches while files are open; `abort` also ends requests under way.
