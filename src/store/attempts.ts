@@ -19,6 +19,7 @@ import { setTimeout } from "node:timers/promises";
 import type { Clock } from "../common/clock.ts";
 import { HawserError } from "../common/errors.ts";
 import type { Milliseconds } from "../common/units.ts";
+import type { Credentials } from "./credentials.ts";
 import { toStoreError } from "./errors.ts";
 import { AttemptFailure, describeFailure } from "./failure.ts";
 import type { StoreFailure } from "./failure.ts";
@@ -58,6 +59,8 @@ export interface Attempt {
   readonly number: number;
   /** A sign of life: what comes next may take `limitMs`. */
   alive(limitMs?: Milliseconds): void;
+  /** Gives the attempt up. */
+  abort(): void;
   /** Ends the watch. May be called twice. */
   end(): void;
 }
@@ -108,6 +111,7 @@ export class Attempts {
   #started = 0;
   readonly #cures = new Map<Verdict, number>();
   #current: Watched | undefined;
+  #final = false;
 
   constructor(env: RetrierOptions, call: Call) {
     this.#env = env;
@@ -120,6 +124,11 @@ export class Attempts {
   progress(): void {
     this.#failures = 0;
     if (this.#call.options?.deadlineMs === undefined) this.#budgetFrom = this.#env.site.clock.monotonic();
+  }
+
+  /** What was received cannot be taken back: the next failure is the last. */
+  forbidRetries(): void {
+    this.#final = true;
   }
 
   /** Begins an attempt when the store's pace allows. @throws HawserError `interrupted`, `closed`, `timed_out` */
@@ -138,7 +147,7 @@ export class Attempts {
     this.#throwIfOver();
     if (error instanceof HawserError) throw error;
     const failure: StoreFailure = ended ?? describeFailure(error);
-    const verdict = this.#judge(failure);
+    const verdict = this.#final ? "fatal" : this.#judge(failure);
     if (verdict === "fatal") throw this.#error(failure);
     this.#failures++;
     const immediate = verdict !== "retry" && verdict !== "throttle";
@@ -176,7 +185,7 @@ export class Attempts {
     switch (verdict) {
       case "refresh_credentials":
         if (site.credentials.anonymous) return "fatal";
-        site.credentialsExpired();
+        site.credentialsExpired(this.#current?.credentials);
         return verdict;
       case "correct_clock":
         return site.correctClock(failure.date) ? verdict : "fatal";
@@ -242,11 +251,15 @@ export class Attempts {
   }
 }
 
+/** Longer ones fire at once. */
+const LONGEST_TIMER_MS: Milliseconds = 2 ** 31 - 1;
+
 /** One attempt under watch. The timer is re-armed when it fires early, not on every sign of life. */
 class Watched implements Attempt {
   readonly number: number;
-  /** Where it was sent. */
+  /** Where it was sent, and signed with what: others may correct both meanwhile. */
   readonly region: string;
+  readonly credentials: Credentials | undefined;
   readonly #env: RetrierOptions;
   readonly #controller = new AbortController();
   readonly #sources: (AbortSignal | undefined)[];
@@ -259,6 +272,7 @@ class Watched implements Attempt {
   constructor(env: RetrierOptions, call: Call, remainingMs: Milliseconds, number: number) {
     this.number = number;
     this.region = env.site.endpoint.region;
+    this.credentials = env.site.credentials.current();
     this.#env = env;
     this.#sources = [env.closing, call.options?.signal];
     for (const source of this.#sources) source?.addEventListener("abort", this.#abort, { once: true });
@@ -277,6 +291,10 @@ class Watched implements Attempt {
   alive(limitMs?: Milliseconds): void {
     this.#aliveAt = this.#env.site.clock.monotonic();
     if (limitMs !== undefined) this.#limitMs = limitMs;
+  }
+
+  abort(): void {
+    this.#controller.abort();
   }
 
   end(): void {
@@ -299,7 +317,8 @@ class Watched implements Attempt {
   #arm(): void {
     const { clock } = this.#env.site;
     const dueAt = Math.min(this.#aliveAt + this.#limitMs, this.#endsAt);
-    this.#cancelTimer = clock.after(Math.max(0, dueAt - clock.monotonic()), () => {
+    const ms = Math.min(LONGEST_TIMER_MS, Math.max(0, dueAt - clock.monotonic()));
+    this.#cancelTimer = clock.after(ms, () => {
       const now = clock.monotonic();
       if (now < Math.min(this.#aliveAt + this.#limitMs, this.#endsAt)) {
         this.#arm();

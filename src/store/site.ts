@@ -19,6 +19,8 @@ export interface SiteOptions extends EndpointOptions {
   requestPayer?: boolean | undefined;
 }
 
+const REGION_NAME = /^[a-z0-9][a-z0-9-]{1,40}$/;
+
 export class Site {
   readonly credentials: CredentialSource;
   readonly clock: Clock;
@@ -70,9 +72,10 @@ export class Site {
     return this.#used;
   }
 
-  /** The store called the credentials expired. */
-  credentialsExpired(): void {
-    if (this.#used) this.credentials.invalidate(this.#used);
+  /** The store called these credentials expired; those used last when it is not known which. */
+  credentialsExpired(used: Credentials | undefined): void {
+    const stale = used ?? this.#used;
+    if (stale) this.credentials.invalidate(stale);
   }
 
   /** Takes the store's time from its Date header. False when there is none to take. */
@@ -85,7 +88,8 @@ export class Site {
 
   /** Goes to the region that a redirect named. False when we are there already or the endpoint is not by region. */
   moveTo(region: string | undefined): boolean {
-    if (region === undefined || region === this.#endpoint.region) return false;
+    // The name comes from an answer and goes into a host name.
+    if (region === undefined || region === this.#endpoint.region || !REGION_NAME.test(region)) return false;
     const own = this.#options.endpoint;
     const moved = resolveEndpoint({
       ...this.#options,

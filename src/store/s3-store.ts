@@ -1,0 +1,213 @@
+/**
+ * createObjectStore: one bucket of an S3 store, over the AWS SDK.
+ *
+ * The operations are functions on an S3Context, one file a family (s3-read, s3-write, s3-multipart, s3-copy); this ties
+ * them to the ObjectStore interface and owns what must be closed. Nothing is sent or loaded before the first call.
+ */
+import { HawserError } from "../common/errors.ts";
+import { systemClock } from "../common/clock.ts";
+import type { Clock } from "../common/clock.ts";
+import { Retrier, clockSleep, systemSleep } from "./attempts.ts";
+import type { RetryEvent, Sleep } from "./attempts.ts";
+import { createCredentialSource } from "./credentials.ts";
+import type { CredentialOptions, CredentialSource } from "./credentials.ts";
+import type { Endpoint } from "./endpoint.ts";
+import { createAgents } from "./http-request.ts";
+import type { Agents } from "./http-request.ts";
+import type { ObjectStore, StoreCapabilities } from "./object-store.ts";
+import { presetNamed } from "./presets.ts";
+import type { Addressing, StoragePreset } from "./presets.ts";
+import { resolveEndpointUrl, resolveRegion } from "./region.ts";
+import type { Environment } from "./region.ts";
+import type { S3Context } from "./s3-context.ts";
+import * as copying from "./s3-copy.ts";
+import * as multipart from "./s3-multipart.ts";
+import * as reading from "./s3-read.ts";
+import * as writing from "./s3-write.ts";
+import { SdkClients } from "./sdk-client.ts";
+import { Site } from "./site.ts";
+
+export interface ObjectStoreOptions {
+  bucket: string;
+  /** `s3` when absent. */
+  storage?: StoragePreset | undefined;
+  /** Else AWS_REGION, AWS_DEFAULT_REGION, the profile's, the preset's; corrected by a redirect. */
+  region?: string | undefined;
+  /** Else AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, the profile's, the preset's. */
+  endpoint?: string | undefined;
+  /** Virtual hosts at AWS and paths elsewhere when absent. */
+  addressing?: Addressing | undefined;
+  /** For R2; else CLOUDFLARE_ACCOUNT_ID. */
+  accountId?: string | undefined;
+  /** A source to share, or what to make one of; the AWS chain when absent. */
+  credentials?: CredentialSource | CredentialOptions["credentials"];
+  profile?: string | undefined;
+  requestPayer?: boolean | undefined;
+  /** Corrects what the preset says. */
+  capabilities?: Partial<StoreCapabilities> | undefined;
+  env?: Environment | undefined;
+  clock?: Clock | undefined;
+  /** How retries wait; the clock when absent. */
+  sleep?: Sleep | undefined;
+  random?: (() => number) | undefined;
+  onRetry?: ((event: RetryEvent) => void) | undefined;
+}
+
+/** An ObjectStore that is reached over the network, with what others need to reach it as well. */
+export interface S3Store extends ObjectStore {
+  /** Where requests go now. */
+  readonly endpoint: Endpoint;
+  readonly credentials: CredentialSource;
+  readonly requestPayer: boolean;
+  readonly storage: StoragePreset;
+}
+
+/**
+ * Opens a store. Sends nothing.
+ *
+ * @throws HawserError `invalid_argument` when bucket, endpoint or preset cannot be used
+ */
+export async function createObjectStore(options: ObjectStoreOptions): Promise<S3Store> {
+  const { bucket, storage = "s3", profile, env = process.env, clock = systemClock } = options;
+  const preset = presetNamed(storage);
+  const [region, endpoint] = await Promise.all([
+    resolveRegion(options.region, env, profile),
+    // A preset with an endpoint of its own is not redirected by settings that are meant for AWS.
+    storage === "s3" || storage === "minio"
+      ? resolveEndpointUrl(options.endpoint, env, profile)
+      : options.endpoint,
+  ]);
+  const site = new Site({
+    bucket,
+    storage,
+    region: regionFor(storage, options.region, region),
+    endpoint,
+    addressing: options.addressing,
+    accountId: options.accountId ?? env["CLOUDFLARE_ACCOUNT_ID"],
+    credentials: sourceOf(options, env, clock),
+    clock,
+    requestPayer: options.requestPayer,
+  });
+  return new SdkStore(site, storage, { ...preset.capabilities, ...options.capabilities }, options);
+}
+
+/** AWS_REGION is meant for AWS: a store with other region names takes only what was said for it. */
+function regionFor(
+  storage: StoragePreset,
+  option: string | undefined,
+  found: string | undefined,
+): string | undefined {
+  return storage === "s3" || storage === "minio" ? found : option;
+}
+
+function sourceOf(options: ObjectStoreOptions, env: Environment, clock: Clock): CredentialSource {
+  const { credentials, profile } = options;
+  if (isSource(credentials)) return credentials;
+  return createCredentialSource({ credentials, profile, env, clock });
+}
+
+function isSource(value: ObjectStoreOptions["credentials"]): value is CredentialSource {
+  return typeof value === "object" && "get" in value && typeof value.get === "function";
+}
+
+class SdkStore implements S3Store {
+  readonly bucket: string;
+  readonly identity: string;
+  readonly storage: StoragePreset;
+  readonly capabilities: StoreCapabilities;
+  readonly #context: S3Context;
+  readonly #agents: Agents;
+  readonly #closing = new AbortController();
+
+  constructor(
+    site: Site,
+    storage: StoragePreset,
+    capabilities: StoreCapabilities,
+    options: ObjectStoreOptions,
+  ) {
+    const { clock } = site;
+    this.bucket = site.endpoint.bucket;
+    this.storage = storage;
+    this.identity = identityOf(site.endpoint, storage);
+    this.capabilities = capabilities;
+    this.#agents = createAgents();
+    const retrier = new Retrier({
+      site,
+      closing: this.#closing.signal,
+      random: options.random ?? Math.random,
+      sleep: options.sleep ?? (clock === systemClock ? systemSleep : clockSleep(clock)),
+      onRetry: options.onRetry,
+    });
+    const clients = new SdkClients(site, this.#agents, () => capabilities.checksums);
+    this.#context = { site, retrier, agents: this.#agents, clients, capabilities };
+  }
+
+  get endpoint(): Endpoint {
+    return this.#context.site.endpoint;
+  }
+
+  get credentials(): CredentialSource {
+    return this.#context.site.credentials;
+  }
+
+  get requestPayer(): boolean {
+    return this.#context.site.requestPayer;
+  }
+
+  readonly list: ObjectStore["list"] = (query, options) => reading.list(this.#context, query, options);
+  readonly head: ObjectStore["head"] = (key, options) => reading.head(this.#context, checked(key), options);
+  readonly get: ObjectStore["get"] = (request, target, options) => {
+    checked(request.key);
+    return reading.get(this.#context, request, target, options);
+  };
+  readonly getStream: ObjectStore["getStream"] = (request, options) => {
+    checked(request.key);
+    return reading.getStream(this.#context, request, options);
+  };
+  readonly put: ObjectStore["put"] = (key, body, options) =>
+    writing.put(this.#context, checked(key), body, options);
+  readonly createMultipart: ObjectStore["createMultipart"] = (key, options) =>
+    multipart.createMultipart(this.#context, checked(key), options);
+  readonly uploadPart: ObjectStore["uploadPart"] = (key, uploadId, partNumber, body, options) =>
+    multipart.uploadPart(this.#context, key, uploadId, partNumber, body, options);
+  readonly uploadPartCopy: ObjectStore["uploadPartCopy"] = (key, uploadId, partNumber, source, options) =>
+    multipart.uploadPartCopy(this.#context, key, uploadId, partNumber, source, options);
+  readonly listParts: ObjectStore["listParts"] = (key, uploadId, options) =>
+    multipart.listParts(this.#context, key, uploadId, options);
+  readonly completeMultipart: ObjectStore["completeMultipart"] = (key, uploadId, parts, options) =>
+    multipart.completeMultipart(this.#context, key, uploadId, parts, options);
+  readonly abortMultipart: ObjectStore["abortMultipart"] = (key, uploadId, options) =>
+    multipart.abortMultipart(this.#context, key, uploadId, options);
+  readonly listMultiparts: ObjectStore["listMultiparts"] = (prefix, options) =>
+    multipart.listMultiparts(this.#context, prefix, options);
+  readonly copy: ObjectStore["copy"] = (source, key, options) =>
+    copying.copy(this.#context, source, checked(key), options);
+  readonly delete: ObjectStore["delete"] = (key, options) =>
+    writing.remove(this.#context, checked(key), options);
+  readonly deleteMany: ObjectStore["deleteMany"] = (keys, options) =>
+    writing.removeMany(this.#context, keys, options);
+
+  close(): Promise<void> {
+    this.#closing.abort();
+    this.#context.clients.close();
+    this.#agents.http.destroy();
+    this.#agents.https.destroy();
+    return Promise.resolve();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+/** A region is no part of it: the bucket's name is its own at AWS, and a redirect must not make another store of it. */
+function identityOf(endpoint: Endpoint, storage: StoragePreset): string {
+  const aws = storage === "s3" && /\.amazonaws\.(com(\.cn)?|eu)$/.test(endpoint.hostname);
+  return aws ? `s3://${endpoint.bucket}` : `${endpoint.url}/${endpoint.bucket}`;
+}
+
+/** An empty key would turn an object's request into the bucket's. */
+function checked(key: string): string {
+  if (key !== "") return key;
+  throw new HawserError("invalid_argument", "A key must not be empty.");
+}

@@ -1,0 +1,86 @@
+/**
+ * Upload bodies: what goes out, how long it is, and its checksum, whether it lies in memory or is opened anew.
+ *
+ * A body that is a stream is opened once for its checksum (unless the caller knows it) and once for every attempt. What
+ * its source throws, or a length other than announced, is the caller's error and not the store's: it ends the call.
+ */
+import { createHash } from "node:crypto";
+import { Readable } from "node:stream";
+import { HawserError } from "../common/errors.ts";
+import type { Bytes } from "../common/units.ts";
+import type { Attempt } from "./attempts.ts";
+import { base64Of32, crc32c } from "./crc.ts";
+import type { PutBody } from "./object-store.ts";
+import { ATTEMPT_LIMITS } from "./retry.ts";
+
+export function sizeOf(body: PutBody): Bytes {
+  return body instanceof Uint8Array ? body.length : body.sizeBytes;
+}
+
+/** base64. */
+export async function crc32cOf(body: PutBody): Promise<string> {
+  if (body instanceof Uint8Array) return base64Of32(crc32c(body));
+  if (body.crc32c !== undefined) return body.crc32c;
+  let crc = 0;
+  for await (const chunk of checkedLength(body)) crc = crc32c(chunk, crc);
+  return base64Of32(crc);
+}
+
+/** Hex. For plain HTTP, where the signature must cover the payload. */
+export async function sha256Of(body: PutBody): Promise<string> {
+  const hash = createHash("sha256");
+  if (body instanceof Uint8Array) return hash.update(body).digest("hex");
+  for await (const chunk of checkedLength(body)) hash.update(chunk);
+  return hash.digest("hex");
+}
+
+export interface OutgoingBody {
+  body: Uint8Array | Readable;
+  /** What went wrong in the caller's stream. */
+  sourceError(): HawserError | undefined;
+}
+
+/** A body for one attempt. Every piece of a stream is a sign of life. */
+export function openBody(body: PutBody, attempt: Attempt): OutgoingBody {
+  if (body instanceof Uint8Array) {
+    // One write for all of it: allow for a slow line, 100 KB a second.
+    attempt.alive(ATTEMPT_LIMITS.upload + body.length / 100);
+    return { body, sourceError: () => undefined };
+  }
+  let failed: HawserError | undefined;
+  const source = checkedLength(body, () => attempt.alive(ATTEMPT_LIMITS.upload));
+  const stream = Readable.from(source, { objectMode: false, highWaterMark: 256 * 1024 });
+  stream.on("error", (error) => {
+    if (attempt.signal.aborted) return;
+    failed =
+      error instanceof HawserError
+        ? error
+        : new HawserError("io_error", `Reading what was to be uploaded failed: ${error.message}.`, {
+            cause: error,
+          });
+    attempt.abort();
+  });
+  attempt.signal.addEventListener("abort", () => stream.destroy(), { once: true });
+  return { body: stream, sourceError: () => failed };
+}
+
+async function* checkedLength(
+  body: Exclude<PutBody, Uint8Array>,
+  onPiece: () => void = () => undefined,
+): AsyncGenerator<Uint8Array> {
+  let length = 0;
+  for await (const chunk of body.open()) {
+    length += chunk.length;
+    if (length > body.sizeBytes) throw wrongLength(body.sizeBytes, `more than ${body.sizeBytes}`);
+    onPiece();
+    yield chunk;
+  }
+  if (length !== body.sizeBytes) throw wrongLength(body.sizeBytes, String(length));
+}
+
+function wrongLength(announced: Bytes, found: string): HawserError {
+  return new HawserError(
+    "invalid_argument",
+    `What was to be uploaded has ${found} bytes where ${announced} were announced; it changed meanwhile.`,
+  );
+}
