@@ -20,7 +20,8 @@ const TOOL_TIMEOUT_MS: Milliseconds = 10_000;
 export async function detachLazily(mountPoint: string): Promise<void> {
   const asRoot = process.getuid?.() === 0;
   const [tool, args] = asRoot
-    ? (["umount", ["-i", "-l", "--", mountPoint]] as const)
+    ? // -c: the path is looked up in the mount table, not on the mount.
+      (["umount", ["-i", "-c", "-l", "--", mountPoint]] as const)
     : (["fusermount3", ["-u", "-z", "--", mountPoint]] as const);
   try {
     await run(tool, [...args], { timeout: TOOL_TIMEOUT_MS, killSignal: "SIGKILL" });

@@ -11,11 +11,12 @@ import { closeSync, openSync } from "node:fs";
 import { opendir } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { HawserError, toHawserError } from "../common/errors.ts";
+import { tryNative } from "../common/native.ts";
 import type { Milliseconds } from "../common/units.ts";
 import { fromErrorMessage, toErrorMessage } from "./control-protocol.ts";
 import type { MountStatus } from "./control-protocol.ts";
 import { within } from "./deadline.ts";
-import { daemonEnvironment, settingsFor } from "./mount-request.ts";
+import { daemonEnvironment, refuseUnsupported, settingsFor } from "./mount-request.ts";
 import type { MountRequest } from "./mount-request.ts";
 import { prepareMountPoint } from "./mount-point.ts";
 import { StateFolder, stateRoot } from "./state-folder.ts";
@@ -39,9 +40,14 @@ export interface Prepared {
   notes: string[];
 }
 
-/** Checks the mount point, clears a dead mount of ours and writes the settings. The folder belongs to this process then. */
+/**
+ * Checks the mount point, clears a dead mount of ours and writes the settings. The folder belongs to this process then.
+ *
+ * @throws HawserError `mount_point_*`, `not_supported`, `permission_denied`
+ */
 export async function prepare(request: MountRequest): Promise<Prepared> {
   const { volume } = request;
+  refuseUnsupported(volume);
   const root = stateRoot();
   const { mountPoint, notes } = await prepareMountPoint(volume.mount, {
     nonempty: volume.nonempty ?? false,
@@ -52,17 +58,26 @@ export async function prepare(request: MountRequest): Promise<Prepared> {
   return { folder, mountPoint, notes };
 }
 
-/** Replaces this process by the mount's. Returns only by throwing. */
-export function becomeDaemon(
-  { folder }: Prepared,
-  request: MountRequest,
-  execve: (path: string, argv: string[], environment: string[]) => never,
-): never {
-  const environment = Object.entries(daemonEnvironment(request.environment)).map(
-    ([name, value]) => `${name}=${value}`,
-  );
-  process.chdir("/");
-  return execve(process.execPath, daemonArguments(folder), environment);
+/**
+ * Serves in the foreground. This process is replaced by the mount's and nothing after the call runs; only where there
+ * is no addon to do that, a child with this process's terminal serves, and its exit code is the answer.
+ */
+export async function becomeDaemon({ folder }: Prepared, request: MountRequest): Promise<number> {
+  const environment = daemonEnvironment(request.environment);
+  const addon = tryNative();
+  if (addon) {
+    process.chdir("/");
+    const pairs = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
+    addon.execve(process.execPath, daemonArguments(folder), pairs);
+  }
+  const child = spawn(process.execPath, daemonArguments(folder).slice(1), {
+    cwd: "/",
+    env: environment,
+    stdio: "inherit",
+  });
+  const forward = (signal: NodeJS.Signals): void => void child.kill(signal);
+  process.on("SIGTERM", forward).on("SIGINT", forward).on("SIGHUP", forward);
+  return await new Promise((resolve) => child.once("close", (code) => resolve(code ?? 1)));
 }
 
 function daemonArguments(folder: StateFolder): string[] {

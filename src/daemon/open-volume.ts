@@ -1,16 +1,193 @@
-/** What a mount serves, as one thing to close. */
+/**
+ * Opening a volume: store, content and filesystem, put together from its configuration.
+ *
+ * The store is asked once before anything else is made: a bucket that is missing, an endpoint that is down or
+ * credentials that are wrong fail here, with their own code, and the region that a redirect told is known to the parts
+ * that come after.
+ */
+import { totalmem } from "node:os";
+import { createContent, defaultMemoryBytes } from "../cache/create-content.ts";
+import type { Content } from "../cache/content.ts";
+import { systemClock } from "../common/clock.ts";
+import { HawserError } from "../common/errors.ts";
+import { MiB } from "../common/units.ts";
+import type { Bytes, Milliseconds } from "../common/units.ts";
+import type { VolumeConfig } from "../config/schema.ts";
+import { volumeUrl } from "../config/volume.ts";
+import type { Logger } from "../observe/logger.ts";
 import type { Metrics } from "../observe/metrics.ts";
-import type { ObjectStore } from "../store/object-store.ts";
-import type { Filesystem } from "../vfs/filesystem.ts";
+import type { RangeReader } from "../store/range-reader.ts";
+import { createRangeReader } from "../store/reader/reader.ts";
+import { createObjectStore } from "../store/s3-store.ts";
+import type { ObjectStoreOptions, S3Store } from "../store/s3-store.ts";
+import { createVolumeFilesystem } from "../vfs/volume-filesystem.ts";
+import type { VolumeFilesystem } from "../vfs/volume-filesystem.ts";
 
+/** How long the store may take for its first answer, retries included. */
+const FIRST_ANSWER_MS: Milliseconds = 10_000;
+/** What the channel's request slots take of a mount's memory. */
+const ARENA_BYTES: Bytes = 65 * MiB;
+/** Below this, a large range and a few small files would not fit together. */
+const MIN_MEMORY_BYTES: Bytes = 128 * MiB;
+
+export interface OpenOptions {
+  credentials: Pick<ObjectStoreOptions, "credentials" | "profile">;
+  log: Logger;
+  signal?: AbortSignal | undefined;
+  /** Told what the user should know and what stops nothing. */
+  note?: ((text: string) => void) | undefined;
+}
+
+/** Everything a volume is made of, as one thing to close. */
 export interface OpenVolume extends AsyncDisposable {
-  readonly store: ObjectStore;
-  readonly filesystem: Filesystem;
-  /** Where requests go, for people. */
-  readonly endpoint: string;
-  readonly region: string;
+  readonly store: S3Store;
+  readonly content: Content;
+  readonly filesystem: VolumeFilesystem;
   /** Adds what its parts count. */
   report(metrics: Metrics): void;
   /** Filesystem, content, connections, in this order. May be called twice. */
   close(): Promise<void>;
+}
+
+/** @throws HawserError what the store answers with, `invalid_argument` for what only the store can tell */
+export async function openVolume(
+  volume: Omit<VolumeConfig, "credentials">,
+  options: OpenOptions,
+): Promise<OpenVolume> {
+  const memoryBytes = contentBytes(volume);
+  const store = await openStore(volume, options);
+  try {
+    await askStore(store, volume, options);
+    return new Parts(volume, store, memoryBytes, options.log);
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+/** The store of a volume. Sends nothing. */
+export function openStore(
+  volume: Pick<
+    VolumeConfig,
+    "bucket" | "storage" | "region" | "endpoint" | "addressing" | "accountId" | "requesterPays"
+  >,
+  { credentials, log }: Pick<OpenOptions, "credentials" | "log">,
+): Promise<S3Store> {
+  const { bucket, storage, region, endpoint, addressing, accountId, requesterPays } = volume;
+  return createObjectStore({
+    bucket,
+    storage,
+    region,
+    endpoint,
+    addressing,
+    accountId,
+    requestPayer: requesterPays,
+    ...credentials,
+    onRetry: (event) => log.debug({ event }, "request sent again"),
+  });
+}
+
+/** One LIST tells bucket, endpoint, credentials and clock apart before anybody waits for a file. */
+async function askStore(
+  store: S3Store,
+  volume: Pick<VolumeConfig, "bucket" | "prefix">,
+  { log, signal, note }: OpenOptions,
+): Promise<void> {
+  const page = await store.list(
+    { prefix: volume.prefix, maxKeys: 1 },
+    { reason: "metadata", signal, deadlineMs: FIRST_ANSWER_MS },
+  );
+  if (page.objects.length > 0 || page.prefixes.length > 0) return;
+  log.warn({ prefix: volume.prefix }, "there is nothing below the prefix");
+  note?.(`${volumeUrl(volume)} is empty; check bucket and prefix if that is not meant.`);
+}
+
+function contentBytes({ cache }: Pick<VolumeConfig, "cache">): Bytes {
+  const memory = cache.memory ?? Math.max(MIN_MEMORY_BYTES, defaultMemoryBytes(totalmem()));
+  if (memory < MIN_MEMORY_BYTES) {
+    throw new HawserError("invalid_argument", "The memory of a volume must be at least 128MiB.");
+  }
+  return memory - ARENA_BYTES;
+}
+
+class Parts implements OpenVolume {
+  readonly store: S3Store;
+  readonly content: Content;
+  readonly filesystem: VolumeFilesystem;
+  private readonly reader: RangeReader;
+  private closed: Promise<void> | undefined;
+
+  constructor(volume: Omit<VolumeConfig, "credentials">, store: S3Store, memoryBytes: Bytes, log: Logger) {
+    this.store = store;
+    const slab = new SharedArrayBuffer(memoryBytes);
+    const { endpoint } = store;
+    this.reader = createRangeReader({
+      slab,
+      credentials: store.credentials,
+      target: {
+        endpoint: endpoint.url,
+        bucket: endpoint.bucket,
+        addressing: endpoint.addressing,
+        region: endpoint.region,
+        requestPayer: store.requestPayer,
+      },
+    });
+    this.content = createContent({ reader: this.reader, slab });
+    this.filesystem = createVolumeFilesystem({
+      store,
+      content: this.content,
+      clock: systemClock,
+      logger: log,
+      options: {
+        prefix: volume.prefix,
+        metadataTtlMs: volume.metadataTtl === "static" ? Number.POSITIVE_INFINITY : volume.metadataTtl,
+        metadata: volume.metadata ?? (volume.mode === "writable" ? "full" : "listing"),
+        uid: volume.uid,
+        gid: volume.gid,
+        fileMode: volume.fileMode,
+        dirMode: volume.dirMode,
+        umask: volume.umask,
+      },
+    });
+  }
+
+  report(metrics: Metrics): void {
+    metrics.add(() => {
+      const { requests, bytes, retries, hedges, connections, queued } = this.reader.stats();
+      return {
+        store_requests_total: requests,
+        store_bytes_total: bytes,
+        store_retries_total: retries,
+        store_hedges_total: hedges,
+        store_connections: connections,
+        store_queued: queued,
+      };
+    });
+    metrics.add(() => {
+      const { entries, treeBytes, openFiles, openFolders, replacedVersions } = this.filesystem.counts();
+      return {
+        tree_entries: entries,
+        tree_bytes: treeBytes,
+        open_files: openFiles,
+        open_folders: openFolders,
+        replaced_versions: replacedVersions,
+      };
+    });
+  }
+
+  close(): Promise<void> {
+    this.closed ??= this.closeParts();
+    return this.closed;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  private async closeParts(): Promise<void> {
+    await this.filesystem.close();
+    await this.content.close();
+    await this.reader.close();
+    await this.store.close();
+  }
 }

@@ -24,19 +24,23 @@ import type { MountSettings } from "./settings.ts";
 import type { StateFolder } from "./state-folder.ts";
 import type { Supervisor } from "./supervisor.ts";
 import { tuneProcess } from "./tuning.ts";
-import type { Limits } from "./tuning.ts";
 import { DEFAULT_POLITE_MS, forceEnd, stopChannel } from "./unmount.ts";
 import { VERSION } from "./version.ts";
 
+/** What a mount serves. */
+export type ServedVolume = Pick<OpenVolume, "filesystem" | "report" | "close"> & {
+  readonly store: { readonly endpoint: { readonly url: string; readonly region: string } };
+};
+
 /** The parts of a mount that are made elsewhere. */
 export interface Parts {
-  openVolume(settings: MountSettings, supervisor: Supervisor, log: Logger): Promise<OpenVolume>;
+  openVolume(
+    settings: MountSettings,
+    context: { supervisor: Supervisor; log: Logger; signal: AbortSignal },
+  ): Promise<ServedVolume>;
   createChannel(settings: MountSettings, log: Logger): Promise<Channel>;
-  limits(): Promise<Limits | undefined>;
 }
 
-/** How long the store may take for its first answer, retries included. */
-const FIRST_ANSWER_MS: Milliseconds = 10_000;
 /** How long closing files, caches and connections may take once the kernel is gone. */
 const CLOSE_MS: Milliseconds = 10_000;
 
@@ -75,7 +79,7 @@ class ServedMount {
   private readonly metrics: Metrics;
   private readonly abort = new AbortController();
   private state: MountStatus["state"] = "mounting";
-  private volume: OpenVolume | undefined;
+  private volume: ServedVolume | undefined;
   private channel: Channel | undefined;
   private channelSettings: ChannelSettings | undefined;
   private entry: MountEntry | undefined;
@@ -92,7 +96,7 @@ class ServedMount {
 
   async run(parts: Parts): Promise<void> {
     const { settings, log } = this;
-    tuneProcess(`hawser ${settings.mountPoint}`, await parts.limits(), log);
+    tuneProcess(`hawser ${settings.mountPoint}`, log);
     log.info({ source: volumeUrl(settings.volume), version: VERSION }, "mounting");
     const onSignal = (signal: NodeJS.Signals): void => this.onSignal(signal);
     process.on("SIGTERM", onSignal).on("SIGINT", onSignal);
@@ -120,9 +124,8 @@ class ServedMount {
   private async open(parts: Parts): Promise<void> {
     const { settings, log, supervisor } = this;
     const { volume, mountPoint } = settings;
-    this.volume = await parts.openVolume(settings, supervisor, log);
+    this.volume = await parts.openVolume(settings, { supervisor, log, signal: this.abort.signal });
     this.volume.report(this.metrics);
-    await this.askStore(this.volume);
     this.abort.signal.throwIfAborted();
     this.channel = await parts.createChannel(settings, log);
     this.channelSettings = await this.channel.mount(this.volume.filesystem, {
@@ -135,20 +138,6 @@ class ServedMount {
     });
     this.entry = mountAt(mountPoint);
     this.abort.signal.throwIfAborted();
-  }
-
-  /** One LIST tells bucket, endpoint, credentials and clock apart before anybody waits on the mount. */
-  private async askStore({ store }: OpenVolume): Promise<void> {
-    const { prefix } = this.settings.volume;
-    const page = await store.list(
-      { prefix, maxKeys: 1 },
-      { reason: "metadata", signal: this.abort.signal, deadlineMs: FIRST_ANSWER_MS },
-    );
-    if (page.objects.length === 0 && page.prefixes.length === 0) {
-      const where = volumeUrl(this.settings.volume);
-      this.log.warn({ prefix }, "there is nothing under the prefix");
-      this.supervisor.note(`${where} is empty; check the prefix if that is not meant.`);
-    }
   }
 
   private async close(): Promise<void> {
@@ -233,8 +222,8 @@ class ServedMount {
       pid: process.pid,
       startedMs: this.startedMs,
       version: VERSION,
-      endpoint: this.volume?.endpoint,
-      region: this.volume?.region,
+      endpoint: this.volume?.store.endpoint.url,
+      region: this.volume?.store.endpoint.region,
       channel: this.channelSettings,
       memory: { residentBytes: process.memoryUsage.rss() },
       counters: this.metrics.values(),

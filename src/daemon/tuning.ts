@@ -1,16 +1,12 @@
 /** What the process of a mount asks of the system, as far as it is allowed to. */
 import { writeFileSync } from "node:fs";
+import { tryNative } from "../common/native.ts";
 import type { Logger } from "../observe/logger.ts";
 
 /** The kernel kills others first: readers of a mount whose process is killed lose their data. */
 const OOM_SCORE = -900;
 
-export interface Limits {
-  /** Raises the soft limit of open files to the hard one. */
-  raiseOpenFiles(): number;
-}
-
-export function tuneProcess(title: string, limits: Limits | undefined, log: Logger): void {
+export function tuneProcess(title: string, log: Logger): void {
   process.title = title;
   // State, logs and caches are this user's alone.
   process.umask(0o077);
@@ -22,7 +18,7 @@ export function tuneProcess(title: string, limits: Limits | undefined, log: Logg
     }
   }
   try {
-    const openFiles = limits?.raiseOpenFiles();
+    const openFiles = tryNative()?.setRlimitNofile();
     if (openFiles !== undefined) log.debug({ openFiles }, "limit of open files raised");
   } catch (error) {
     log.warn({ err: error }, "the limit of open files could not be raised");

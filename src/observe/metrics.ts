@@ -17,6 +17,11 @@ export const METRICS = {
   store_hedges_total: { kind: "counter", help: "Requests sent twice because the first was slow." },
   store_connections: { kind: "gauge", help: "Open connections to the store." },
   store_queued: { kind: "gauge", help: "Requests that wait for a connection." },
+  tree_entries: { kind: "gauge", help: "Paths known in memory." },
+  tree_bytes: { kind: "gauge", help: "Memory of the paths known." },
+  open_files: { kind: "gauge", help: "Open files." },
+  open_folders: { kind: "gauge", help: "Open folders." },
+  replaced_versions: { kind: "gauge", help: "Replaced object versions that are still in use." },
 } as const satisfies Record<string, { kind: "gauge" | "counter"; help: string }>;
 
 export type MetricName = keyof typeof METRICS;
@@ -56,7 +61,7 @@ export class Metrics {
 interface MetricOptions {
   name: string;
   help: string;
-  registers: [];
+  registers: never[];
 }
 
 function gauge(options: MetricOptions, value: () => number): Gauge {

@@ -1,0 +1,38 @@
+/** The table of commands, in the order in which `hawser --help` shows them. */
+import type { CommandEntry, InternalEntry } from "../command.ts";
+
+export const COMMANDS: readonly CommandEntry[] = [
+  { name: "mount", summary: "Mount a bucket or prefix as a folder", load: () => import("./mount.ts") },
+  { name: "unmount", aliases: ["umount"], summary: "Unmount volumes", load: () => import("./unmount.ts") },
+  { name: "status", summary: "Show what is mounted, and how it does", load: () => import("./status.ts") },
+  {
+    name: "doctor",
+    summary: "Check this machine, credentials and a volume; say how to fix what is wrong",
+    load: () => import("./doctor.ts"),
+  },
+  {
+    name: "config",
+    summary: "Check a hawser.yaml, or print its JSON Schema",
+    load: () => import("./config.ts"),
+  },
+  {
+    name: "install",
+    summary: "Install the helper for mount(8) and fstab, and a systemd unit",
+    load: () => import("./install.ts"),
+  },
+  {
+    name: "dev-s3",
+    summary: "Run a small S3 server over a folder or memory",
+    load: () => import("./dev-s3.ts"),
+  },
+  {
+    name: "completion",
+    summary: "Print the completion script of a shell",
+    load: () => import("./completion.ts"),
+  },
+];
+
+export const INTERNAL_COMMANDS: readonly InternalEntry[] = [
+  { name: "serve-mount", load: () => import("./serve-mount.ts") },
+  { name: "mount-helper", load: () => import("./mount-helper.ts") },
+];
