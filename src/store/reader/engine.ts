@@ -8,78 +8,29 @@
  * Invariants: a fetch is in exactly one of: queue, lanes, a timed wait, the wait for credentials. It settles exactly
  * once, and after that nothing writes its window.
  */
-import type { ErrorCode } from "../../common/errors.ts";
 import type { Clock } from "../../common/clock.ts";
 import type { Milliseconds } from "../../common/units.ts";
-import { toStoreError } from "../errors.ts";
 import type { CallContext } from "../errors.ts";
 import type { Credentials } from "../credentials.ts";
 import type { StoreFailure } from "../failure.ts";
 import { Access } from "./access.ts";
 import { AddressBook, Dialer } from "./dial.ts";
-import type { Resolve } from "./dial.ts";
 import type { Refusal } from "./expect.ts";
+import { Dispatch } from "./dispatch.ts";
 import { Fetch } from "./fetch.ts";
+import { NO_CREDENTIALS, closedError, finalError, interruptedError } from "./final-error.ts";
 import type { ResponseHead } from "./head.ts";
 import { HedgePolicy } from "./hedge.ts";
 import { STALE } from "./lane.ts";
 import type { Lane, LaneOwner } from "./lane.ts";
-import { ConcurrencyLimit, EPOCH_MS } from "./limit.ts";
-import type { LimitBounds } from "./limit.ts";
 import { LanePool } from "./pool.ts";
-import { toWire } from "./protocol.ts";
 import type { FetchSpec, Rank, WireError } from "./protocol.ts";
-import { RankedQueue, mayStart } from "./queue.ts";
+import { Pulse } from "./pulse.ts";
 import { decideRecovery } from "./recovery.ts";
+import type { EngineConfig, EngineHost, EngineParts, EngineTimes } from "./settings.ts";
 import type { StatsBlock } from "./stats-block.ts";
-import type { ReaderTarget } from "./target.ts";
 import { matches } from "./verify.ts";
 
-/** How long things may take. */
-export interface EngineTimes {
-  /** From the last sign of life, retries included. */
-  deadlineMs: Milliseconds;
-  connectMs: Milliseconds;
-  firstByteMs: Milliseconds;
-  /** Between two pieces of a body. */
-  stallMs: Milliseconds;
-  /** S3 closes idle connections after about 20 s; ours go first. */
-  idleMs: Milliseconds;
-}
-
-/** In a form that crosses threads. */
-export interface EngineConfig {
-  target: ReaderTarget;
-  /** Requests go unsigned. Otherwise the engine asks for credentials when it needs them. */
-  anonymous: boolean;
-  ca: string | undefined;
-  limit: LimitBounds;
-  times: EngineTimes;
-  hedge: boolean;
-  verifyMd5: boolean;
-}
-
-/** What the engine tells; the other side of `FromWorker`. */
-export interface EngineHost {
-  done(id: number, bodyOffset: number, elapsedMs: Milliseconds): void;
-  failed(id: number, error: WireError): void;
-  /** This version does not do, 0 being none at all. Answered by `useCredentials` or `noCredentials`. */
-  refresh(version: number): void;
-}
-
-export interface EngineParts {
-  slab: SharedArrayBuffer;
-  stats: StatsBlock;
-  clock: Clock;
-  random: () => number;
-  resolve: Resolve;
-}
-
-/** Short enough to hedge near the p99 of a close store. */
-const TICK_MS: Milliseconds = 20;
-const IDLE_TICK_MS: Milliseconds = 1000;
-/** A tick this late means that we slept, not the store: what has arrived is looked at first. */
-const LATE_MS: Milliseconds = 250;
 /** Less than this is received faster than a new connection is opened. */
 const NEARLY_DONE_BYTES = 256 * 1024;
 const CANCEL_GRACE_MS: Milliseconds = 250;
@@ -96,23 +47,16 @@ export class Engine implements LaneOwner {
   readonly #clock: Clock;
   readonly #random: () => number;
   readonly #pool: LanePool;
-  readonly #limit: ConcurrencyLimit;
+  readonly #dispatch: Dispatch;
   readonly #hedges: HedgePolicy;
+  readonly #pulse: Pulse;
 
   readonly #fetches = new Map<number, Fetch>();
-  readonly #queue = new RankedQueue<Fetch>();
-  readonly #running: [number, number, number] = [0, 0, 0];
   /** Waiting for fresh credentials. */
   readonly #parked = new Set<Fetch>();
   #credentialsVersion = 0;
-  readonly #wantHedge: Fetch[] = [];
-
-  #stopTick: (() => void) | undefined;
-  #tickDue: Milliseconds = 0;
   #pumping = false;
   #closed = false;
-  #epochAt: Milliseconds;
-  readonly #epoch = { elapsedMs: 0, bytes: 0, requests: 0, saturated: false };
 
   constructor(config: EngineConfig, host: EngineHost, parts: EngineParts) {
     this.slab = new Uint8Array(parts.slab);
@@ -125,9 +69,9 @@ export class Engine implements LaneOwner {
     this.#random = parts.random;
     const dialer = new Dialer(new AddressBook(parts.resolve, parts.clock), config.ca);
     this.#pool = new LanePool(this, dialer, parts.random);
-    this.#limit = new ConcurrencyLimit(config.limit);
+    this.#dispatch = new Dispatch(config.limit, this.now());
     this.#hedges = new HedgePolicy(config.hedge);
-    this.#epochAt = this.now();
+    this.#pulse = new Pulse(parts.clock, (now) => this.#tick(now));
   }
 
   now(): Milliseconds {
@@ -141,19 +85,14 @@ export class Engine implements LaneOwner {
     this.#fetches.set(spec.id, fetch);
     if (this.#closed) return this.#fail(fetch, closedError());
     if (!this.access.ready) return this.#park(fetch);
-    this.#queue.push(fetch);
+    this.#dispatch.add(fetch);
     this.#pump();
   }
 
-  /** Moves up only: what somebody waits for is not forgotten because somebody else has time. */
   promote(id: number, rank: Rank): void {
     const fetch = this.#fetches.get(id);
-    if (!fetch || rank >= fetch.rank) return;
-    if (fetch.running) {
-      this.#running[fetch.rank]--;
-      this.#running[rank]++;
-    }
-    this.#queue.promote(fetch, rank);
+    if (!fetch) return;
+    this.#dispatch.promote(fetch, rank);
     this.#pump();
   }
 
@@ -171,7 +110,7 @@ export class Engine implements LaneOwner {
   useCredentials(credentials: Credentials, version: number): void {
     this.access.useCredentials(credentials);
     this.#credentialsVersion = version;
-    for (const fetch of this.#parked) this.#queue.push(fetch);
+    for (const fetch of this.#parked) this.#dispatch.add(fetch);
     this.#parked.clear();
     this.#pump();
   }
@@ -184,7 +123,7 @@ export class Engine implements LaneOwner {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#stopTick?.();
+    this.#pulse.stop();
     for (const fetch of this.#fetches.values()) this.#fail(fetch, closedError());
     this.#pool.close();
     this.#publish();
@@ -201,11 +140,11 @@ export class Engine implements LaneOwner {
     const dialing = this.#pool.lost(lane, failure);
     if (!dialing || this.#closed) return;
     // Some connections work and more are refused: there is a bound on the way.
-    if (this.#pool.size > this.#pool.connecting) this.#limit.slowDown(this.now());
+    if (this.#pool.size > this.#pool.connecting) this.#dispatch.slowDown(this.now());
     if (failure.kind !== "tls") return;
     // Nobody will make the certificate good while we wait.
     for (const fetch of this.#fetches.values()) {
-      if (fetch.queued) this.#fail(fetch, toWire(toStoreError(failure, this.#call(fetch))));
+      if (fetch.queued) this.#giveUp(fetch, failure, "");
     }
   }
 
@@ -232,8 +171,7 @@ export class Engine implements LaneOwner {
       return this.#recover(lane, fetch, { kind: "checksum", code: "", message });
     }
     const elapsed = this.now() - fetch.startedAt;
-    this.#epoch.bytes += spec.length;
-    this.#epoch.requests++;
+    this.#dispatch.delivered(spec.length);
     this.#stats.add("bytes", spec.length);
     this.#stats.recordRead(fetch.rank, elapsed);
     this.#hedges.completed();
@@ -272,7 +210,7 @@ export class Engine implements LaneOwner {
     this.#pumping = true;
     try {
       while (this.#sendNext());
-      this.#pool.want(this.#wantHedge.length + this.#sendable(), this.access.endpoint);
+      this.#pool.want(this.#dispatch.sendable(), this.access.endpoint);
     } finally {
       this.#pumping = false;
     }
@@ -281,49 +219,20 @@ export class Engine implements LaneOwner {
   }
 
   #sendNext(): boolean {
-    const hedge = this.#nextHedge();
-    const fetch = hedge ?? this.#nextFetch();
+    const fetch = this.#dispatch.next();
     const lane = fetch && this.#pool.take(this.access.endpoint);
     if (!lane) return false;
     this.#stats.add("requests");
-    if (hedge) {
-      this.#wantHedge.shift();
-      fetch.wantsHedge = false;
+    const hedging = this.#dispatch.sent(fetch);
+    if (hedging) {
       fetch.hedge = lane;
       this.#stats.add("hedges");
     } else {
-      this.#queue.remove(fetch);
-      this.#running[fetch.rank]++;
       fetch.primary = lane;
       if (fetch.startedAt < 0) fetch.startedAt = fetch.aliveAt = this.now();
     }
-    lane.carry(fetch, !hedge);
+    lane.carry(fetch, !hedging);
     return true;
-  }
-
-  #nextHedge(): Fetch | undefined {
-    for (;;) {
-      const fetch = this.#wantHedge[0];
-      if (!fetch || (fetch.primary?.phase === "asking" && !fetch.hedge)) return fetch;
-      fetch.wantsHedge = false;
-      this.#wantHedge.shift();
-    }
-  }
-
-  /** The most urgent one that may be sent now. */
-  #nextFetch(): Fetch | undefined {
-    const rank = this.#queue.first(0) ? 0 : this.#queue.first(1) ? 1 : 2;
-    const fetch = this.#queue.first(rank);
-    if (!fetch || mayStart(rank, this.#running, this.#limit.value)) return fetch;
-    this.#epoch.saturated = true;
-    return undefined;
-  }
-
-  /** How many of the queued could be sent if there were connections. */
-  #sendable(): number {
-    if (!this.#nextFetch()) return 0;
-    const [demand, prefetch, hydrate] = this.#running;
-    return Math.max(1, Math.min(this.#queue.size, this.#limit.value - demand - prefetch - hydrate));
   }
 
   // After a failure.
@@ -370,19 +279,19 @@ export class Engine implements LaneOwner {
   }
 
   #throttled(now: Milliseconds): void {
-    this.#limit.slowDown(now);
+    this.#dispatch.slowDown(now);
     this.#stats.add("slowDowns");
   }
 
   #retryAfter(fetch: Fetch, delay: Milliseconds): void {
     this.#stats.add("retries");
     if (delay === 0) {
-      this.#queue.unshift(fetch);
+      this.#dispatch.addAgain(fetch);
       return this.#pump();
     }
     fetch.stopWaiting = this.#clock.after(delay, () => {
       fetch.stopWaiting = undefined;
-      this.#queue.unshift(fetch);
+      this.#dispatch.addAgain(fetch);
       this.#pump();
     });
   }
@@ -410,8 +319,7 @@ export class Engine implements LaneOwner {
   }
 
   #giveUp(fetch: Fetch, failure: StoreFailure, gaveUp: string): void {
-    const error = toWire(toStoreError(failure, this.#call(fetch), gaveUp));
-    this.#fail(fetch, { ...error, code: finalCode(failure, error.code) });
+    this.#fail(fetch, finalError(failure, this.#call(fetch), gaveUp));
   }
 
   #call(fetch: Fetch): CallContext {
@@ -423,16 +331,16 @@ export class Engine implements LaneOwner {
     if (fetch.primary === lane) fetch.primary = fetch.hedge;
     else if (fetch.hedge !== lane) return;
     fetch.hedge = undefined;
-    if (!fetch.primary) this.#running[fetch.rank]--;
+    if (!fetch.primary) this.#dispatch.ended(fetch);
   }
 
   /** Takes a fetch from wherever it is and settles it. Nothing writes its window after this. */
   #fail(fetch: Fetch, error: WireError): void {
     if (!this.#fetches.delete(fetch.spec.id)) return;
-    this.#queue.remove(fetch);
+    this.#dispatch.remove(fetch);
     this.#parked.delete(fetch);
     fetch.stopWaiting?.();
-    if (fetch.running) this.#running[fetch.rank]--;
+    if (fetch.running) this.#dispatch.ended(fetch);
     const { primary, hedge } = fetch;
     fetch.primary = fetch.hedge = undefined;
     primary?.abandon();
@@ -443,29 +351,16 @@ export class Engine implements LaneOwner {
   // The passing of time.
 
   #schedule(): void {
-    const busy = this.#fetches.size > 0;
-    if (this.#closed || (!busy && this.#pool.size === 0)) return;
-    const delay = busy ? TICK_MS : IDLE_TICK_MS;
-    const due = this.now() + delay;
-    if (this.#stopTick && this.#tickDue <= due) return;
-    this.#stopTick?.();
-    this.#tickDue = due;
-    this.#stopTick = this.#clock.after(delay, () => {
-      this.#stopTick = undefined;
-      this.#tick();
-    });
+    if (this.#fetches.size > 0) this.#pulse.keep("busy");
+    else if (this.#pool.size > 0) this.#pulse.keep("idle");
   }
 
-  #tick(): void {
-    const now = this.now();
-    if (now - this.#tickDue < LATE_MS) {
-      this.#pool.expire(now, this.#times.idleMs, this.#times.connectMs);
-      for (const lane of this.#pool.lanes) this.#watch(lane, now);
-      this.#watchDeadlines(now);
-      this.#endEpoch(now);
-    }
+  #tick(now: Milliseconds): void {
+    this.#pool.expire(now, this.#times.idleMs, this.#times.connectMs);
+    for (const lane of this.#pool.lanes) this.#watch(lane, now);
+    this.#watchDeadlines(now);
+    this.#dispatch.tick(now);
     this.#pump();
-    this.#schedule();
   }
 
   #watch(lane: Lane, now: Milliseconds): void {
@@ -479,8 +374,7 @@ export class Engine implements LaneOwner {
     } else if (lane.phase === "receiving" && silence > this.#times.stallMs) {
       lane.break({ kind: "timeout", code: "", message: `nothing came for ${this.#times.stallMs} ms` });
     } else if (this.#mayHedge(lane, fetch) && this.#hedges.take(now - lane.sentAt)) {
-      fetch.wantsHedge = true;
-      this.#wantHedge.push(fetch);
+      this.#dispatch.wantHedge(fetch);
     }
   }
 
@@ -501,41 +395,10 @@ export class Engine implements LaneOwner {
     }
   }
 
-  #endEpoch(now: Milliseconds): void {
-    const epoch = this.#epoch;
-    epoch.elapsedMs = now - this.#epochAt;
-    if (epoch.elapsedMs < EPOCH_MS) return;
-    this.#limit.epoch(epoch, now);
-    this.#epochAt = now;
-    epoch.bytes = epoch.requests = 0;
-    epoch.saturated = false;
-  }
-
   #publish(): void {
-    const [demand, prefetch, hydrate] = this.#running;
     this.#stats.set("connections", this.#pool.size);
-    this.#stats.set("queued", this.#queue.size);
-    this.#stats.set("running", demand + prefetch + hydrate);
-    this.#stats.set("limit", this.#limit.value);
+    this.#stats.set("queued", this.#dispatch.queued);
+    this.#stats.set("running", this.#dispatch.running);
+    this.#stats.set("limit", this.#dispatch.limit);
   }
-}
-
-const NO_CREDENTIALS: StoreFailure = { kind: "credentials", code: "", message: "fresh ones did not come" };
-
-/** What is true of a GET in particular, where the shared table speaks of any request. */
-function finalCode(failure: StoreFailure, code: ErrorCode): ErrorCode {
-  // The object has become shorter than what was asked of it.
-  if (failure.httpStatus === 416 || failure.code === "InvalidRange") return "object_changed";
-  if (failure.code === "garbled") return "store_failed";
-  // Cut or stalled again and again until the deadline.
-  if (failure.kind === "cut") return "timed_out";
-  return code;
-}
-
-function closedError(): WireError {
-  return { code: "closed", message: "The range reader was closed." };
-}
-
-function interruptedError(fetch: Fetch): WireError {
-  return { code: "interrupted", message: `Reading ${fetch.spec.key} was interrupted.`, key: fetch.spec.key };
 }

@@ -63,6 +63,11 @@ export class ConcurrencyLimit {
 
   epoch(epoch: Epoch, now: Milliseconds): void {
     if (!epoch.saturated || now < this.#pausedUntil || epoch.requests === 0) return;
+    if (this.#limit < this.#bounds.initial) {
+      // What was meant as the least to start with needs no proof on the way back from a SlowDown.
+      this.#limit = clamp(this.#limit + Math.max(1, this.#limit >> 2), this.#bounds);
+      return;
+    }
     if (this.#rest > 0) {
       this.#rest--;
       return;

@@ -8,9 +8,9 @@ import { fileURLToPath } from "node:url";
 import type { Clock } from "../../common/clock.ts";
 import type { Resolve } from "./dial.ts";
 import { Engine } from "./engine.ts";
-import type { EngineConfig } from "./engine.ts";
 import { apply } from "./protocol.ts";
 import type { FromWorker, ToWorker } from "./protocol.ts";
+import type { EngineConfig } from "./settings.ts";
 import { StatsBlock } from "./stats-block.ts";
 import type { WorkerData } from "./worker.ts";
 

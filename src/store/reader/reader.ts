@@ -17,11 +17,11 @@ import { ATTEMPT_LIMITS, DEADLINES } from "../retry.ts";
 import { CredentialsDesk } from "./credentials-desk.ts";
 import { systemResolve } from "./dial.ts";
 import type { Resolve } from "./dial.ts";
-import type { EngineConfig, EngineTimes } from "./engine.ts";
 import { LocalLink, ThreadLink } from "./link.ts";
 import type { Link, LinkOptions } from "./link.ts";
 import { RANKS, fromWire } from "./protocol.ts";
 import type { FromWorker } from "./protocol.ts";
+import type { EngineConfig, EngineTimes } from "./settings.ts";
 import { sumStats } from "./stats.ts";
 import type { ReaderTarget } from "./target.ts";
 

@@ -3,9 +3,9 @@ import { parentPort, workerData } from "node:worker_threads";
 import { systemClock } from "../../common/clock.ts";
 import { systemResolve } from "./dial.ts";
 import { Engine } from "./engine.ts";
-import type { EngineConfig } from "./engine.ts";
 import { apply } from "./protocol.ts";
 import type { FromWorker, ToWorker } from "./protocol.ts";
+import type { EngineConfig } from "./settings.ts";
 import { StatsBlock } from "./stats-block.ts";
 
 export interface WorkerData {
