@@ -48,17 +48,37 @@ interface Progress {
   errorCode: string | undefined;
 }
 
+/** Operations that IAM names apart when they are about one version. */
+const VERSIONED = new Set(["GetObject", "HeadObject", "DeleteObject"]);
+
 export class Handler {
   readonly #parts: HandlerParts;
   readonly #sender: Sender;
+  readonly #running = new Set<Promise<void>>();
 
   constructor(parts: HandlerParts) {
     this.#parts = parts;
     this.#sender = new Sender(parts.clock);
   }
 
-  /** @param awaitsContinue the client sends its body only after a 100 */
+  /**
+   * Never rejects.
+   *
+   * @param awaitsContinue the client sends its body only after a 100
+   */
   async handle(http: IncomingMessage, response: ServerResponse, awaitsContinue: boolean): Promise<void> {
+    const work = this.#handle(http, response, awaitsContinue);
+    this.#running.add(work);
+    await work;
+    this.#running.delete(work);
+  }
+
+  /** Resolves when no request is under way. */
+  async idle(): Promise<void> {
+    while (this.#running.size > 0) await Promise.all(this.#running);
+  }
+
+  async #handle(http: IncomingMessage, response: ServerResponse, awaitsContinue: boolean): Promise<void> {
     const { log, clock, now } = this.#parts;
     const startedMs = now();
     const started = clock.monotonic();
@@ -154,8 +174,10 @@ export class Handler {
     });
     const context = new RequestContext({ buckets, request, identity, body, settings, nowMs });
     const key = request.key ?? request.query.get("prefix");
-    const action = request.query.has("versionId") ? `${operation.action}Version` : operation.action;
-    context.authorize({ action, bucket: request.bucket, key });
+    if (operation.action !== undefined) {
+      const action = VERSIONED.has(operation.name) && request.query.has("versionId") ? "Version" : "";
+      context.authorize({ action: operation.action + action, bucket: request.bucket, key });
+    }
     if (request.bucket !== undefined && operation.name !== "CreateBucket") buckets.get(request.bucket);
     const reply = await operation.handle(context);
     if (fault?.rule.after) injectError(fault, response);

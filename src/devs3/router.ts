@@ -25,6 +25,18 @@ import {
   uploadPartCopy,
 } from "./operations/multipart.ts";
 import { copyObject, putObject } from "./operations/put.ts";
+import { restoreObject } from "./operations/restore.ts";
+import {
+  SETTINGS,
+  deleteSetting,
+  getAcl,
+  getSetting,
+  putAcl,
+  putSetting,
+  type Setting,
+} from "./operations/settings.ts";
+import { deleteObjectTagging, getObjectTagging, putObjectTagging } from "./operations/tagging.ts";
+import { listObjectVersions } from "./operations/versions.ts";
 import type { S3Request } from "./request.ts";
 
 export type Level = "service" | "bucket" | "object";
@@ -32,163 +44,97 @@ export type Level = "service" | "bucket" | "object";
 export interface Operation {
   /** As S3 names it. */
   readonly name: string;
-  /** What a policy is asked. */
-  readonly action: string;
+  /** What a policy is asked; undefined where the handler asks it key by key. */
+  readonly action: string | undefined;
   readonly level: Level;
   readonly method: string;
   /** Query names that must be there; `name=value` asks for the value too. */
-  readonly query?: readonly string[];
-  readonly header?: string;
+  readonly query: readonly string[];
+  readonly header: string | undefined;
   readonly handle: (context: RequestContext) => Reply | Promise<Reply>;
 }
 
-const BUCKET_OPERATIONS: readonly Operation[] = [
-  {
-    name: "ListBuckets",
-    action: "s3:ListAllMyBuckets",
-    level: "service",
-    method: "GET",
-    handle: listBuckets,
-  },
-  {
-    name: "GetBucketLocation",
-    action: "s3:GetBucketLocation",
-    level: "bucket",
-    method: "GET",
-    query: ["location"],
-    handle: getBucketLocation,
-  },
-  {
-    name: "GetBucketVersioning",
-    action: "s3:GetBucketVersioning",
-    level: "bucket",
-    method: "GET",
-    query: ["versioning"],
-    handle: getBucketVersioning,
-  },
-  {
-    name: "PutBucketVersioning",
-    action: "s3:PutBucketVersioning",
-    level: "bucket",
-    method: "PUT",
-    query: ["versioning"],
-    handle: putBucketVersioning,
-  },
-  {
-    name: "ListMultipartUploads",
-    action: "s3:ListBucketMultipartUploads",
-    level: "bucket",
-    method: "GET",
-    query: ["uploads"],
-    handle: listMultipartUploads,
-  },
-  {
-    name: "DeleteObjects",
-    action: "s3:DeleteObjects",
-    level: "bucket",
-    method: "POST",
-    query: ["delete"],
-    handle: deleteObjects,
-  },
-  {
-    name: "ListObjectsV2",
-    action: "s3:ListBucket",
-    level: "bucket",
-    method: "GET",
-    query: ["list-type=2"],
-    handle: listObjectsV2,
-  },
-  { name: "ListObjects", action: "s3:ListBucket", level: "bucket", method: "GET", handle: listObjects },
-  { name: "HeadBucket", action: "s3:ListBucket", level: "bucket", method: "HEAD", handle: headBucket },
-  { name: "CreateBucket", action: "s3:CreateBucket", level: "bucket", method: "PUT", handle: createBucket },
-  {
-    name: "DeleteBucket",
-    action: "s3:DeleteBucket",
-    level: "bucket",
-    method: "DELETE",
-    handle: deleteBucket,
-  },
+type Row = readonly [
+  name: string,
+  action: string,
+  method: string,
+  handle: Operation["handle"],
+  query?: readonly string[],
+  header?: string,
 ];
 
-const OBJECT_OPERATIONS: readonly Operation[] = [
-  {
-    name: "CreateMultipartUpload",
-    action: "s3:PutObject",
-    level: "object",
-    method: "POST",
-    query: ["uploads"],
-    handle: createMultipartUpload,
-  },
-  {
-    name: "CompleteMultipartUpload",
-    action: "s3:PutObject",
-    level: "object",
-    method: "POST",
-    query: ["uploadId"],
-    handle: completeMultipartUpload,
-  },
-  {
-    name: "UploadPartCopy",
-    action: "s3:PutObject",
-    level: "object",
-    method: "PUT",
-    query: ["uploadId", "partNumber"],
-    header: "x-amz-copy-source",
-    handle: uploadPartCopy,
-  },
-  {
-    name: "UploadPart",
-    action: "s3:PutObject",
-    level: "object",
-    method: "PUT",
-    query: ["uploadId", "partNumber"],
-    handle: uploadPart,
-  },
-  {
-    name: "AbortMultipartUpload",
-    action: "s3:AbortMultipartUpload",
-    level: "object",
-    method: "DELETE",
-    query: ["uploadId"],
-    handle: abortMultipartUpload,
-  },
-  {
-    name: "ListParts",
-    action: "s3:ListMultipartUploadParts",
-    level: "object",
-    method: "GET",
-    query: ["uploadId"],
-    handle: listParts,
-  },
-  {
-    name: "GetObjectAttributes",
-    action: "s3:GetObject",
-    level: "object",
-    method: "GET",
-    query: ["attributes"],
-    handle: getObjectAttributes,
-  },
-  {
-    name: "CopyObject",
-    action: "s3:PutObject",
-    level: "object",
-    method: "PUT",
-    header: "x-amz-copy-source",
-    handle: copyObject,
-  },
-  { name: "PutObject", action: "s3:PutObject", level: "object", method: "PUT", handle: putObject },
-  { name: "GetObject", action: "s3:GetObject", level: "object", method: "GET", handle: getObject },
-  { name: "HeadObject", action: "s3:GetObject", level: "object", method: "HEAD", handle: headObject },
-  {
-    name: "DeleteObject",
-    action: "s3:DeleteObject",
-    level: "object",
-    method: "DELETE",
-    handle: deleteObject,
-  },
+const SERVICE_ROWS: readonly Row[] = [["ListBuckets", "ListAllMyBuckets", "GET", listBuckets]];
+
+const BUCKET_ROWS: readonly Row[] = [
+  ["GetBucketLocation", "GetBucketLocation", "GET", getBucketLocation, ["location"]],
+  ["GetBucketVersioning", "GetBucketVersioning", "GET", getBucketVersioning, ["versioning"]],
+  ["PutBucketVersioning", "PutBucketVersioning", "PUT", putBucketVersioning, ["versioning"]],
+  ["ListObjectVersions", "ListBucketVersions", "GET", listObjectVersions, ["versions"]],
+  ["ListMultipartUploads", "ListBucketMultipartUploads", "GET", listMultipartUploads, ["uploads"]],
+  ["DeleteObjects", "", "POST", deleteObjects, ["delete"]],
+  ["GetBucketAcl", "GetBucketAcl", "GET", getAcl, ["acl"]],
+  ["PutBucketAcl", "PutBucketAcl", "PUT", putAcl, ["acl"]],
+  ...SETTINGS.flatMap(settingRows),
+  ["ListObjectsV2", "ListBucket", "GET", listObjectsV2, ["list-type=2"]],
+  ["ListObjects", "ListBucket", "GET", listObjects],
+  ["HeadBucket", "ListBucket", "HEAD", headBucket],
+  ["CreateBucket", "CreateBucket", "PUT", createBucket],
+  ["DeleteBucket", "DeleteBucket", "DELETE", deleteBucket],
 ];
 
-export const OPERATIONS: readonly Operation[] = [...BUCKET_OPERATIONS, ...OBJECT_OPERATIONS];
+const OBJECT_ROWS: readonly Row[] = [
+  ["CreateMultipartUpload", "PutObject", "POST", createMultipartUpload, ["uploads"]],
+  ["CompleteMultipartUpload", "PutObject", "POST", completeMultipartUpload, ["uploadId"]],
+  ["UploadPartCopy", "PutObject", "PUT", uploadPartCopy, ["uploadId", "partNumber"], "x-amz-copy-source"],
+  ["UploadPart", "PutObject", "PUT", uploadPart, ["uploadId", "partNumber"]],
+  ["AbortMultipartUpload", "AbortMultipartUpload", "DELETE", abortMultipartUpload, ["uploadId"]],
+  ["ListParts", "ListMultipartUploadParts", "GET", listParts, ["uploadId"]],
+  ["GetObjectAttributes", "GetObject", "GET", getObjectAttributes, ["attributes"]],
+  ["GetObjectTagging", "GetObjectTagging", "GET", getObjectTagging, ["tagging"]],
+  ["PutObjectTagging", "PutObjectTagging", "PUT", putObjectTagging, ["tagging"]],
+  ["DeleteObjectTagging", "DeleteObjectTagging", "DELETE", deleteObjectTagging, ["tagging"]],
+  ["GetObjectAcl", "GetObjectAcl", "GET", getAcl, ["acl"]],
+  ["PutObjectAcl", "PutObjectAcl", "PUT", putAcl, ["acl"]],
+  ["RestoreObject", "RestoreObject", "POST", restoreObject, ["restore"]],
+  ["CopyObject", "PutObject", "PUT", copyObject, [], "x-amz-copy-source"],
+  ["PutObject", "PutObject", "PUT", putObject],
+  ["GetObject", "GetObject", "GET", getObject],
+  ["HeadObject", "GetObject", "HEAD", headObject],
+  ["DeleteObject", "DeleteObject", "DELETE", deleteObject],
+];
+
+function settingRows(setting: Setting): Row[] {
+  const { name, operation, action } = setting;
+  const query = [name];
+  const rows: Row[] = [
+    [`Get${operation}`, `Get${action}`, "GET", (context) => getSetting(setting, context), query],
+    [`Put${operation}`, `Put${action}`, "PUT", (context) => putSetting(setting, context), query],
+  ];
+  if (setting.canDelete) {
+    const remove =
+      operation === "BucketLifecycleConfiguration" ? "DeleteBucketLifecycle" : `Delete${operation}`;
+    rows.push([remove, `Put${action}`, "DELETE", (context) => deleteSetting(setting, context), query]);
+  }
+  return rows;
+}
+
+function operations(level: Level, rows: readonly Row[]): Operation[] {
+  return rows.map(([name, action, method, handle, query = [], header]) => ({
+    name,
+    action: action === "" ? undefined : `s3:${action}`,
+    level,
+    method,
+    query,
+    header,
+    handle,
+  }));
+}
+
+export const OPERATIONS: readonly Operation[] = [
+  ...operations("service", SERVICE_ROWS),
+  ...operations("bucket", BUCKET_ROWS),
+  ...operations("object", OBJECT_ROWS),
+];
 
 const BY_METHOD = new Map<string, Operation[]>();
 for (const operation of OPERATIONS) {
@@ -203,7 +149,7 @@ function levelOf(request: S3Request): Level {
 
 function fits(operation: Operation, request: S3Request): boolean {
   if (operation.header !== undefined && request.header(operation.header) === undefined) return false;
-  return (operation.query ?? []).every((wanted) => {
+  return operation.query.every((wanted) => {
     const [name, value] = wanted.split("=");
     return value === undefined ? request.query.has(name!) : request.query.get(name!) === value;
   });

@@ -33,8 +33,21 @@ function drained(response: ServerResponse): Promise<void> {
   });
 }
 
-function delay(clock: Clock, ms: Milliseconds): Promise<void> {
-  return new Promise((resolve) => clock.after(ms, resolve));
+/** Resolves with `wait`, or when the client is gone. */
+function unlessClosed(response: ServerResponse, wait: Promise<void>): Promise<void> {
+  if (response.destroyed) return Promise.resolve();
+  return new Promise((resolve) => {
+    const done = (): void => {
+      response.off("close", done);
+      resolve();
+    };
+    response.on("close", done);
+    void wait.then(done);
+  });
+}
+
+function delay(clock: Clock, ms: Milliseconds, response: ServerResponse): Promise<void> {
+  return unlessClosed(response, new Promise((resolve) => clock.after(ms, resolve)));
 }
 
 async function* chunksOf(body: string | ContentBody): AsyncGenerator<Uint8Array> {
@@ -76,8 +89,8 @@ export class Sender {
     const { body } = reply;
     try {
       const rule = fault?.rule;
-      if (rule?.latencyMs !== undefined) await delay(this.#clock, rule.latencyMs);
-      if (rule?.hold) await fault!.held();
+      if (rule?.latencyMs !== undefined) await delay(this.#clock, rule.latencyMs, response);
+      if (rule?.hold) await unlessClosed(response, fault!.held());
       if (response.destroyed) return { bytesOut: 0, completed: false };
       const headers = { ...reply.headers };
       if (typeof body === "string") {
@@ -111,12 +124,13 @@ export class Sender {
       for await (const chunk of chunksOf(body)) {
         for (const piece of pieces(chunk, bytesOut, stops, step)) {
           if (bytesOut === cutAfterBytes) return await cut(response, bytesOut);
-          if (bytesOut === holdAfterBytes) await fault.held();
+          if (bytesOut === holdAfterBytes) await unlessClosed(response, fault.held());
           if (response.destroyed) return { bytesOut, completed: false };
           const more = response.write(flipped(piece, bytesOut, flipByteAt));
           bytesOut += piece.length;
           if (!more) await drained(response);
-          if (bytesPerSecond !== undefined) await delay(this.#clock, (piece.length / bytesPerSecond) * 1000);
+          if (bytesPerSecond !== undefined)
+            await delay(this.#clock, (piece.length / bytesPerSecond) * 1000, response);
         }
       }
       if (cutAfterBytes !== undefined && cutAfterBytes <= bytesOut) return await cut(response, bytesOut);

@@ -14,8 +14,10 @@ import {
 } from "./auth/credentials.ts";
 import { Verifier } from "./auth/verify.ts";
 import type { Backing } from "./backing/backing.ts";
+import { FolderBacking } from "./backing/folder.ts";
 import { MemoryBacking } from "./backing/memory.ts";
 import { SYNTHETIC_PART_BYTES, SyntheticContent } from "./backing/synthetic.ts";
+import { handleControl, isControl } from "./control.ts";
 import { Faults } from "./faults.ts";
 import { Handler } from "./handler.ts";
 import { Listener } from "./listener.ts";
@@ -47,6 +49,8 @@ export interface DevS3Options {
   minPartBytes?: Bytes | undefined;
   /** How long restoring an archived object takes; 0 when absent. */
   restoreDelayMs?: Milliseconds | undefined;
+  /** Answers the control path, by which another process steers this server. */
+  control?: boolean | undefined;
   /** Request records kept; 20,000 when absent. */
   requestLogLimit?: number | undefined;
   /** Told of bugs in the server; they are also answered as InternalError. */
@@ -70,6 +74,8 @@ export interface DevS3 extends AsyncDisposable {
   putSynthetic(bucket: string, key: string, sizeBytes: Bytes, seed: number): Promise<string>;
   /** Closes port and connections: the endpoint is down. */
   pause(): Promise<void>;
+  /** `pause`, and `resume` after a time. Resolves once it is paused. */
+  pauseFor(ms: Milliseconds): Promise<void>;
   /** Listens on the same port again. */
   resume(): Promise<void>;
   /** May be called twice. */
@@ -80,8 +86,9 @@ export interface DevS3 extends AsyncDisposable {
 export async function startDevS3(options: DevS3Options = {}): Promise<DevS3> {
   const clock = options.clock ?? systemClock;
   const region = options.region ?? "us-east-1";
-  const backing: Backing = new MemoryBacking();
-  const buckets = new Buckets(backing);
+  const backing: Backing =
+    options.folder === undefined ? new MemoryBacking() : await FolderBacking.open(options.folder);
+  const buckets = new Buckets(backing, region);
   await buckets.load();
   for (const wanted of options.buckets ?? []) {
     const { name, region: own } = typeof wanted === "string" ? { name: wanted, region: undefined } : wanted;
@@ -118,19 +125,25 @@ export async function startDevS3(options: DevS3Options = {}): Promise<DevS3> {
     host,
     port: options.port ?? 0,
     tls: options.tls,
-    onRequest: (request, response, awaitsContinue) => void handler.handle(request, response, awaitsContinue),
+    onRequest(request, response, awaitsContinue) {
+      if (options.control && isControl(request)) void handleControl(handle, request, response);
+      else void handler.handle(request, response, awaitsContinue);
+    },
     onConnect: () => log.connected(),
     onDisconnect: () => log.disconnected(),
   });
   await listener.open();
+  let cancelResume = (): void => {};
   const shownHost = host.includes(":") ? `[${host}]` : host;
 
   const close = async (): Promise<void> => {
+    cancelResume();
     faults.clear();
     await listener.close();
+    await handler.idle();
     await backing.close();
   };
-  return {
+  const handle: DevS3 = {
     url: `${options.tls ? "https" : "http"}://${shownHost}:${listener.port}`,
     port: listener.port,
     region,
@@ -143,10 +156,16 @@ export async function startDevS3(options: DevS3Options = {}): Promise<DevS3> {
     putSynthetic: (bucket, key, sizeBytes, seed) =>
       putSynthetic(buckets, now(), bucket, key, sizeBytes, seed),
     pause: () => listener.close(),
+    async pauseFor(ms) {
+      cancelResume = clock.after(ms, () => void listener.open());
+      // The answer to whoever asked over HTTP goes out first.
+      setImmediate(() => void listener.close());
+    },
     resume: () => listener.open(),
     close,
     [Symbol.asyncDispose]: close,
   };
+  return handle;
 }
 
 async function putSynthetic(

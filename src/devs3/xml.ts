@@ -6,7 +6,10 @@
  */
 import { s3Error } from "./errors.ts";
 
-/** A value that becomes elements: an object's keys are names, arrays repeat the name, undefined is left out. */
+/**
+ * A value that becomes elements: an object's keys are names, arrays repeat the name, undefined is left out. The name `#`
+ * is none: its objects' children stand in its place, so that elements of different names can keep one order.
+ */
 export type XmlValue = string | number | boolean | undefined | XmlObject | readonly XmlValue[];
 export interface XmlObject {
   readonly [name: string]: XmlValue;
@@ -35,7 +38,7 @@ function emit(name: string, value: XmlValue): string {
   if (typeof value === "object") {
     let inner = "";
     for (const [child, inside] of Object.entries(value)) inner += emit(child, inside);
-    return `<${name}>${inner}</${name}>`;
+    return name === "#" ? inner : `<${name}>${inner}</${name}>`;
   }
   return `<${name}>${typeof value === "string" ? escapeXml(value) : String(value)}</${name}>`;
 }

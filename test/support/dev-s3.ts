@@ -35,7 +35,10 @@ export function testClient(s3: Pick<DevS3, "url" | "region">, config: S3ClientCo
     region: s3.region,
     forcePathStyle: true,
     maxAttempts: 1,
-    credentials: DEFAULT_CREDENTIALS,
+    credentials: {
+      accessKeyId: DEFAULT_CREDENTIALS.accessKeyId,
+      secretAccessKey: DEFAULT_CREDENTIALS.secretAccessKey,
+    },
     ...config,
   });
 }

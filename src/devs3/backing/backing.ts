@@ -23,6 +23,8 @@ export type StateEvent =
 export interface Backing {
   /** What was there before, oldest first. */
   load(): AsyncIterable<StateEvent>;
+  /** Begins the record anew with this state, which is what `load` led to. Call once, after `load`. */
+  compact(state: Iterable<StateEvent>): Promise<void>;
   /** Where new bytes go; they belong to nothing until placed. */
   writer(sizeBytes: Bytes): ContentWriter;
   /** Makes unplaced bytes the current content of a key. The bytes that were there before are no longer. */

@@ -23,7 +23,7 @@ export interface Content {
 export type ContentDescription =
   | { at: "key"; sizeBytes: Bytes; mtimeNs: string }
   | { at: "blob"; id: string; sizeBytes: Bytes }
-  | { at: "synthetic"; sizeBytes: Bytes; seed: number }
+  | { at: "synthetic"; sizeBytes: Bytes; seed: number; offset: Bytes }
   | { at: "nowhere" };
 
 export interface OpenContent {

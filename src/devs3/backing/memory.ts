@@ -20,6 +20,7 @@ import {
   type OpenContent,
 } from "./content.ts";
 import { copyChunks, readChunks } from "./file-bytes.ts";
+import { SyntheticContent } from "./synthetic.ts";
 
 const SPILL_BYTES = 64 * MiB;
 
@@ -139,6 +140,10 @@ async function openNameless(): Promise<FileHandle> {
 export class MemoryBacking implements Backing {
   async *load(): AsyncGenerator<StateEvent> {}
 
+  compact(): Promise<void> {
+    return Promise.resolve();
+  }
+
   writer(sizeBytes: Bytes): ContentWriter {
     return new MemoryWriter(sizeBytes);
   }
@@ -157,6 +162,7 @@ export class MemoryBacking implements Backing {
       for (const spilled of spilledIn(source)) spilled.retain();
       return source;
     }
+    if (source instanceof SyntheticContent) return source.range(offset, length);
     if (source instanceof BufferContent) return new BufferContent(source.slice(offset, length));
     const writer = this.writer(length);
     try {

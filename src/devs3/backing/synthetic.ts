@@ -30,12 +30,19 @@ function baseBlock(seed: number): Buffer {
 export class SyntheticContent implements Content {
   readonly sizeBytes: Bytes;
   readonly seed: number;
+  /** Where this content begins in the endless sequence of its seed: a copied range does not begin at 0. */
+  readonly #start: Bytes;
   readonly #base: Buffer;
 
-  constructor(sizeBytes: Bytes, seed: number) {
+  constructor(sizeBytes: Bytes, seed: number, start: Bytes = 0, base: Buffer = baseBlock(seed)) {
     this.sizeBytes = sizeBytes;
     this.seed = seed;
-    this.#base = baseBlock(seed);
+    this.#start = start;
+    this.#base = base;
+  }
+
+  range(offset: Bytes, length: Bytes): SyntheticContent {
+    return new SyntheticContent(length, this.seed, this.#start + offset, this.#base);
   }
 
   /** The multipart ETag of such an object: stable, and not an MD5 of the bytes, which would have to be read for it. */
@@ -46,8 +53,9 @@ export class SyntheticContent implements Content {
 
   /** Bytes of any range. */
   bytes(offset: Bytes, length: Bytes): Buffer {
-    const first = Math.floor(offset / PAGE_BYTES) * PAGE_BYTES;
-    const last = Math.ceil((offset + length) / PAGE_BYTES) * PAGE_BYTES;
+    const begin = this.#start + offset;
+    const first = Math.floor(begin / PAGE_BYTES) * PAGE_BYTES;
+    const last = Math.ceil((begin + length) / PAGE_BYTES) * PAGE_BYTES;
     const out = Buffer.allocUnsafe(last - first);
     let filled = 0;
     while (filled < out.length) {
@@ -59,7 +67,7 @@ export class SyntheticContent implements Content {
       out.writeUInt32LE(number >>> 0, page);
       out.writeUInt32LE((this.seed ^ Math.floor(number / 2 ** 32)) >>> 0, page + 4);
     }
-    return out.subarray(offset - first, offset - first + length);
+    return out.subarray(begin - first, begin - first + length);
   }
 
   slice(offset: Bytes, length: Bytes): Buffer | undefined {
@@ -77,7 +85,7 @@ export class SyntheticContent implements Content {
   }
 
   describe(): ContentDescription {
-    return { at: "synthetic", sizeBytes: this.sizeBytes, seed: this.seed };
+    return { at: "synthetic", sizeBytes: this.sizeBytes, seed: this.seed, offset: this.#start };
   }
 }
 

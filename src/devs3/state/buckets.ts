@@ -31,14 +31,36 @@ export class Buckets {
   readonly #buckets = new Map<string, Bucket>();
   readonly #locks = new KeyLocks();
   readonly backing: Backing;
+  readonly #region: string;
 
-  constructor(backing: Backing) {
+  /** @param region of buckets that do not say */
+  constructor(backing: Backing, region: string) {
     this.backing = backing;
+    this.#region = region;
   }
 
   /** Takes up what the backing holds. Call once, before anything else. */
   async load(): Promise<void> {
     for await (const event of this.backing.load()) this.#apply(event);
+    await this.backing.compact(this.#snapshot());
+  }
+
+  /** The events that would lead to the present state. */
+  *#snapshot(): Generator<StateEvent> {
+    for (const bucket of this.#buckets.values()) {
+      const { name, region, createdMs } = bucket;
+      yield { t: "bucket", name, region, createdMs };
+      for (const [setting, value] of bucket.settings)
+        yield { t: "setting", bucket: name, name: setting, value };
+      for (const cursor = bucket.index.seek(""); cursor.entry; cursor.next()) {
+        for (const version of cursor.entry.versions.toReversed()) yield { t: "put", bucket: name, version };
+      }
+      for (const upload of bucket.uploads.values()) {
+        yield { t: "upload", bucket: name, upload };
+        for (const part of upload.parts.values())
+          yield { t: "part", bucket: name, uploadId: upload.uploadId, part };
+      }
+    }
   }
 
   get(name: string): Bucket {
@@ -196,7 +218,7 @@ export class Buckets {
   #apply(event: StateEvent): void {
     switch (event.t) {
       case "bucket":
-        this.#buckets.set(event.name, new Bucket(event.name, event.region, event.createdMs));
+        this.#buckets.set(event.name, new Bucket(event.name, event.region || this.#region, event.createdMs));
         return;
       case "bucket-gone":
         this.#buckets.delete(event.name);
