@@ -69,7 +69,8 @@ function deferred(): { promise: Promise<void>; resolve(): void } {
 }
 
 const PART = 5 * MiB;
-const bytes = (size: number, seed = 1) => Buffer.alloc(size).map((_, at) => (at * 31 + seed) & 255);
+const bytes = (size: number, seed = 1) =>
+  Buffer.from(Uint8Array.from({ length: size }, (_, at) => at * 31 + seed));
 
 function publication(content: Buffer, more: Partial<Publication> = {}): Publication {
   return {
