@@ -6,13 +6,14 @@
  * then. So that descriptor is found right after mounting and looked at ten times a second, by name, which touches
  * neither the mount nor the disk.
  */
-import { access, constants, readdir, readlink, realpath, stat } from "node:fs/promises";
+import { access, constants, readdir, readlink } from "node:fs/promises";
 import { HawserError } from "../common/errors.ts";
 import type { Filesystem, Kernel } from "../vfs/filesystem.ts";
 import type { Channel, ChannelEnd, ChannelSettings, MountOptions } from "./channel.ts";
 import { PathOperations } from "./fuse-native-operations.ts";
 import { prepareFuseNative, type FuseNativeMount } from "./fuse-native-package.ts";
 import { unmountPath } from "./fuse-native-unmount.ts";
+import { checkMountPoint } from "./mount-point.ts";
 import { mountedAt } from "./mount-table.ts";
 
 const DEVICE = "/dev/fuse";
@@ -71,7 +72,10 @@ export class FuseNativeChannel implements Channel {
     if (this.#mounted || this.#hasEnded) throw new HawserError("closed", "A channel mounts once.");
     refuseOtherOwner(options);
     await checkDevice();
-    const mountPoint = await checkMountPoint(options);
+    const mountPoint = await checkMountPoint(options.mountPoint, options.nonempty);
+    if (Buffer.byteLength(mountPoint) > MAX_MOUNT_POINT_BYTES) {
+      throw new HawserError("mount_failed", `${mountPoint} is too long a path for the fuse-native channel.`);
+    }
     const operations = new PathOperations(filesystem);
     const fuse = await prepareFuseNative(mountPoint, operations, libfuseOptions(options));
     const before = await fuseDescriptors();
@@ -156,44 +160,6 @@ async function checkDevice(): Promise<void> {
       { cause: error },
     );
   }
-}
-
-/** @returns the mount point without symlinks, as the mount table will show it */
-async function checkMountPoint({ mountPoint, nonempty }: MountOptions): Promise<string> {
-  let isFolder: boolean;
-  try {
-    isFolder = (await stat(mountPoint)).isDirectory();
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "ENOENT") {
-      throw new HawserError(
-        "mount_point_missing",
-        `The mount point ${mountPoint} does not exist; create it first.`,
-      );
-    }
-    throw new HawserError("mount_point_busy", `The mount point ${mountPoint} cannot be used: ${code}.`, {
-      cause: error,
-    });
-  }
-  if (!isFolder)
-    throw new HawserError("mount_point_not_directory", `The mount point ${mountPoint} is not a folder.`);
-  const resolved = await realpath(mountPoint);
-  if (Buffer.byteLength(resolved) > MAX_MOUNT_POINT_BYTES) {
-    throw new HawserError(
-      "mount_failed",
-      `The mount point ${resolved} is too long for the fuse-native channel.`,
-    );
-  }
-  if ((await mountedAt(resolved)) !== undefined) {
-    throw new HawserError("mount_point_busy", `Something is mounted at ${resolved} already.`);
-  }
-  if (!nonempty && (await readdir(resolved)).length > 0) {
-    throw new HawserError(
-      "mount_point_not_empty",
-      `The mount point ${resolved} is not empty; --nonempty hides its content.`,
-    );
-  }
-  return resolved;
 }
 
 /** What libfuse is told after `-o`. The source comes last and bounded: what is cut off is only its name. */

@@ -106,7 +106,7 @@ export interface ReadReply {
 export interface DirentSink {
   /** True when the kernel wants attributes and a lookup reference with each entry. */
   readonly plus: boolean;
-  /** Name, inode number and type only. @returns false when it did not fit */
+  /** Name, inode number and type only; in a plus listing this is how `.` and `..` come, first of all. @returns false when it did not fit */
   add(name: Uint8Array, ino: number, type: FileType, nextOffset: number): boolean;
   /** With attributes; the node id counts one lookup when taken. @returns false when it did not fit */
   addPlus(name: Uint8Array, entry: Entry, nextOffset: number): boolean;

@@ -12,7 +12,7 @@ import { MemoryMount, type MemoryMountOptions } from "../support/memory-mount.ts
 
 export type { ChannelKind };
 
-export const CHANNELS: readonly ChannelKind[] = ["fuse-native"];
+export const CHANNELS: readonly ChannelKind[] = ["native", "fuse-native"];
 
 export type Limits = Partial<Record<ChannelKind, string>>;
 

@@ -215,15 +215,18 @@ export class MemoryFilesystem implements Filesystem {
 
   readdir(id: HandleId, offset: number, sink: DirentSink): void {
     const { node, entries } = this.#handle("readdir", id);
-    for (let at = offset; at < entries.length; at++) {
-      const [name, child] = entries[at]!;
+    const dots: [string, MemoryNode][] = [
+      [".", node],
+      ["..", node.parent ?? node],
+    ];
+    for (let at = offset; at < entries.length + dots.length; at++) {
+      const [name, child] = dots[at] ?? entries[at - dots.length]!;
       const bytes = Buffer.from(name);
-      if (!sink.plus) {
+      if (at < dots.length || !sink.plus) {
         if (!sink.add(bytes, child.ino, child.type, at + 1)) return;
         continue;
       }
-      const entry = this.#entry(child);
-      if (!sink.addPlus(bytes, entry, at + 1)) return;
+      if (!sink.addPlus(bytes, this.#entry(child), at + 1)) return;
       child.lookups++;
     }
     this.#check("readdirEnd", this.tree.pathOf(node));

@@ -7,6 +7,7 @@
 import type { ErrorCode } from "../../src/common/errors.ts";
 import type { Channel, ChannelKind, MountOptions } from "../../src/fuse/channel.ts";
 import { FuseNativeChannel } from "../../src/fuse/fuse-native-channel.ts";
+import { createLogger } from "../../src/observe/logger.ts";
 import { buildConformanceTree } from "./conformance-tree.ts";
 import { MemoryFilesystem, type MemoryFilesystemOptions } from "./memory-filesystem.ts";
 import { SparseContent } from "./sparse-content.ts";
@@ -25,12 +26,15 @@ export interface Stats {
   openHandles: number;
 }
 
+/** Errors are bugs, and go to the test's own output. */
+const logger = createLogger({ level: "error", destination: 2 });
 let filesystem = new MemoryFilesystem();
 let channel: Channel | undefined;
 
 async function makeChannel(kind: ChannelKind): Promise<Channel> {
   if (kind === "fuse-native") return new FuseNativeChannel();
-  throw new Error(`no channel ${kind}`);
+  const { NativeChannel } = await import("../../src/fuse/native-channel.ts");
+  return new NativeChannel({ logger });
 }
 
 const methods = {
@@ -103,6 +107,8 @@ interface Request {
   args: unknown[];
 }
 
+// A test that dies without a word leaves no mount behind.
+process.on("disconnect", () => void methods.close());
 process.on("message", (request: Request) => void answer(request));
 
 async function answer({ id, method, args }: Request): Promise<void> {
