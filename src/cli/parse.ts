@@ -66,11 +66,13 @@ export function usageError(name: string, what: string): HawserError {
 /** A command's help, with its options in groups. */
 export async function helpText(name: string, command: Command, columns: number): Promise<string> {
   const usage = command.usage.map(
-    (form, i) => `${i === 0 ? "Usage:" : "      "} hawser ${name}${form ? ` ${form}` : ""}`,
+    (form, i) => `${i === 0 ? "Usage:" : "or:   "} hawser ${name}${form ? ` ${form}` : ""}`,
   );
   const parser = configured(command, []).usage(`${usage.join("\n")}\n\n${command.description}`);
   for (const [line, meaning] of command.examples) parser.example(`hawser ${line}`, meaning);
-  return await parser.wrap(Math.min(columns, 110)).getHelp();
+  const help = await parser.wrap(Math.min(columns, 110)).getHelp();
+  // The value's name already says what is wanted.
+  return help.replace(/ *\[(?:string|boolean|array)\]/g, "");
 }
 
 function configured(command: Command, argv: readonly string[]) {
@@ -80,7 +82,7 @@ function configured(command: Command, argv: readonly string[]) {
     .version(false)
     .exitProcess(false)
     .fail((message, error) => {
-      throw error ?? new HawserError("invalid_argument", `${message}.`);
+      throw new HawserError("invalid_argument", `${message}.`, { cause: error });
     });
   for (const [name, option] of Object.entries({ ...command.options, ...GLOBAL_OPTIONS } as Record<
     string,
@@ -104,7 +106,6 @@ function yargsOption({ type, describe, alias, value, choices, group, hidden }: O
   };
   if (hidden) base.hidden = true;
   if (type === "boolean") return { ...base, boolean: true };
-  // `skipValidation` keeps the type out of the help text, where the value's name says more.
   return { ...base, string: true, requiresArg: true, ...(type === "strings" ? { array: true } : {}) };
 }
 
@@ -123,7 +124,15 @@ function refuseUnknown(name: string, options: Record<string, Option>, argv: read
           `--${typed} is not an option of this command${didYouMean(typed!, Object.keys(options))}`,
         );
       }
-      if (option.type !== "boolean" && value === undefined) i++;
+      if (option.type !== "boolean" && value === undefined) {
+        const next = argv[++i];
+        if (next === undefined || /^-./.test(next)) {
+          throw usageError(
+            name,
+            `--${typed} needs a value; one that begins with a dash is written --${typed}=VALUE`,
+          );
+        }
+      }
       if (option.type === "boolean" && value !== undefined && value !== "true" && value !== "false") {
         throw usageError(name, `--${typed} is a switch and takes no value`);
       }

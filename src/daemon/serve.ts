@@ -52,7 +52,7 @@ const CLOSE_MS: Milliseconds = 10_000;
 export async function serve(folder: StateFolder, supervisor: Supervisor, parts: Parts): Promise<void> {
   const settings = folder.settings();
   folder.adopt();
-  using log = createLogger({
+  await using log = createLogger({
     level: settings.logLevel,
     destination: settings.logFile ?? folder.logPath,
     fields: { mount: settings.mountPoint },

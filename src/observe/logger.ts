@@ -17,9 +17,9 @@ export type Logger = Pick<
   "trace" | "debug" | "info" | "warn" | "error" | "child" | "isLevelEnabled"
 >;
 
-export interface OwnedLogger extends Logger, Disposable {
+export interface OwnedLogger extends Logger, AsyncDisposable {
   /** Writes what is buffered and closes the destination. May be called twice. */
-  close(): void;
+  close(): Promise<void>;
 }
 
 export interface LoggerOptions {
@@ -66,18 +66,16 @@ export function createLogger(options: LoggerOptions): OwnedLogger {
     },
     destination,
   );
-  let closed = false;
-  const close = (): void => {
-    if (closed) return;
-    closed = true;
-    try {
-      destination.flushSync();
-    } catch {
-      // The disk is full or the terminal gone: nothing more can be written.
-    }
-    if (typeof options.destination === "string") destination.destroy();
+  let closed: Promise<void> | undefined;
+  const close = (): Promise<void> => {
+    closed ??= new Promise((resolve) => {
+      // `error` instead of `close`: the disk is full or the terminal gone, and nothing more can be written.
+      destination.once("close", resolve).once("error", () => resolve());
+      destination.end();
+    });
+    return closed;
   };
-  return Object.assign(logger, { close, [Symbol.dispose]: close });
+  return Object.assign(logger, { close, [Symbol.asyncDispose]: close });
 }
 
 /** A logger that writes nothing. */

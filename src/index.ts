@@ -1,0 +1,24 @@
+/**
+ * The library: what the program `hawser` does, as typed functions.
+ *
+ * Every rejection is a HawserError whose `code` is stable; docs/ERRORS.md lists them.
+ *
+ * ```js
+ * import { Volume, mount } from "hawser";
+ * await using data = await mount({ bucket: "my-data", prefix: "imagenet", mount: "/data" });
+ * ```
+ */
+export { ERROR_CODES, HawserError } from "./common/errors.ts";
+export type { ErrorCode } from "./common/errors.ts";
+export { loadConfig } from "./config/file.ts";
+export type { LoadedConfig, NamedVolume } from "./config/file.ts";
+export { jsonSchema } from "./config/schema.ts";
+export type { CredentialsConfig, StorageKind, VolumeConfig, VolumeInput } from "./config/schema.ts";
+export type { MountStatus } from "./daemon/control-protocol.ts";
+export type { EndOptions } from "./daemon/end-mount.ts";
+export { MountedVolume, mount } from "./daemon/mount.ts";
+export type { MountOptions } from "./daemon/mount.ts";
+export { Volume } from "./daemon/volume.ts";
+export type { FileEntry, ReadOptions } from "./daemon/volume.ts";
+export type { VolumeOptions } from "./daemon/volume-request.ts";
+export type { CredentialProvider } from "./store/credentials.ts";
