@@ -29,8 +29,10 @@ export interface Span {
 
 /** A complete local file that holds a version's bytes and nothing else, for the kernel to read directly. */
 export interface BackingFile {
-  /** Open read-only; owned by the content, valid until `release()`. */
+  /** Open for reading; must not be written. Owned by the content, valid until `release()` or `detach()`. */
   readonly fd: number;
+  /** The kernel holds the file now and `fd` is not needed any more. May be left out. */
+  detach?(): void;
   /** To be called when the kernel no longer has the file as a backing file: until then it is not evicted. */
   release(): void;
 }

@@ -7,10 +7,14 @@
  * the first in line always gets through, however small the slab: slow, never stuck, never over.
  */
 import { HawserError } from "../common/errors.ts";
-import type { Bytes } from "../common/units.ts";
-import { blockOf } from "./blocks.ts";
+import type { Clock } from "../common/clock.ts";
+import { MiB } from "../common/units.ts";
+import type { Bytes, Milliseconds } from "../common/units.ts";
+import { blockCount, blockOf } from "./blocks.ts";
+import type { WaitReason } from "./content-stats.ts";
 import type { Span } from "./content.ts";
 import type { Extent } from "./extent.ts";
+import { LoadAgain } from "./load-again.ts";
 import type { Loader } from "./loader.ts";
 import type { Memory } from "./memory.ts";
 import { GatheredSpan } from "./span.ts";
@@ -19,15 +23,30 @@ import type { VersionBlocks } from "./version-blocks.ts";
 /** How often a read starts over when what it shared with a prefetch failed, before it gives up. */
 const SHARED_FAILURES = 3;
 
+/** Objects up to this size are fetched whole, whatever part of them is asked for: one request, which can be checked. */
+const SMALL_OBJECT: Bytes = MiB;
+
+export interface DemandParts {
+  memory: Memory;
+  loader: Loader;
+  clock: Clock;
+  /** A reader gets bytes of this extent. */
+  onUsed: (extent: Extent) => void;
+  /** A reader has waited. */
+  onWaited: (reason: WaitReason, ms: Milliseconds) => void;
+}
+
 export class Demand {
+  readonly #parts: DemandParts;
   readonly #memory: Memory;
   readonly #loader: Loader;
   /** Resolves when the last read in line has left. */
   #lineEnd: Promise<void> | undefined;
 
-  constructor(memory: Memory, loader: Loader) {
-    this.#memory = memory;
-    this.#loader = loader;
+  constructor(parts: DemandParts) {
+    this.#parts = parts;
+    this.#memory = parts.memory;
+    this.#loader = parts.loader;
   }
 
   /** True while some read waits for room: speculation must not take any. */
@@ -38,6 +57,9 @@ export class Demand {
   async read(owner: VersionBlocks, offset: Bytes, length: Bytes, signal?: AbortSignal): Promise<Span> {
     const first = blockOf(offset);
     const end = blockOf(offset + length - 1) + 1;
+    const { clock, onUsed, onWaited } = this.#parts;
+    const started = clock.monotonic();
+    let reason: WaitReason = "disk";
     owner.hold();
     try {
       for (let failures = 0; ; failures++) {
@@ -46,11 +68,16 @@ export class Demand {
           this.#letGo(extents);
           await this.#inLine(owner, first, end, extents, signal);
         }
+        if (extents.some((extent) => extent.state === "loading" && !extent.fromDisk)) reason = "store";
         const failed = await this.#settle(extents, signal);
-        if (failed === undefined) return new GatheredSpan(this.#memory, extents, offset, length);
+        if (failed === undefined) {
+          for (const extent of extents) onUsed(extent);
+          onWaited(reason, clock.monotonic() - started);
+          return new GatheredSpan(this.#memory, extents, offset, length);
+        }
         this.#letGo(extents);
-        const shared = failed.extent.reason !== "demand";
-        if (!shared || failures >= SHARED_FAILURES) throw failed.error;
+        const again = failed.extent.reason !== "demand" || failed.error instanceof LoadAgain;
+        if (!again || failures >= SHARED_FAILURES) throw failed.error;
       }
     } finally {
       owner.letGo();
@@ -69,13 +96,22 @@ export class Demand {
       const present = owner.extents.get(block);
       if (present?.state === "loading" && present.reason !== "demand")
         this.#loader.promote(present, "demand");
-      const extent = present ?? this.#loader.start(owner, block, end - block, "demand");
+      const extent = present ?? this.#start(owner, block, end);
       if (extent === undefined) return false;
       this.#memory.pin(extent);
       extents.push(extent);
       block = extent.endBlock;
     }
     return true;
+  }
+
+  #start(owner: VersionBlocks, block: number, end: number): Extent | undefined {
+    const { sizeBytes } = owner.version;
+    if (sizeBytes > SMALL_OBJECT || owner.extents.size > 0)
+      return this.#loader.start(owner, block, end - block, "demand");
+    const whole = this.#loader.start(owner, 0, blockCount(sizeBytes), "demand");
+    // Where only a part of it found room, that need not be the part that is wanted.
+    return owner.extents.get(block) ?? (whole && this.#loader.start(owner, block, end - block, "demand"));
   }
 
   /** Waits in line and gathers as the first in it. On rejection nothing is pinned. */
@@ -106,7 +142,9 @@ export class Demand {
     } finally {
       leave();
       void lineEnd.then(() => {
-        if (this.#lineEnd === lineEnd) this.#lineEnd = undefined;
+        if (this.#lineEnd !== lineEnd) return;
+        this.#lineEnd = undefined;
+        this.#memory.nudge();
       });
     }
   }

@@ -25,6 +25,12 @@ export class Extent {
   state: ExtentState = "loading";
   /** Why it was first asked for. */
   readonly reason: Reason;
+  /** Read from the disk cache, not from S3. */
+  fromDisk = false;
+  /** Its bytes came, whether or not they are still here. */
+  filled = false;
+  /** Its bytes are on disk as well. */
+  stored = false;
   /** Some reader has had bytes of it. */
   used = false;
   /** Settles when the extent is ready, or rejects with why it is not. */

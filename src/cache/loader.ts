@@ -10,6 +10,9 @@ import type { RangeReader } from "../store/range-reader.ts";
 import type { Reason } from "../store/object-store.ts";
 import type { Bytes } from "../common/units.ts";
 import { BLOCK, RANGE_BLOCKS, blockCount } from "./blocks.ts";
+import type { ContentCounters } from "./content-stats.ts";
+import type { Disk } from "./disk.ts";
+import type { DiskEntry } from "./disk-entry.ts";
 import type { Extent } from "./extent.ts";
 import type { Memory } from "./memory.ts";
 import type { VersionBlocks } from "./version-blocks.ts";
@@ -17,11 +20,18 @@ import type { VersionBlocks } from "./version-blocks.ts";
 export interface LoaderOptions {
   memory: Memory;
   reader: RangeReader;
+  disk?: Disk | undefined;
+  stats: ContentCounters;
+  /** Told of each extent that came from S3, when it is ready. */
+  onFetched: (extent: Extent) => void;
 }
 
 export class Loader {
   readonly #memory: Memory;
   readonly #reader: RangeReader;
+  readonly #disk: Disk | undefined;
+  readonly #stats: ContentCounters;
+  readonly #onFetched: (extent: Extent) => void;
   readonly #closing = new AbortController();
   readonly #underway = new Set<Promise<void>>();
 
@@ -30,6 +40,9 @@ export class Loader {
     setMaxListeners(0, this.#closing.signal);
     this.#memory = options.memory;
     this.#reader = options.reader;
+    this.#disk = options.disk;
+    this.#stats = options.stats;
+    this.#onFetched = options.onFetched;
   }
 
   /**
@@ -46,16 +59,21 @@ export class Loader {
     leaveBytes?: Bytes,
   ): Extent | undefined {
     const missing = missingRun(owner, firstBlock, Math.min(blockCount, RANGE_BLOCKS));
+    const entry = owner.avoidDisk ? undefined : this.#disk?.find(owner.fingerprint);
+    const onDisk = entry?.has(firstBlock) ?? false;
     const extent = this.#memory.reserve({
       owner,
       firstBlock,
-      blockCount: missing,
+      blockCount: entry?.run(firstBlock, missing) ?? missing,
       reason,
-      headRoom: true,
+      headRoom: !onDisk,
       leaveBytes,
     });
     if (extent === undefined) return undefined;
-    extent.loaded = this.#track(this.#load(extent));
+    extent.fromDisk = onDisk;
+    extent.loaded = this.#track(
+      entry && onDisk ? this.#loadFromDisk(extent, entry) : this.#loadFromStore(extent),
+    );
     return extent;
   }
 
@@ -77,11 +95,30 @@ export class Loader {
     return work;
   }
 
-  async #load(extent: Extent): Promise<void> {
+  async #loadFromStore(extent: Extent): Promise<void> {
     try {
       const bodyOffset = await this.#fetch(extent);
-      this.#memory.filled(extent, bodyOffset);
+      this.#stats.storeRequests++;
+      this.#stats.storeBytes += extent.bodyBytes;
+      if (extent.reason !== "demand") this.#stats.prefetchedBytes += extent.bodyBytes;
+      // Filled first: whoever writes it to disk pins it.
+      this.#memory.filled(extent, bodyOffset, () => this.#onFetched(extent));
     } catch (error) {
+      this.#memory.failed(extent);
+      throw error;
+    }
+  }
+
+  async #loadFromDisk(extent: Extent, entry: DiskEntry): Promise<void> {
+    const offset = this.#memory.windowOffset(extent);
+    try {
+      const target = this.#memory.view(offset, extent.bodyBytes);
+      await this.#disk?.read(entry, extent.firstBlock, extent.blockCount, target);
+      this.#stats.diskBytes += extent.bodyBytes;
+      this.#memory.filled(extent, offset);
+    } catch (error) {
+      // Bad entries are gone from the index by now; what cannot be read for the moment is avoided.
+      if (!entry.removed) extent.owner.avoidDisk = true;
       this.#memory.failed(extent);
       throw error;
     }

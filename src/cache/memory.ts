@@ -20,8 +20,8 @@ export interface MemoryOptions {
   slabOffset?: Bytes | undefined;
   /** The ceiling; the rest of the slab when absent. */
   memoryBytes?: Bytes | undefined;
-  /** Told of each extent that leaves memory. */
-  onEvict?: ((extent: Extent) => void) | undefined;
+  /** Told of each extent that leaves memory or could not be loaded. */
+  onGone?: ((extent: Extent) => void) | undefined;
 }
 
 export interface ReserveRequest {
@@ -45,7 +45,7 @@ export class Memory {
   readonly #base: Bytes;
   readonly #allocator: ExtentAllocator;
   readonly #order: LRUCache<Extent, Extent>;
-  readonly #onEvict: ((extent: Extent) => void) | undefined;
+  readonly #onGone: ((extent: Extent) => void) | undefined;
   readonly #waiting: (() => void)[] = [];
   #pinnedUnits = 0;
 
@@ -60,7 +60,7 @@ export class Memory {
       maxSize: Math.max(1, this.#allocator.units),
       sizeCalculation: (extent) => extent.units,
     });
-    this.#onEvict = options.onEvict;
+    this.#onGone = options.onGone;
   }
 
   get usedBytes(): Bytes {
@@ -82,9 +82,10 @@ export class Memory {
     const { owner, firstBlock, blockCount } = request;
     const head = request.headRoom ? HEAD_ROOM : 0;
     const bytesOf = (count: number): Bytes => head + runBytes(owner.version.sizeBytes, firstBlock, count);
-    const spare = this.capacityBytes - this.pinnedBytes - unitsFor(bytesOf(blockCount)) * UNIT;
-    if (request.leaveBytes !== undefined && spare < request.leaveBytes) return undefined;
-    const count = this.#makeRoom(blockCount, (blocks) => unitsFor(bytesOf(blocks)));
+    const unitsOf = (blocks: number): number => unitsFor(bytesOf(blocks));
+    const allowed = this.#allocator.units - this.#pinnedUnits - unitsFor(request.leaveBytes ?? 0);
+    const wanted = mostBlocks(blockCount, allowed, unitsOf);
+    const count = wanted === 0 ? 0 : this.#makeRoom(wanted, unitsOf);
     if (count === 0) return undefined;
     const units = unitsFor(bytesOf(count));
     const unit = this.#allocator.take(units);
@@ -99,10 +100,15 @@ export class Memory {
     return this.#base + extent.unit * UNIT;
   }
 
-  /** The window was filled: gives back what the body does not need and lets go of the loading pin. */
-  filled(extent: Extent, bodyOffset: number): void {
+  /**
+   * The window was filled: gives back what the body does not need and lets go of the loading pin.
+   *
+   * @param before runs while the loading pin still holds
+   */
+  filled(extent: Extent, bodyOffset: number, before?: () => void): void {
     extent.bodyOffset = bodyOffset;
     extent.state = "ready";
+    extent.filled = true;
     const needed = unitsFor(bodyOffset + extent.bodyBytes - this.windowOffset(extent));
     if (needed < extent.units) {
       this.#allocator.give(extent.unit + needed, extent.units - needed);
@@ -110,6 +116,7 @@ export class Memory {
       extent.units = needed;
     }
     this.#order.set(extent, extent);
+    before?.();
     this.unpin(extent);
     this.#announceRoom();
   }
@@ -141,7 +148,7 @@ export class Memory {
   evict(extent: Extent): boolean {
     if (extent.state !== "ready" || extent.pins > 0) return false;
     this.#order.delete(extent);
-    this.#evicted(extent);
+    this.#drop(extent);
     this.#announceRoom();
     return true;
   }
@@ -154,6 +161,11 @@ export class Memory {
   /** Calls `fn` once, when room may have become free. */
   onRoom(fn: () => void): void {
     this.#waiting.push(fn);
+  }
+
+  /** Announces room that did not come from an extent: somebody who held others back no longer does. */
+  nudge(): void {
+    this.#announceRoom();
   }
 
   /** @returns how many blocks there is now a free run for, 0 when none can be made */
@@ -176,7 +188,7 @@ export class Memory {
         continue;
       }
       patience -= coldest.units;
-      this.#evicted(coldest);
+      this.#drop(coldest);
     }
   }
 
@@ -188,15 +200,11 @@ export class Memory {
     return true;
   }
 
-  #evicted(extent: Extent): void {
-    this.#drop(extent);
-    this.#onEvict?.(extent);
-  }
-
   #drop(extent: Extent): void {
     extent.state = "gone";
     extent.owner.remove(extent);
     this.#allocator.give(extent.unit, extent.units);
+    this.#onGone?.(extent);
   }
 
   #announceRoom(): void {

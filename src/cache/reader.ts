@@ -4,9 +4,13 @@ import type { MaybePromise } from "../common/maybe-promise.ts";
 import type { Bytes } from "../common/units.ts";
 import { blockOf } from "./blocks.ts";
 import type { BackingFile, ContentReader, ObjectVersion, Span } from "./content.ts";
+import type { ContentCounters } from "./content-stats.ts";
 import type { Demand } from "./demand.ts";
+import type { Disk } from "./disk.ts";
 import type { Extent } from "./extent.ts";
 import type { Memory } from "./memory.ts";
+import { newPattern, observeRead } from "./prefetch-window.ts";
+import type { Prefetcher } from "./prefetcher.ts";
 import { readError } from "./read-error.ts";
 import { EMPTY_SPAN, ExtentSpan } from "./span.ts";
 import type { VersionBlocks } from "./version-blocks.ts";
@@ -14,6 +18,11 @@ import type { VersionBlocks } from "./version-blocks.ts";
 export interface ReaderParts {
   memory: Memory;
   demand: Demand;
+  disk?: Disk | undefined;
+  /** Absent when nothing is to be fetched ahead. */
+  prefetcher?: Prefetcher | undefined;
+  stats: ContentCounters;
+  onUsed: (extent: Extent) => void;
 }
 
 /** A read may take this part of the memory, so that what it needs can always be brought together. */
@@ -23,6 +32,7 @@ export class VersionReader implements ContentReader {
   readonly version: ObjectVersion;
   readonly #owner: VersionBlocks;
   readonly #parts: ReaderParts;
+  readonly #pattern = newPattern();
   #closed = false;
 
   constructor(owner: VersionBlocks, parts: ReaderParts) {
@@ -36,11 +46,15 @@ export class VersionReader implements ContentReader {
     const wanted = Math.min(length, this.version.sizeBytes - offset);
     if (this.#closed) throw new HawserError("closed", `The reader of ${this.version.key} is closed.`);
     if (wanted <= 0) return EMPTY_SPAN;
-    const { memory } = this.#parts;
+    const { memory, onUsed, stats } = this.#parts;
     const extent = this.#owner.extents.get(blockOf(offset));
     if (extent?.state === "ready" && blockOf(offset + wanted - 1) < extent.endBlock) {
-      this.#used(extent);
-      return new ExtentSpan(memory, extent, offset, wanted);
+      onUsed(extent);
+      stats.hits++;
+      stats.hitBytes += wanted;
+      const span = new ExtentSpan(memory, extent, offset, wanted);
+      this.#readAhead(offset, wanted);
+      return span;
     }
     if (wanted > memory.capacityBytes * LARGEST_READ) {
       throw new HawserError(
@@ -48,11 +62,17 @@ export class VersionReader implements ContentReader {
         `A read of ${wanted} bytes is too long for the memory; read less at once.`,
       );
     }
-    return this.#wait(offset, wanted, signal);
+    stats.misses++;
+    stats.missBytes += wanted;
+    const span = this.#wait(offset, wanted, signal);
+    // What is wanted now is on its way; what comes next goes behind it.
+    this.#readAhead(offset, wanted);
+    return span;
   }
 
   backing(): MaybePromise<BackingFile | undefined> {
-    return undefined;
+    const file = this.#closed ? undefined : this.#parts.disk?.backing(this.#owner.fingerprint);
+    return file instanceof Promise ? file.then((opened) => this.#count(opened)) : this.#count(file);
   }
 
   close(): void {
@@ -61,16 +81,29 @@ export class VersionReader implements ContentReader {
     this.#owner.letGo();
   }
 
+  #count(file: BackingFile | undefined): BackingFile | undefined {
+    if (file) this.#parts.stats.backingOpens++;
+    return file;
+  }
+
+  #readAhead(offset: Bytes, length: Bytes): void {
+    const { prefetcher } = this.#parts;
+    if (prefetcher === undefined) return;
+    const plan = observeRead(
+      this.#pattern,
+      offset,
+      length,
+      this.version.sizeBytes,
+      prefetcher.mostAheadBytes,
+    );
+    if (plan) prefetcher.follow(this.#owner, plan);
+  }
+
   async #wait(offset: Bytes, length: Bytes, signal: AbortSignal | undefined): Promise<Span> {
     try {
       return await this.#parts.demand.read(this.#owner, offset, length, signal);
     } catch (error) {
       throw readError(error, this.version);
     }
-  }
-
-  #used(extent: Extent): void {
-    extent.used = true;
-    this.#parts.memory.touch(extent);
   }
 }

@@ -4,6 +4,7 @@
  * It lives as long as a reader is open or an extent exists; `Memory` owns the extents, this is only their map.
  */
 import type { ObjectVersion } from "./content.ts";
+import { fingerprintOf } from "./disk-entry.ts";
 import type { Extent } from "./extent.ts";
 
 export class VersionBlocks {
@@ -12,6 +13,10 @@ export class VersionBlocks {
   readonly id: string;
   /** Extent by each block it covers, loading ones included. */
   readonly extents = new Map<number, Extent>();
+  /** Its name in the disk index; made when first needed. */
+  #fingerprint: string | undefined;
+  /** The disk did not give it although it is there: for now it comes from S3. */
+  avoidDisk = false;
   readonly #onIdle: (blocks: VersionBlocks) => void;
   /** Open readers and work under way. */
   #holders = 0;
@@ -21,6 +26,11 @@ export class VersionBlocks {
     this.version = version;
     this.id = versionId(version);
     this.#onIdle = onIdle;
+  }
+
+  get fingerprint(): string {
+    this.#fingerprint ??= fingerprintOf(this.id);
+    return this.#fingerprint;
   }
 
   hold(): void {

@@ -101,7 +101,7 @@ export class FakeRangeReader implements RangeReader {
       );
       this.sent.push(sent);
       this.pending.push(sent);
-      if (!this.hold) queueMicrotask(() => sent.answer());
+      if (!this.hold) setImmediate(() => sent.answer());
       for (const waiter of this.#waiters.splice(0)) {
         if (this.sent.length >= waiter.count) waiter.resolve();
         else this.#waiters.push(waiter);

@@ -1,0 +1,411 @@
+/**
+ * DiskStore: object versions on local disk, one sparse file each, below one volume's place in the cache folder.
+ *
+ * A file holds its version's bytes and nothing else. What it holds is said by the index alone, and believed only as far
+ * as the checksums agree: each block is verified when we read it, and a file is handed to the kernel only when all of
+ * its blocks are known to be there. Nothing here waits for room: what does not fit is not stored.
+ *
+ * Eviction takes the coldest file that nobody uses. Of a large file that the kernel never had, only the coldest stretches
+ * are punched out; a file the kernel had goes whole, by unlink, since mappings of it may live on.
+ */
+import { mkdir, readdir, unlink } from "node:fs/promises";
+import { join } from "node:path";
+import { crc32c } from "../common/checksum.ts";
+import type { Clock } from "../common/clock.ts";
+import type { MaybePromise } from "../common/maybe-promise.ts";
+import { native } from "../common/native.ts";
+import { MiB } from "../common/units.ts";
+import type { Bytes } from "../common/units.ts";
+import { BLOCK, runBytes } from "./blocks.ts";
+import type { CachedVolume, VolumePlace } from "./cache-folder.ts";
+import { claimFolder, takePlace } from "./cache-folder.ts";
+import type { BackingFile, ObjectVersion } from "./content.ts";
+import { STRETCH_BLOCKS } from "./disk-entry.ts";
+import type { DiskEntry } from "./disk-entry.ts";
+import { DiskIndex } from "./disk-index.ts";
+import { DiskSpace } from "./disk-space.ts";
+import { errnoOf, readFully, writeFully } from "./fd-io.ts";
+import { LoadAgain } from "./load-again.ts";
+import { OpenFiles } from "./open-files.ts";
+import type { OpenFile } from "./open-files.ts";
+
+export interface DiskOptions {
+  /** The cache folder; made when missing. */
+  folder: string;
+  volume: CachedVolume;
+  cacheSizeBytes: Bytes;
+  /** Left over for others on the file system; 0 when absent. */
+  keepFreeBytes?: Bytes | undefined;
+  /** Descriptors kept open; 1024 when absent. */
+  mostOpenFiles?: number | undefined;
+  /** This boot of the machine; the kernel's id when absent. */
+  bootId?: string | undefined;
+}
+
+export interface DiskStoreStats {
+  entries: number;
+  usedBytes: Bytes;
+  limitBytes: Bytes;
+  bytesRead: Bytes;
+  bytesWritten: Bytes;
+  /** Blocks whose checksum was wrong. */
+  corruptBlocks: number;
+  evictedFiles: number;
+  evictedBytes: Bytes;
+  /** Not stored for lack of room. */
+  refusedBytes: Bytes;
+}
+
+/** Below this, a file is evicted whole. */
+const PUNCH_ABOVE: Bytes = 64 * MiB;
+const FILES_PER_FOLDER_BITS = 12;
+/** The entry's file is bad or gone; others may be well. */
+const ENTRY_ERRNOS = new Set(["ENOENT", "EIO", "ESTALE", "EEXIST"]);
+const FULL_ERRNOS = new Set(["ENOSPC", "EDQUOT"]);
+const TRANSIENT_ERRNOS = new Set(["EMFILE", "ENFILE", "ENOMEM", "EAGAIN", "EINTR"]);
+
+export class DiskStore {
+  readonly index: DiskIndex;
+  readonly space: DiskSpace;
+  readonly place: VolumePlace;
+  readonly #files: OpenFiles;
+  readonly #onTrouble: (error: unknown) => void;
+  readonly #stats = {
+    bytesRead: 0,
+    bytesWritten: 0,
+    corruptBlocks: 0,
+    evictedFiles: 0,
+    evictedBytes: 0,
+    refusedBytes: 0,
+  };
+  readonly #unlinking = new Set<Promise<void>>();
+  /** Bytes of files being unlinked and holes being punched, which the index still counts. */
+  #freeingBytes: Bytes = 0;
+  /** Bytes being written, which the index does not count yet. */
+  #writingBytes: Bytes = 0;
+  #tick = 0;
+  /** Something was written since the last clean point. */
+  dirty = false;
+
+  private constructor(place: VolumePlace, index: DiskIndex, space: DiskSpace, options: DiskStoreParts) {
+    this.place = place;
+    this.index = index;
+    this.space = space;
+    this.#onTrouble = options.onTrouble;
+    this.#files = new OpenFiles(options.mostOpenFiles ?? 1024, (entry) => filePath(place.path, entry.fileId));
+  }
+
+  static async open(options: DiskStoreParts): Promise<DiskStore> {
+    await claimFolder(options.folder);
+    const place = await takePlace(options.folder, options.volume);
+    try {
+      const index = await DiskIndex.open(
+        join(place.path, "index"),
+        options.bootId,
+        await unusedFileIds(place.path),
+      );
+      const space = await DiskSpace.open({
+        path: place.path,
+        cacheSizeBytes: options.cacheSizeBytes,
+        keepFreeBytes: options.keepFreeBytes ?? 0,
+        clock: options.clock,
+        usedBytes: () => index.usedBytes,
+      });
+      const store = new DiskStore(place, index, space, options);
+      store.#makeRoom(0);
+      return store;
+    } catch (error) {
+      await place.release();
+      throw error;
+    }
+  }
+
+  /** Finds what is here of a version and marks it as just used. */
+  find(fingerprint: string): DiskEntry | undefined {
+    return this.index.get(fingerprint);
+  }
+
+  /**
+   * Reads present blocks into `target` and verifies them.
+   *
+   * @throws LoadAgain when the disk cannot give them; then the entry is gone
+   */
+  async read(entry: DiskEntry, firstBlock: number, count: number, target: Uint8Array): Promise<void> {
+    entry.pins++;
+    entry.warm(firstBlock, count, ++this.#tick);
+    let file: OpenFile | undefined;
+    try {
+      file = await this.#files.acquire(entry);
+      await readFully(file.fd, target, firstBlock * BLOCK);
+      this.#stats.bytesRead += target.length;
+    } catch (error) {
+      if (!TRANSIENT_ERRNOS.has(errnoOf(error) ?? "")) this.remove(entry);
+      throw new LoadAgain("The disk could not read a cache file.", { cause: error });
+    } finally {
+      entry.pins--;
+      if (file) this.#files.release(file);
+    }
+    this.#verify(entry, firstBlock, count, target);
+  }
+
+  /**
+   * Writes blocks that are not here yet. Resolves when they are in the file and the index, or were not stored.
+   *
+   * @param source their bytes, unchanged until this resolves
+   * @returns whether they are stored
+   */
+  async write(
+    version: ObjectVersion,
+    fingerprint: string,
+    firstBlock: number,
+    source: Uint8Array,
+  ): Promise<boolean> {
+    const entry = this.index.get(fingerprint) ?? this.index.create(fingerprint, version.sizeBytes);
+    if (entry.has(firstBlock)) return true;
+    if (entry.punching) return false;
+    entry.pins++;
+    this.#writingBytes += source.length;
+    let file: OpenFile | undefined;
+    try {
+      if (!this.#makeRoom(0)) {
+        this.#stats.refusedBytes += source.length;
+        return false;
+      }
+      const crcs = checksumsOf(source);
+      file = await this.#files.acquire(entry);
+      await writeFully(file.fd, source, firstBlock * BLOCK);
+      this.#stats.bytesWritten += source.length;
+      this.dirty = true;
+      entry.warm(firstBlock, crcs.length, ++this.#tick);
+      this.index.added(entry, version, { first: firstBlock, crcs });
+      return true;
+    } catch (error) {
+      this.#writeFailed(error);
+      return false;
+    } finally {
+      this.#writingBytes -= source.length;
+      entry.pins--;
+      if (file) this.#files.release(file);
+      if (entry.presentBlocks === 0 && entry.pins === 0) this.remove(entry);
+    }
+  }
+
+  /** The complete file of a trusted entry, for the kernel. */
+  backing(entry: DiskEntry): MaybePromise<BackingFile | undefined> {
+    if (!entry.trusted || entry.removed) return undefined;
+    entry.pins++;
+    const file = this.#files.acquire(entry);
+    return file instanceof Promise ? this.#backingLater(entry, file) : this.#expose(entry, file);
+  }
+
+  /** Removes what is here of a version, unless it is in use. @returns the bytes of disk that this frees */
+  evictNow(fingerprint: string): Bytes {
+    const entry = this.index.get(fingerprint);
+    if (entry === undefined || entry.pins > 0) return 0;
+    const bytes = entry.diskBytes;
+    this.remove(entry);
+    return bytes;
+  }
+
+  /** Forgets an entry and unlinks its file; open descriptors and mappings of it stay valid. */
+  remove(entry: DiskEntry): void {
+    if (entry.removed) return;
+    const bytes = entry.diskBytes;
+    this.index.remove(entry);
+    this.#files.drop(entry);
+    if (!entry.created) {
+      this.index.freed(bytes);
+      return;
+    }
+    this.#freeing(
+      bytes,
+      unlink(filePath(this.place.path, entry.fileId)).finally(() => this.index.freed(bytes)),
+    );
+  }
+
+  /** Evicts what no longer fits, because others filled the file system. */
+  trim(): void {
+    this.#makeRoom(0);
+  }
+
+  stats(): DiskStoreStats {
+    const { index, space } = this;
+    return { entries: index.size, usedBytes: index.usedBytes, limitBytes: space.limitBytes, ...this.#stats };
+  }
+
+  /** Lets go of everything without writing: the folder is not usable. */
+  async abandon(): Promise<void> {
+    await Promise.allSettled(this.#unlinking);
+    await this.#files.close();
+    await this.index.close().catch(() => undefined);
+    await this.place.release();
+  }
+
+  /** Writes the log's end, closes every file and gives up the place. */
+  async close(): Promise<void> {
+    await Promise.allSettled(this.#unlinking);
+    await this.#files.close();
+    try {
+      await this.index.close();
+    } finally {
+      await this.place.release();
+    }
+  }
+
+  async #backingLater(entry: DiskEntry, opening: Promise<OpenFile>): Promise<BackingFile | undefined> {
+    let file: OpenFile;
+    try {
+      file = await opening;
+    } catch (error) {
+      entry.pins--;
+      if (!TRANSIENT_ERRNOS.has(errnoOf(error) ?? "")) this.remove(entry);
+      return undefined;
+    }
+    if (!entry.removed) return this.#expose(entry, file);
+    entry.pins--;
+    this.#files.release(file);
+    return undefined;
+  }
+
+  #expose(entry: DiskEntry, file: OpenFile): BackingFile {
+    this.index.exposed(entry);
+    let open: OpenFile | undefined = file;
+    let held = true;
+    const detach = (): void => {
+      if (open) this.#files.release(open);
+      open = undefined;
+    };
+    const release = (): void => {
+      detach();
+      if (held) entry.pins--;
+      held = false;
+    };
+    return { fd: file.fd, detach, release };
+  }
+
+  #verify(entry: DiskEntry, firstBlock: number, count: number, bytes: Uint8Array): void {
+    let corrupt = 0;
+    for (let i = 0; i < count; i++) {
+      const at = i * BLOCK;
+      if (crc32c(bytes.subarray(at, Math.min(at + BLOCK, bytes.length))) === entry.crc(firstBlock + i)) {
+        entry.verified(firstBlock + i);
+      } else {
+        corrupt++;
+      }
+    }
+    if (corrupt === 0) return;
+    this.#stats.corruptBlocks += corrupt;
+    this.remove(entry);
+    throw new LoadAgain("A cache file does not match its checksums.");
+  }
+
+  #writeFailed(error: unknown): void {
+    const errno = errnoOf(error) ?? "";
+    if (FULL_ERRNOS.has(errno)) this.space.full();
+    // A stray file of that name: the next try takes another.
+    else if (errno !== "EEXIST" && !TRANSIENT_ERRNOS.has(errno)) this.#onTrouble(error);
+  }
+
+  /** Evicts until what is here, what is being written and `more` fit. @returns false when that cannot be */
+  #makeRoom(more: Bytes): boolean {
+    for (;;) {
+      const excess =
+        this.index.usedBytes - this.#freeingBytes + this.#writingBytes + more - this.space.limitBytes;
+      if (excess <= 0) return true;
+      const victim = this.index.coldest(
+        (entry) => entry.pins === 0 && !entry.punching && entry.presentBlocks > 0,
+      );
+      if (victim === undefined) return false;
+      this.#evict(victim, excess);
+    }
+  }
+
+  #evict(entry: DiskEntry, excess: Bytes): void {
+    if (!entry.exposed && entry.diskBytes > PUNCH_ABOVE) {
+      this.#punch(entry, excess);
+      return;
+    }
+    this.#stats.evictedFiles++;
+    this.#stats.evictedBytes += entry.diskBytes;
+    this.remove(entry);
+  }
+
+  /** Takes the coldest stretches out of a large file. */
+  #punch(entry: DiskEntry, excess: Bytes): void {
+    let freed = 0;
+    const holes: number[] = [];
+    for (const first of entry.coldStretches()) {
+      if (freed >= excess) break;
+      const before = entry.diskBytes;
+      this.index.dropped(entry, first, STRETCH_BLOCKS);
+      freed += before - entry.diskBytes;
+      holes.push(first);
+    }
+    this.#stats.evictedBytes += freed;
+    if (entry.presentBlocks === 0) {
+      this.#stats.evictedFiles++;
+      this.remove(entry);
+      return;
+    }
+    entry.punching = true;
+    entry.pins++;
+    const punching = this.#punchHoles(entry, holes).finally(() => {
+      entry.punching = false;
+      entry.pins--;
+    });
+    this.#freeing(0, punching);
+  }
+
+  async #punchHoles(entry: DiskEntry, holes: readonly number[]): Promise<void> {
+    const file = await this.#files.acquire(entry);
+    try {
+      for (const first of holes) {
+        const bytes = runBytes(entry.sizeBytes, first, STRETCH_BLOCKS);
+        await native().punchHole(file.fd, first * BLOCK, bytes);
+      }
+    } finally {
+      this.#files.release(file);
+    }
+  }
+
+  #freeing(bytes: Bytes, work: Promise<void>): void {
+    this.#freeingBytes += bytes;
+    const done = work
+      .catch((error: unknown) => {
+        if (!ENTRY_ERRNOS.has(errnoOf(error) ?? "")) this.#onTrouble(error);
+      })
+      .finally(() => {
+        this.#freeingBytes -= bytes;
+        this.#unlinking.delete(done);
+      });
+    this.#unlinking.add(done);
+  }
+}
+
+export interface DiskStoreParts extends DiskOptions {
+  bootId: string;
+  clock: Clock;
+  /** Told when the folder as a whole cannot be used any more. */
+  onTrouble: (error: unknown) => void;
+}
+
+/** Files made one after the other share a folder, of at most 4096. */
+export function filePath(placePath: string, fileId: number): string {
+  return join(placePath, "data", String(fileId >>> FILES_PER_FOLDER_BITS), String(fileId));
+}
+
+/** Where ids begin that no file in the place has, whatever the index says. */
+async function unusedFileIds(placePath: string): Promise<number> {
+  await mkdir(join(placePath, "data"), { recursive: true, mode: 0o700 });
+  const folders = (await readdir(join(placePath, "data"))).map(Number).filter((folder) => folder >= 0);
+  return folders.length === 0 ? 1 : (Math.max(...folders) + 1) * 2 ** FILES_PER_FOLDER_BITS;
+}
+
+/** CRC32C of each block of a run that begins at a block. */
+export function checksumsOf(bytes: Uint8Array): Uint32Array {
+  const crcs = new Uint32Array(Math.ceil(bytes.length / BLOCK));
+  for (let i = 0; i < crcs.length; i++) {
+    crcs[i] = crc32c(bytes.subarray(i * BLOCK, Math.min((i + 1) * BLOCK, bytes.length)));
+  }
+  return crcs;
+}

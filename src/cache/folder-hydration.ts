@@ -1,0 +1,116 @@
+/**
+ * FolderHydration: acts on what opens say about neighbouring files.
+ *
+ * Next files go through the prefetcher and its budget. Whole folders are hydrated one after the other, each once, and
+ * only into room that nobody has: hydration never evicts for a guess.
+ */
+import type { Bytes } from "../common/units.ts";
+import { MiB } from "../common/units.ts";
+import { RANGE } from "./blocks.ts";
+import type { ObjectVersion } from "./content.ts";
+import type { Disk } from "./disk.ts";
+import type { Hydrator } from "./hydrator.ts";
+import type { Memory } from "./memory.ts";
+import { OpenLearner } from "./neighbours.ts";
+import type { FolderVersions, NeighbourSource } from "./neighbours.ts";
+import type { Prefetcher } from "./prefetcher.ts";
+import type { VersionBlocks } from "./version-blocks.ts";
+
+export interface FolderHydrationParts {
+  source: NeighbourSource;
+  memory: Memory;
+  prefetcher: Prefetcher;
+  hydrator: Hydrator;
+  disk?: Disk | undefined;
+  blocksOf: (version: ObjectVersion) => VersionBlocks;
+}
+
+/** Of a large neighbour only the beginning is fetched before it is opened. */
+const HEAD_OF_NEXT: Bytes = 4 * MiB;
+
+export class FolderHydration {
+  readonly #parts: FolderHydrationParts;
+  readonly #learner = new OpenLearner();
+  readonly #closing = new AbortController();
+  readonly #hydrated = new Set<string>();
+  #plannedBytes: Bytes = 0;
+  #work: Promise<void> = Promise.resolve();
+  #deciding = false;
+
+  constructor(parts: FolderHydrationParts) {
+    this.#parts = parts;
+  }
+
+  opened(version: ObjectVersion, owner: VersionBlocks): void {
+    const { source, disk } = this.#parts;
+    if (disk?.find(owner.fingerprint)?.complete) return;
+    const advice = this.#learner.opened(version.key, (limit) => source.after(version.key, limit));
+    if (advice.next > 0) this.#fetchNext(version.key, advice.next);
+    if (advice.hydrate.length > 0 && !this.#deciding) void this.#decide(advice.hydrate);
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#work;
+  }
+
+  #fetchNext(key: string, count: number): void {
+    const { source, prefetcher, disk, blocksOf } = this.#parts;
+    for (const next of source.after(key, count)) {
+      if (next.sizeBytes === 0) continue;
+      const owner = blocksOf(next);
+      owner.hold();
+      const to = Math.min(next.sizeBytes, HEAD_OF_NEXT);
+      const there = disk?.find(owner.fingerprint)?.complete ?? false;
+      const reached = there ? to : prefetcher.fetch(owner, 0, to, RANGE, "prefetch");
+      owner.letGo();
+      if (reached < to) return;
+    }
+  }
+
+  /** Hydrates the widest of the folders that fits. */
+  async #decide(folders: readonly string[]): Promise<void> {
+    this.#deciding = true;
+    try {
+      for (const prefix of folders.toReversed()) {
+        if (this.#covered(prefix)) return;
+        const folder = await this.#parts.source.folder(prefix);
+        if (folder === undefined || folder.totalBytes > this.#freeBytes()) continue;
+        this.#hydrate(prefix, folder);
+        return;
+      }
+    } catch {
+      // The listing failed; whoever reads the folder will be told.
+    } finally {
+      this.#deciding = false;
+    }
+  }
+
+  #hydrate(prefix: string, folder: FolderVersions): void {
+    const { signal } = this.#closing;
+    this.#hydrated.add(prefix);
+    this.#plannedBytes += folder.totalBytes;
+    const run = async (): Promise<void> => {
+      try {
+        if (!signal.aborted) await this.#parts.hydrator.run(folder.versions(), { signal });
+      } catch {
+        // As above: hydration is a guess, its failures are nobody's.
+      } finally {
+        this.#plannedBytes -= folder.totalBytes;
+      }
+    };
+    this.#work = this.#work.then(run);
+  }
+
+  #covered(prefix: string): boolean {
+    for (const hydrated of this.#hydrated) if (prefix.startsWith(hydrated)) return true;
+    return false;
+  }
+
+  #freeBytes(): Bytes {
+    const { disk, memory } = this.#parts;
+    const stats = disk?.stats();
+    const free = stats ? stats.limitBytes - stats.usedBytes : memory.capacityBytes / 2;
+    return free - this.#plannedBytes;
+  }
+}

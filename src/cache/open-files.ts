@@ -1,0 +1,121 @@
+/**
+ * OpenFiles: descriptors of cache files, kept open in a bounded LRU.
+ *
+ * A descriptor in use is never closed; one that fell out of the LRU closes with its last user. Two users that need the
+ * same file at once share one open(2).
+ */
+import { constants } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { dirname } from "node:path";
+import { LRUCache } from "lru-cache";
+import type { MaybePromise } from "../common/maybe-promise.ts";
+import type { DiskEntry } from "./disk-entry.ts";
+import { closeFile, openFile } from "./fd-io.ts";
+
+export class OpenFile {
+  readonly fd: number;
+  users = 0;
+  /** No longer in the LRU: the last user closes it. */
+  dropped = false;
+
+  constructor(fd: number) {
+    this.fd = fd;
+  }
+}
+
+interface Opening {
+  waiters: number;
+  readonly file: Promise<OpenFile>;
+}
+
+export class OpenFiles {
+  readonly #files: LRUCache<DiskEntry, OpenFile>;
+  readonly #opening = new Map<DiskEntry, Opening>();
+  readonly #pathOf: (entry: DiskEntry) => string;
+  readonly #folders = new Set<string>();
+  readonly #closing = new Set<Promise<void>>();
+
+  constructor(mostOpen: number, pathOf: (entry: DiskEntry) => string) {
+    this.#pathOf = pathOf;
+    this.#files = new LRUCache<DiskEntry, OpenFile>({
+      max: mostOpen,
+      dispose: (file) => {
+        file.dropped = true;
+        if (file.users === 0) this.#close(file);
+      },
+    });
+  }
+
+  /** Opens the entry's file, creating it when it never was. Each use ends with `release`. */
+  acquire(entry: DiskEntry): MaybePromise<OpenFile> {
+    const file = this.#files.get(entry);
+    if (file !== undefined) {
+      file.users++;
+      return file;
+    }
+    return this.#share(entry);
+  }
+
+  release(file: OpenFile): void {
+    if (--file.users === 0 && file.dropped) this.#close(file);
+  }
+
+  /** Closes the entry's descriptor as soon as nobody uses it. */
+  drop(entry: DiskEntry): void {
+    this.#files.delete(entry);
+  }
+
+  /** Closes what is not in use and waits for it; the rest closes with its users. */
+  async close(): Promise<void> {
+    await Promise.allSettled(Array.from(this.#opening.values(), ({ file }) => file));
+    this.#files.clear();
+    await Promise.all(this.#closing);
+  }
+
+  #share(entry: DiskEntry): Promise<OpenFile> {
+    let opening = this.#opening.get(entry);
+    if (opening === undefined) {
+      opening = { waiters: 0, file: this.#open(entry) };
+      this.#opening.set(entry, opening);
+    }
+    opening.waiters++;
+    return opening.file;
+  }
+
+  async #open(entry: DiskEntry): Promise<OpenFile> {
+    const { O_RDWR, O_RDONLY, O_CREAT, O_EXCL } = constants;
+    try {
+      // A complete file is never written again.
+      const flags = entry.complete ? O_RDONLY : O_RDWR;
+      const fd = await this.#openOrCreate(entry, entry.created ? flags : O_RDWR | O_CREAT | O_EXCL);
+      const file = new OpenFile(fd);
+      // Counted here and not when each of them runs again: the file must not be closed before.
+      file.users = this.#opening.get(entry)?.waiters ?? 0;
+      if (entry.removed) file.dropped = true;
+      else this.#files.set(entry, file);
+      return file;
+    } finally {
+      this.#opening.delete(entry);
+    }
+  }
+
+  async #openOrCreate(entry: DiskEntry, flags: number): Promise<number> {
+    const path = this.#pathOf(entry);
+    if (!entry.created) await this.#ensureFolder(dirname(path));
+    const fd = await openFile(path, flags);
+    entry.created = true;
+    return fd;
+  }
+
+  /** Makes a folder once; a second mkdir of thousands would cost as much as the files in it. */
+  async #ensureFolder(path: string): Promise<void> {
+    if (this.#folders.has(path)) return;
+    await mkdir(path, { recursive: true, mode: 0o700 });
+    this.#folders.add(path);
+  }
+
+  #close(file: OpenFile): void {
+    const closing = closeFile(file.fd).finally(() => this.#closing.delete(closing));
+    this.#closing.add(closing);
+  }
+}

@@ -1,0 +1,95 @@
+/**
+ * WriteBehind: what came from S3 goes to disk behind the readers, straight from the slab.
+ *
+ * An extent that waits to be written is pinned; so that a disk slower than the network does not take the memory from
+ * readers, only part of it may wait: above `throttleBytes` nothing is prefetched, above `mostBytes` extents are not
+ * written at all.
+ */
+import type { Bytes } from "../common/units.ts";
+import type { Disk } from "./disk.ts";
+import type { Extent } from "./extent.ts";
+import type { Memory } from "./memory.ts";
+
+/** Enough to keep a disk busy, few enough that reads find a free thread. */
+const WRITES_AT_ONCE = 3;
+
+export class WriteBehind {
+  readonly #memory: Memory;
+  readonly #disk: Disk;
+  readonly #throttleBytes: Bytes;
+  readonly #mostBytes: Bytes;
+  readonly #queue: Extent[] = [];
+  #head = 0;
+  #active = 0;
+  #waitingBytes: Bytes = 0;
+  #skippedBytes: Bytes = 0;
+  #drained: (() => void)[] = [];
+
+  constructor(memory: Memory, disk: Disk) {
+    this.#memory = memory;
+    this.#disk = disk;
+    this.#throttleBytes = memory.capacityBytes / 4;
+    this.#mostBytes = memory.capacityBytes / 2;
+  }
+
+  /** The disk falls behind: do not fetch ahead. */
+  get behind(): boolean {
+    return this.#waitingBytes > this.#throttleBytes;
+  }
+
+  get waitingBytes(): Bytes {
+    return this.#waitingBytes;
+  }
+
+  get skippedBytes(): Bytes {
+    return this.#skippedBytes;
+  }
+
+  /** The extent is ready and not on disk. */
+  add(extent: Extent): void {
+    if (this.#disk.store === undefined || this.#waitingBytes + extent.bodyBytes > this.#mostBytes) {
+      this.#skippedBytes += extent.bodyBytes;
+      return;
+    }
+    this.#memory.pin(extent);
+    this.#waitingBytes += extent.bodyBytes;
+    this.#queue.push(extent);
+    this.#pump();
+  }
+
+  /** Resolves when nothing waits to be written. */
+  async drain(): Promise<void> {
+    if (this.#waitingBytes === 0) return;
+    await new Promise<void>((resolve) => this.#drained.push(resolve));
+  }
+
+  #pump(): void {
+    while (this.#active < WRITES_AT_ONCE && this.#head < this.#queue.length) {
+      const extent = this.#queue[this.#head++]!;
+      this.#shorten();
+      this.#active++;
+      void this.#write(extent);
+    }
+  }
+
+  /** Takes what was handled off the front, many at a time. */
+  #shorten(): void {
+    if (this.#head < 1024 && this.#head < this.#queue.length) return;
+    this.#queue.splice(0, this.#head);
+    this.#head = 0;
+  }
+
+  async #write(extent: Extent): Promise<void> {
+    const { owner, firstBlock, bodyOffset, bodyBytes } = extent;
+    try {
+      const source = this.#memory.view(bodyOffset, bodyBytes);
+      extent.stored = await this.#disk.write(owner.version, owner.fingerprint, firstBlock, source);
+    } finally {
+      this.#active--;
+      this.#waitingBytes -= bodyBytes;
+      this.#memory.unpin(extent);
+      this.#pump();
+      if (this.#waitingBytes === 0) for (const resolve of this.#drained.splice(0)) resolve();
+    }
+  }
+}
