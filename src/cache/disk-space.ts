@@ -55,6 +55,11 @@ export class DiskSpace {
     return this.#limit;
   }
 
+  /** Asks the file system now. */
+  async refresh(): Promise<void> {
+    await this.#ask();
+  }
+
   /** The file system refused to take more. */
   full(): void {
     this.#limit = Math.min(this.#limit, this.#options.usedBytes());

@@ -224,7 +224,8 @@ export class DiskStore {
   }
 
   /** Evicts what no longer fits, because others filled the file system. */
-  trim(): void {
+  async trim(): Promise<void> {
+    await this.space.refresh();
     this.#makeRoom(0);
   }
 

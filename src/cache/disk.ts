@@ -174,7 +174,7 @@ export class Disk {
   }
 
   async #upkeep(store: DiskStore): Promise<void> {
-    store.trim();
+    await store.trim();
     await this.#tolerateFull(store, async () => {
       await store.index.flush();
       if (await store.index.compactIfWorth()) store.dirty = true;

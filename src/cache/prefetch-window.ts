@@ -101,9 +101,10 @@ export function windowBytes(
   return Math.min(mostAhead, grown);
 }
 
-/** Few requests for large windows, several at once for small ones. */
+/** Requests of what size fill a window: two for a small one, about eight at a time for a large one. */
 export function chunkOf(window: Bytes): Bytes {
-  return Math.min(RANGE, Math.max(MiB, 2 ** Math.floor(Math.log2(window / 8))));
+  const part = window < 16 * MiB ? Math.min(MiB, window / 2) : Math.min(RANGE, window / 8);
+  return Math.max(BLOCK, 2 ** Math.floor(Math.log2(part)));
 }
 
 function continues(stream: Stream, offset: Bytes): boolean {
@@ -118,11 +119,11 @@ function streamPlan(
   mostAhead: Bytes,
 ): AheadPlan | undefined {
   const window = windowBytes(stream.reads, length, stream.sequentialBytes, mostAhead);
-  const to = Math.min(objectBytes, stream.next + window);
-  // In steps, so that requests are not smaller than need be: half the window, or one chunk of a large one.
   const chunkBytes = chunkOf(window);
-  const missing = to - stream.aheadTo;
-  if (missing <= 0 || (missing < Math.min(chunkBytes, window / 2) && to < objectBytes)) return undefined;
+  // Whole chunks only, so that the next plan begins where a request ends.
+  const most = Math.floor((stream.next + window) / chunkBytes) * chunkBytes;
+  const to = stream.next + window >= objectBytes ? objectBytes : most;
+  if (to <= stream.aheadTo) return undefined;
   const fetched = (reached: Bytes): void => void (stream.aheadTo = Math.max(stream.aheadTo, reached));
   return { from: stream.aheadTo, to, chunkBytes, strideBytes: 0, lengthBytes: 0, fetched };
 }

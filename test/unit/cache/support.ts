@@ -61,6 +61,10 @@ export class FakeRangeReader implements RangeReader {
   readonly current = new Map<string, string>();
   /** Thrown instead of an answer, when it returns something. */
   failure: (request: RangeRequest) => unknown = () => undefined;
+  /** Where bytes come from when not made up. */
+  bodies: ((request: RangeRequest) => Uint8Array | undefined) | undefined;
+  /** Remember each request in `sent`. */
+  keepSent = true;
   readonly #slab: SharedArrayBuffer;
   readonly #waiters: { count: number; resolve: () => void }[] = [];
   #closed = false;
@@ -99,7 +103,7 @@ export class FakeRangeReader implements RangeReader {
           once: true,
         },
       );
-      this.sent.push(sent);
+      if (this.keepSent) this.sent.push(sent);
       this.pending.push(sent);
       if (!this.hold) setImmediate(() => sent.answer());
       for (const waiter of this.#waiters.splice(0)) {
@@ -159,8 +163,10 @@ export class FakeRangeReader implements RangeReader {
     if (this.headBytes > HEAD_ROOM) throw new Error("head longer than its room");
     const bodyOffset = request.windowOffset + this.headBytes;
     const target = new Uint8Array(this.#slab, bodyOffset, request.length);
+    const body = this.bodies?.(request);
     const seed = seedOf({ key: request.key, etag: request.etag, sizeBytes: request.objectBytes });
-    for (let i = 0; i < target.length; i++) target[i] = byteAt(seed, request.offset + i);
+    if (body) target.set(body);
+    else for (let i = 0; i < target.length; i++) target[i] = byteAt(seed, request.offset + i);
     return { bodyOffset, bodyLength: request.length, elapsedMs: 1 };
   }
 }
