@@ -19,11 +19,12 @@ import { setTimeout } from "node:timers/promises";
 import type { Clock } from "../common/clock.ts";
 import { HawserError } from "../common/errors.ts";
 import type { Milliseconds } from "../common/units.ts";
+import { followSignals } from "./abort.ts";
 import type { Credentials } from "./credentials.ts";
 import { toStoreError } from "./errors.ts";
 import { AttemptFailure, describeFailure } from "./failure.ts";
 import type { StoreFailure } from "./failure.ts";
-import type { RequestOptions } from "./object-store.ts";
+import type { Reason, RequestOptions } from "./object-store.ts";
 import { ATTEMPT_LIMITS, CHECKSUM_RETRIES, CURE_LIMITS, classify, nextDelay } from "./retry.ts";
 import type { Verdict } from "./retry.ts";
 import type { Site } from "./site.ts";
@@ -31,9 +32,18 @@ import type { Site } from "./site.ts";
 /** Waits, or rejects with the signal's reason. */
 export type Sleep = (ms: Milliseconds, signal: AbortSignal) => Promise<void>;
 
+/** Told of each attempt that is sent. */
+export interface RequestEvent {
+  operation: string;
+  reason: Reason;
+  /** 1 for the first. */
+  attempt: number;
+}
+
 /** Told after each failed attempt that will be repeated. */
 export interface RetryEvent {
   operation: string;
+  reason: Reason;
   key: string | undefined;
   attempt: number;
   verdict: Verdict;
@@ -71,6 +81,7 @@ export interface RetrierOptions {
   random: () => number;
   sleep: Sleep;
   onRetry?: ((event: RetryEvent) => void) | undefined;
+  onRequest?: ((event: RequestEvent) => void) | undefined;
 }
 
 /** Makes calls on a site. */
@@ -137,6 +148,11 @@ export class Attempts {
     const wait = this.#env.site.pacer.admit();
     if (wait > 0) await this.#sleep(wait);
     this.#started++;
+    this.#env.onRequest?.({
+      operation: this.#call.operation,
+      reason: this.#reason,
+      attempt: this.#started,
+    });
     this.#current = new Watched(this.#env, this.#call, this.#remainingMs(), this.#started);
     return this.#current;
   }
@@ -164,6 +180,7 @@ export class Attempts {
     if (delayMs === undefined) throw this.#error(failure);
     this.#env.onRetry?.({
       operation: this.#call.operation,
+      reason: this.#reason,
       key: this.#call.key,
       attempt: this.#started,
       verdict,
@@ -197,6 +214,10 @@ export class Attempts {
     }
   }
 
+  get #reason(): Reason {
+    return this.#call.options?.reason ?? "demand";
+  }
+
   #remainingMs(): Milliseconds {
     const limit = this.#call.options?.deadlineMs ?? this.#call.defaultDeadlineMs;
     return this.#budgetFrom + limit - this.#env.site.clock.monotonic();
@@ -218,15 +239,13 @@ export class Attempts {
 
   async #sleep(ms: Milliseconds): Promise<void> {
     const interrupted = new AbortController();
-    const stop = (): void => interrupted.abort();
-    const sources = [this.#env.closing, this.#call.options?.signal];
-    for (const source of sources) source?.addEventListener("abort", stop, { once: true });
+    const release = followSignals(() => interrupted.abort(), this.#env.closing, this.#call.options?.signal);
     try {
       await this.#env.sleep(ms, interrupted.signal);
     } catch (error) {
       if (!interrupted.signal.aborted) throw error;
     } finally {
-      for (const source of sources) source?.removeEventListener("abort", stop);
+      release();
     }
     this.#throwIfOver();
   }
@@ -262,7 +281,7 @@ class Watched implements Attempt {
   readonly credentials: Credentials | undefined;
   readonly #env: RetrierOptions;
   readonly #controller = new AbortController();
-  readonly #sources: (AbortSignal | undefined)[];
+  readonly #release: () => void;
   readonly #endsAt: Milliseconds;
   #aliveAt: Milliseconds;
   #limitMs: Milliseconds;
@@ -274,8 +293,7 @@ class Watched implements Attempt {
     this.region = env.site.endpoint.region;
     this.credentials = env.site.credentials.current();
     this.#env = env;
-    this.#sources = [env.closing, call.options?.signal];
-    for (const source of this.#sources) source?.addEventListener("abort", this.#abort, { once: true });
+    this.#release = followSignals(() => this.#controller.abort(), env.closing, call.options?.signal);
     this.#aliveAt = env.site.clock.monotonic();
     this.#limitMs = call.firstByteMs ?? ATTEMPT_LIMITS.firstByte;
     // A default budget moves with progress: only one that the caller gave ends an attempt that is alive.
@@ -299,7 +317,7 @@ class Watched implements Attempt {
 
   end(): void {
     this.#cancelTimer();
-    for (const source of this.#sources) source?.removeEventListener("abort", this.#abort);
+    this.#release();
   }
 
   /** The failure when it was too slow. */
@@ -311,8 +329,6 @@ class Watched implements Attempt {
         : `nothing came for ${Math.round(this.#limitMs / 1000)} s`;
     return { kind: "timeout", code: "TimeoutError", message };
   }
-
-  readonly #abort = (): void => this.#controller.abort();
 
   #arm(): void {
     const { clock } = this.#env.site;

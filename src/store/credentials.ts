@@ -12,6 +12,7 @@ import { HawserError } from "../common/errors.ts";
 import { systemClock } from "../common/clock.ts";
 import type { Clock } from "../common/clock.ts";
 import type { EpochMs, Milliseconds } from "../common/units.ts";
+import { SILENT_LOGGER, silenceNodeVersionNotice } from "./sdk-quiet.ts";
 
 /** A snapshot of credentials, as plain data. */
 export interface Credentials {
@@ -158,9 +159,12 @@ function chain(profile: string | undefined, env: Readonly<Record<string, string 
     if (plain) return plain;
     try {
       if (!provider) {
-        const { fromNodeProviderChain } = await import("@aws-sdk/credential-providers");
         silenceNodeVersionNotice();
-        provider = fromNodeProviderChain(profile === undefined ? {} : { profile });
+        const { fromNodeProviderChain } = await import("@aws-sdk/credential-providers");
+        provider = fromNodeProviderChain({
+          logger: SILENT_LOGGER,
+          ...(profile === undefined ? {} : { profile }),
+        });
       }
       return snapshot(await provider(options));
     } catch (error) {
@@ -211,12 +215,4 @@ function credentialError(error: unknown, profile: string | undefined): HawserErr
     `No credentials were found${profile === undefined ? "" : ` in profile ${profile}`} (${message}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, choose a profile with --profile, or read a public bucket with --no-sign-request.`,
     { cause: error },
   );
-}
-
-/**
- * The AWS SDK prints a notice about the Node version when its first client is made. It is for those who build
- * programs; this is the switch that the SDK offers. Call it before the first client of any AWS service.
- */
-export function silenceNodeVersionNotice(): void {
-  process.env["AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"] ??= "true";
 }

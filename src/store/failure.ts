@@ -122,9 +122,13 @@ interface SdkException extends Error {
 }
 
 function describeAnswer(error: SdkException): StoreFailure | undefined {
-  const httpStatus = error.$metadata?.httpStatusCode ?? error.$response?.statusCode;
+  const told = error.$metadata?.httpStatusCode;
+  const httpStatus = told ?? error.$response?.statusCode;
   if (httpStatus === undefined) return undefined;
-  // Without an error document the SDK makes names up (`Unknown`, `NotFound`, `301`): only the status is true then.
+  const headers = error.$response?.headers ?? {};
+  // A body that could not be read, such as a proxy's HTML: name and message are the parser's, only the status is true.
+  if (told === undefined) return { ...answerFailure(httpStatus, headers, {}), cause: error };
+  // Without an error document the SDK makes names up (`Unknown`, `NotFound`, `301`).
   const code = error.Code ?? (HAS_CODE.test(error.name) ? error.name : "");
   const document = {
     code,
@@ -132,7 +136,7 @@ function describeAnswer(error: SdkException): StoreFailure | undefined {
     ...(error.Region === undefined ? {} : { region: error.Region }),
     ...(error.$metadata?.requestId === undefined ? {} : { requestId: error.$metadata.requestId }),
   };
-  return { ...answerFailure(httpStatus, error.$response?.headers ?? {}, document), cause: error };
+  return { ...answerFailure(httpStatus, headers, document), cause: error };
 }
 
 const HAS_CODE = /^(?!Unknown$|NotFound$|Error$|S3ServiceException$|TypeError$)[A-Z][A-Za-z]+$/;

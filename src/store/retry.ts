@@ -60,8 +60,31 @@ const PASSING_CODES = new Set([
   "ConditionalRequestConflict",
 ]);
 
-/** Answered with 5xx, but final. */
-const FINAL_CODES = new Set(["NotImplemented", "MethodNotAllowed"]);
+/**
+ * Final whatever the status: some come with a 5xx, and an error inside the 200 of a copy or a completion reaches us as
+ * 503.
+ */
+const FINAL_CODES = new Set([
+  "NotImplemented",
+  "MethodNotAllowed",
+  "AccessDenied",
+  "NoSuchBucket",
+  "NoSuchKey",
+  "NoSuchUpload",
+  "NoSuchVersion",
+  "PreconditionFailed",
+  "InvalidArgument",
+  "InvalidObjectState",
+  "InvalidPart",
+  "InvalidPartOrder",
+  "InvalidRange",
+  "InvalidRequest",
+  "EntityTooSmall",
+  "EntityTooLarge",
+  "MalformedXML",
+  "QuotaExceeded",
+  "XMinioStorageFull",
+]);
 
 /** S3 refuses signatures older than 15 minutes; a HEAD that is refused says no more than 403. */
 const SUSPICIOUS_SKEW_MS: Milliseconds = 10 * 60_000;

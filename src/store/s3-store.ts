@@ -8,7 +8,7 @@ import { HawserError } from "../common/errors.ts";
 import { systemClock } from "../common/clock.ts";
 import type { Clock } from "../common/clock.ts";
 import { Retrier, clockSleep, systemSleep } from "./attempts.ts";
-import type { RetryEvent, Sleep } from "./attempts.ts";
+import type { RequestEvent, RetryEvent, Sleep } from "./attempts.ts";
 import { createCredentialSource } from "./credentials.ts";
 import type { CredentialOptions, CredentialSource } from "./credentials.ts";
 import type { Endpoint } from "./endpoint.ts";
@@ -50,7 +50,10 @@ export interface ObjectStoreOptions {
   /** How retries wait; the clock when absent. */
   sleep?: Sleep | undefined;
   random?: (() => number) | undefined;
+  /** For the log. */
   onRetry?: ((event: RetryEvent) => void) | undefined;
+  /** For metrics: every attempt, by operation and reason. */
+  onRequest?: ((event: RequestEvent) => void) | undefined;
 }
 
 /** An ObjectStore that is reached over the network, with what others need to reach it as well. */
@@ -137,6 +140,7 @@ class SdkStore implements S3Store {
       random: options.random ?? Math.random,
       sleep: options.sleep ?? (clock === systemClock ? systemSleep : clockSleep(clock)),
       onRetry: options.onRetry,
+      onRequest: options.onRequest,
     });
     const clients = new SdkClients(site, this.#agents, () => capabilities.checksums);
     this.#context = { site, retrier, agents: this.#agents, clients, capabilities };
@@ -155,35 +159,36 @@ class SdkStore implements S3Store {
   }
 
   readonly list: ObjectStore["list"] = (query, options) => reading.list(this.#context, query, options);
-  readonly head: ObjectStore["head"] = (key, options) => reading.head(this.#context, checked(key), options);
-  readonly get: ObjectStore["get"] = (request, target, options) => {
-    checked(request.key);
-    return reading.get(this.#context, request, target, options);
-  };
-  readonly getStream: ObjectStore["getStream"] = (request, options) => {
-    checked(request.key);
-    return reading.getStream(this.#context, request, options);
-  };
-  readonly put: ObjectStore["put"] = (key, body, options) =>
-    writing.put(this.#context, checked(key), body, options);
-  readonly createMultipart: ObjectStore["createMultipart"] = (key, options) =>
-    multipart.createMultipart(this.#context, checked(key), options);
-  readonly uploadPart: ObjectStore["uploadPart"] = (key, uploadId, partNumber, body, options) =>
-    multipart.uploadPart(this.#context, key, uploadId, partNumber, body, options);
-  readonly uploadPartCopy: ObjectStore["uploadPartCopy"] = (key, uploadId, partNumber, source, options) =>
-    multipart.uploadPartCopy(this.#context, key, uploadId, partNumber, source, options);
-  readonly listParts: ObjectStore["listParts"] = (key, uploadId, options) =>
-    multipart.listParts(this.#context, key, uploadId, options);
-  readonly completeMultipart: ObjectStore["completeMultipart"] = (key, uploadId, parts, options) =>
-    multipart.completeMultipart(this.#context, key, uploadId, parts, options);
-  readonly abortMultipart: ObjectStore["abortMultipart"] = (key, uploadId, options) =>
-    multipart.abortMultipart(this.#context, key, uploadId, options);
+  readonly head: ObjectStore["head"] = async (key, options) => reading.head(this.#for(key), key, options);
+  readonly get: ObjectStore["get"] = async (request, target, options) =>
+    reading.get(this.#for(request.key), request, target, options);
+  readonly getStream: ObjectStore["getStream"] = async (request, options) =>
+    reading.getStream(this.#for(request.key), request, options);
+  readonly put: ObjectStore["put"] = async (key, body, options) =>
+    writing.put(this.#for(key), key, body, options);
+  readonly createMultipart: ObjectStore["createMultipart"] = async (key, options) =>
+    multipart.createMultipart(this.#for(key), key, options);
+  readonly uploadPart: ObjectStore["uploadPart"] = async (key, uploadId, partNumber, body, options) =>
+    multipart.uploadPart(this.#for(key), key, uploadId, partNumber, body, options);
+  readonly uploadPartCopy: ObjectStore["uploadPartCopy"] = async (
+    key,
+    uploadId,
+    partNumber,
+    source,
+    options,
+  ) => multipart.uploadPartCopy(this.#for(key), key, uploadId, partNumber, source, options);
+  readonly listParts: ObjectStore["listParts"] = async (key, uploadId, options) =>
+    multipart.listParts(this.#for(key), key, uploadId, options);
+  readonly completeMultipart: ObjectStore["completeMultipart"] = async (key, uploadId, parts, options) =>
+    multipart.completeMultipart(this.#for(key), key, uploadId, parts, options);
+  readonly abortMultipart: ObjectStore["abortMultipart"] = async (key, uploadId, options) =>
+    multipart.abortMultipart(this.#for(key), key, uploadId, options);
   readonly listMultiparts: ObjectStore["listMultiparts"] = (prefix, options) =>
     multipart.listMultiparts(this.#context, prefix, options);
-  readonly copy: ObjectStore["copy"] = (source, key, options) =>
-    copying.copy(this.#context, source, checked(key), options);
-  readonly delete: ObjectStore["delete"] = (key, options) =>
-    writing.remove(this.#context, checked(key), options);
+  readonly copy: ObjectStore["copy"] = async (source, key, options) =>
+    copying.copy(this.#for(key), source, key, options);
+  readonly delete: ObjectStore["delete"] = async (key, options) =>
+    writing.remove(this.#for(key), key, options);
   readonly deleteMany: ObjectStore["deleteMany"] = (keys, options) =>
     writing.removeMany(this.#context, keys, options);
 
@@ -198,16 +203,16 @@ class SdkStore implements S3Store {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+
+  /** The context for a request about an object. An empty key would turn it into one about the bucket. */
+  #for(key: string): S3Context {
+    if (key !== "") return this.#context;
+    throw new HawserError("invalid_argument", "A key must not be empty.");
+  }
 }
 
 /** A region is no part of it: the bucket's name is its own at AWS, and a redirect must not make another store of it. */
 function identityOf(endpoint: Endpoint, storage: StoragePreset): string {
   const aws = storage === "s3" && /\.amazonaws\.(com(\.cn)?|eu)$/.test(endpoint.hostname);
   return aws ? `s3://${endpoint.bucket}` : `${endpoint.url}/${endpoint.bucket}`;
-}
-
-/** An empty key would turn an object's request into the bucket's. */
-function checked(key: string): string {
-  if (key !== "") return key;
-  throw new HawserError("invalid_argument", "A key must not be empty.");
 }

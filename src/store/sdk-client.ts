@@ -6,9 +6,9 @@
  */
 import type { S3Client } from "@aws-sdk/client-s3";
 import type { Agents } from "./http-request.ts";
-import { silenceNodeVersionNotice } from "./credentials.ts";
 import { md5Etag } from "./etag.ts";
 import { ATTEMPT_LIMITS } from "./retry.ts";
+import { SILENT_LOGGER, silenceNodeVersionNotice } from "./sdk-quiet.ts";
 import type { Site } from "./site.ts";
 
 export type Sdk = typeof import("@aws-sdk/client-s3");
@@ -82,6 +82,8 @@ export class SdkClients {
       credentials: Object.assign(credentials, { memoized: true }),
       ...(site.credentials.anonymous ? { signer: { sign: (request) => Promise.resolve(request) } } : {}),
       maxAttempts: 1,
+      // Without one of ours it writes to the console, for example when a streamed upload fails.
+      logger: SILENT_LOGGER,
       followRegionRedirects: false,
       requestChecksumCalculation: "WHEN_REQUIRED",
       responseChecksumValidation: "WHEN_REQUIRED",
@@ -91,8 +93,8 @@ export class SdkClients {
         socketTimeout: 0,
         httpAgent: this.#agents.http,
         httpsAgent: this.#agents.https,
-        // It would write to stderr when requests queue for connections, which is what they are meant to do.
-        logger: { debug: ignore, info: ignore, warn: ignore, error: ignore, trace: ignore },
+        // Requests queue for connections by design; it would warn of that.
+        logger: SILENT_LOGGER,
       },
     });
     client.middlewareStack.add(
@@ -126,10 +128,6 @@ export class SdkClients {
       if (/^x-amz-(checksum-|sdk-checksum-)/.test(name)) delete headers[name];
     }
   }
-}
-
-function ignore(): void {
-  // Nobody listens.
 }
 
 /** A command that can be given headers of ours. */

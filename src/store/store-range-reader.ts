@@ -10,6 +10,7 @@ import { HawserError } from "../common/errors.ts";
 import { systemClock } from "../common/clock.ts";
 import type { Clock } from "../common/clock.ts";
 import type { Bytes } from "../common/units.ts";
+import { followSignals } from "./abort.ts";
 import type { ObjectStore, Reason } from "./object-store.ts";
 import type { RangeReader, RangeReaderStats, RangeRequest, RangeResult } from "./range-reader.ts";
 
@@ -96,16 +97,19 @@ class StoreRangeReader implements RangeReader {
     const target = new Uint8Array(this.#slab, request.windowOffset, length);
     const whole = offset === 0 && length === objectBytes;
     const closing = this.#closing.signal;
-    const signal = request.signal ? AbortSignal.any([request.signal, closing]) : closing;
+    const ending = new AbortController();
+    const release = followSignals(() => ending.abort(), request.signal, closing);
     try {
       const { bytesRead } = await this.#store.get(
         { key, ifMatch: etag, versionId, ...(whole ? {} : { offset, length }) },
         target,
-        { reason, signal },
+        { reason, signal: ending.signal },
       );
       if (bytesRead === length) return bytesRead;
     } catch (error) {
       throw closing.aborted ? closedError() : error;
+    } finally {
+      release();
     }
     throw new HawserError("object_changed", `${key} is shorter than ${offset + length} bytes.`, { key });
   }
@@ -122,7 +126,7 @@ class StoreRangeReader implements RangeReader {
         request,
         rank: RANKS[request.reason],
         start: () => {
-          request.signal?.removeEventListener("abort", cancel);
+          release();
           if (this.#closing.signal.aborted) reject(closedError());
           else resolve();
         },
@@ -133,8 +137,8 @@ class StoreRangeReader implements RangeReader {
         this.#queue.splice(at, 1);
         reject(interruptedError(request.key));
       };
-      request.signal?.addEventListener("abort", cancel, { once: true });
       this.#enqueue(waiting);
+      const release = followSignals(cancel, request.signal);
     });
   }
 

@@ -69,13 +69,23 @@ async function* checkedLength(
   onPiece: () => void = () => undefined,
 ): AsyncGenerator<Uint8Array> {
   let length = 0;
-  for await (const chunk of body.open()) {
-    length += chunk.length;
-    if (length > body.sizeBytes) throw wrongLength(body.sizeBytes, `more than ${body.sizeBytes}`);
-    onPiece();
-    yield chunk;
+  try {
+    for await (const chunk of body.open()) {
+      length += chunk.length;
+      if (length > body.sizeBytes) throw wrongLength(body.sizeBytes, `more than ${body.sizeBytes}`);
+      onPiece();
+      yield chunk;
+    }
+  } catch (error) {
+    throw sourceError(error);
   }
   if (length !== body.sizeBytes) throw wrongLength(body.sizeBytes, String(length));
+}
+
+function sourceError(error: unknown): HawserError {
+  if (error instanceof HawserError) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  return new HawserError("io_error", `Reading what was to be uploaded failed: ${message}.`, { cause: error });
 }
 
 function wrongLength(announced: Bytes, found: string): HawserError {

@@ -20,6 +20,7 @@ describe("what may help after a failure", () => {
     ["InternalError inside a 200", answer(200, "InternalError"), "retry"],
     ["a bare 500", answer(500), "retry"],
     ["a bare 502", answer(502), "retry"],
+    ["AccessDenied inside a 200, which the SDK makes a 503", answer(503, "AccessDenied"), "fatal"],
     ["SlowDown", answer(503, "SlowDown"), "throttle"],
     ["ServiceUnavailable", answer(503, "ServiceUnavailable"), "throttle"],
     ["a bare 503 (as to a HEAD)", answer(503), "retry"],

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { createObjectStore } from "../../../src/store/s3-store.ts";
 import type { ObjectStoreOptions, S3Store } from "../../../src/store/s3-store.ts";
 import { ScriptedServer, cutObject, object, s3Error } from "./scripted-server.ts";
@@ -153,6 +153,19 @@ describe("network failures and 5xx", () => {
     await expect(reading).rejects.toMatchObject({ code: "interrupted" });
   });
 
+  test("many requests share a signal without a warning about listeners", async () => {
+    const warnings: Error[] = [];
+    const note = (warning: Error): void => void warnings.push(warning);
+    process.on("warning", note);
+    server.script = [object(content)];
+    const store = await open();
+    const { signal } = new AbortController();
+    await Promise.all(Array.from({ length: 40 }, () => store.head("key", { signal })));
+    await new Promise(setImmediate);
+    process.off("warning", note);
+    expect(warnings).toEqual([]);
+  });
+
   test("closing rejects what is under way, and may come twice", async () => {
     const store = await open();
     server.script = [() => void store.close()];
@@ -288,6 +301,24 @@ describe("credentials and clock", () => {
   });
 });
 
+test("nothing is written to the console, whatever happens", async () => {
+  const written: unknown[] = [];
+  const spies = (["warn", "error", "log"] as const).map((method) =>
+    vi.spyOn(console, method).mockImplementation((...args) => void written.push(args)),
+  );
+  server.script = [s3Error(403, "AccessDenied")];
+  const store = await open();
+  const body = {
+    sizeBytes: 3,
+    open: async function* () {
+      yield Buffer.from("abc");
+    },
+  };
+  await expect(store.put("key", body)).rejects.toMatchObject({ code: "access_denied" });
+  for (const spy of spies) spy.mockRestore();
+  expect(written).toEqual([]);
+});
+
 describe("regions", () => {
   test.each([
     ["301 with a header", s3Error(301, "PermanentRedirect", { "x-amz-bucket-region": "eu-west-1" })],
@@ -353,15 +384,22 @@ describe("answers that are final", () => {
     }
   });
 
-  test("a page of HTML in between is a store that failed, after the deadline", async () => {
-    server.script = [
-      (_request, response) =>
-        void response.writeHead(503, { "content-type": "text/html" }).end("<html>proxy</html>"),
-    ];
-    await expect((await open()).list({ prefix: "" }, { deadlineMs: 3000 })).rejects.toMatchObject({
-      httpStatus: 503,
-    });
-  });
+  test.each(["list", "get", "put"] as const)(
+    "a proxy's page of HTML is told by its status: %s",
+    async (what) => {
+      server.script = [
+        (_request, response) =>
+          void response.writeHead(503, { "content-type": "text/html" }).end("<html><br>proxy</html>"),
+      ];
+      const store = await open();
+      const calls = {
+        list: () => store.list({ prefix: "" }, { deadlineMs: 3000 }),
+        get: () => store.get({ key: "key" }, Buffer.alloc(1), { deadlineMs: 3000 }),
+        put: () => store.put("key", Buffer.from("x"), { deadlineMs: 3000 }),
+      };
+      await expect(calls[what]()).rejects.toMatchObject({ code: "store_failed", httpStatus: 503 });
+    },
+  );
 
   test("a listing that is cut in half is an error", async () => {
     server.script = [
