@@ -3,9 +3,14 @@ import { chmodSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import type { Server, Socket } from "node:net";
 import { HawserError, toHawserError } from "../common/errors.ts";
+import type { Milliseconds } from "../common/units.ts";
 import type { Logger } from "../observe/logger.ts";
 import { LineSplitter, toErrorMessage } from "./control-protocol.ts";
 import type { ControlAnswer, ControlMethod, ControlMethods, ControlRequest } from "./control-protocol.ts";
+import { within } from "./deadline.ts";
+
+/** How long a server that closes waits for answers under way, and for clients to take them. */
+const ANSWER_MS: Milliseconds = 2000;
 
 export type ControlHandlers = {
   [M in ControlMethod]: (
@@ -19,6 +24,7 @@ export class ControlServer implements AsyncDisposable {
   private readonly log: Logger;
   private readonly server: Server;
   private readonly sockets = new Set<Socket>();
+  private readonly underWay = new Set<Promise<void>>();
   private path: string | undefined;
 
   constructor(handlers: ControlHandlers, log: Logger) {
@@ -41,13 +47,14 @@ export class ControlServer implements AsyncDisposable {
     this.path = path;
   }
 
-  /** Stops listening and ends conversations after what was answered is sent. May be called twice. */
+  /** Stops listening; what is under way is still answered, for a bounded time. May be called twice. */
   async close(): Promise<void> {
     if (this.path === undefined) return;
     this.path = undefined;
     const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
+    await within(Promise.all(this.underWay), ANSWER_MS);
     for (const socket of this.sockets) socket.end();
-    await closed;
+    await within(closed, ANSWER_MS);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -75,7 +82,7 @@ export class ControlServer implements AsyncDisposable {
     const send = (answer: ControlAnswer): void => {
       if (socket.writable) socket.write(`${JSON.stringify(answer)}\n`);
     };
-    this.handle(request, (event) => send({ id: request.id, event })).then(
+    const answered = this.handle(request, (event) => send({ id: request.id, event })).then(
       (result) => send({ id: request.id, result }),
       (error: unknown) => {
         const failure = toHawserError(error);
@@ -84,6 +91,8 @@ export class ControlServer implements AsyncDisposable {
         send({ id: request.id, error: toErrorMessage(failure) });
       },
     );
+    this.underWay.add(answered);
+    void answered.finally(() => this.underWay.delete(answered));
   }
 
   private async handle({ method, params }: ControlRequest, emit: (event: unknown) => void): Promise<unknown> {

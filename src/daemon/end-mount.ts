@@ -24,6 +24,8 @@ export interface EndOptions {
 const ANSWER_MS: Milliseconds = 30_000;
 /** How long the process may take to end once the path is free. */
 const EXIT_MS: Milliseconds = 20_000;
+/** How long a process that broke the conversation may take to prove that it is ending. */
+const ENDING_MS: Milliseconds = 3000;
 const PROBE_MS: Milliseconds = 3000;
 
 /**
@@ -46,7 +48,8 @@ export async function endMount(mount: KnownMount, options: EndOptions = {}): Pro
     await callDaemon(folder.socketPath, "unmount", options, { timeoutMs: ANSWER_MS });
   } catch (error) {
     if (HawserError.is(error, "mount_point_busy")) throw busy(mountPoint);
-    if (isAlive(owner)) {
+    // It may have ended while it was asked, which is what was wanted.
+    if (!(await until(() => !isAlive(owner), ENDING_MS))) {
       if (!options.force) {
         throw new HawserError(
           "daemon_failed",
@@ -61,7 +64,6 @@ export async function endMount(mount: KnownMount, options: EndOptions = {}): Pro
       folder.release();
       return notes;
     }
-    // It ended while it was asked, which is what was wanted.
   }
   if (options.lazy) return notes;
   if (!(await until(() => !isAlive(owner), EXIT_MS))) {

@@ -24,7 +24,7 @@ import type { MountSettings } from "./settings.ts";
 import type { StateFolder } from "./state-folder.ts";
 import type { Supervisor } from "./supervisor.ts";
 import { tuneProcess } from "./tuning.ts";
-import { DEFAULT_POLITE_MS, forceEnd, stopChannel } from "./unmount.ts";
+import { DEFAULT_POLITE_MS, breakOff, stopChannel } from "./unmount.ts";
 import { VERSION } from "./version.ts";
 
 /** What a mount serves. */
@@ -160,16 +160,24 @@ class ServedMount {
   private onSignal(signal: NodeJS.Signals): void {
     this.log.info({ signal }, "asked to stop");
     // A second signal is from somebody who will not wait.
-    if (this.stopping) forceEnd(this.entry, this.log);
+    if (this.stopping) void this.breakOff();
     else void this.stop();
   }
 
-  private stop(politeMs?: Milliseconds): Promise<void> {
-    this.stopping ??= this.endMount(politeMs ?? this.settings.volume.unmountTimeout ?? DEFAULT_POLITE_MS);
+  private stop(): Promise<void> {
+    this.stopping ??= this.endMount();
     return this.stopping;
   }
 
-  private async endMount(politeMs: Milliseconds): Promise<void> {
+  /** Ends the mount whatever is open, also while a stop is under way. */
+  private breakOff(): Promise<void> {
+    this.state = "unmounting";
+    this.stopping ??= Promise.resolve();
+    return this.channel ? breakOff(this.channel, { log: this.log, entry: this.entry }) : this.stopping;
+  }
+
+  private async endMount(): Promise<void> {
+    const politeMs = this.settings.volume.unmountTimeout ?? DEFAULT_POLITE_MS;
     this.state = "unmounting";
     this.abort.abort(new HawserError("interrupted", "The mount was stopped before it was ready."));
     if (!this.channel || !this.channelSettings) return;
@@ -197,7 +205,7 @@ class ServedMount {
     force?: boolean;
   }): Promise<Record<string, never>> {
     if (force) {
-      await this.stop(0);
+      await this.breakOff();
       return {};
     }
     if (lazy) {
