@@ -34,16 +34,13 @@ function drained(response: ServerResponse): Promise<void> {
 }
 
 /** Resolves with `wait`, or when the client is gone. */
-function unlessClosed(response: ServerResponse, wait: Promise<void>): Promise<void> {
-  if (response.destroyed) return Promise.resolve();
-  return new Promise((resolve) => {
-    const done = (): void => {
-      response.off("close", done);
-      resolve();
-    };
-    response.on("close", done);
-    void wait.then(done);
-  });
+async function unlessClosed(response: ServerResponse, wait: Promise<void>): Promise<void> {
+  if (response.destroyed) return;
+  let onClose = (): void => {};
+  const closed = new Promise<void>((resolve) => (onClose = resolve));
+  response.on("close", onClose);
+  await Promise.race([wait, closed]);
+  response.off("close", onClose);
 }
 
 function delay(clock: Clock, ms: Milliseconds, response: ServerResponse): Promise<void> {
@@ -125,12 +122,13 @@ export class Sender {
         for (const piece of pieces(chunk, bytesOut, stops, step)) {
           if (bytesOut === cutAfterBytes) return await cut(response, bytesOut);
           if (bytesOut === holdAfterBytes) await unlessClosed(response, fault.held());
+          if (bytesPerSecond !== undefined) {
+            await delay(this.#clock, (piece.length / bytesPerSecond) * 1000, response);
+          }
           if (response.destroyed) return { bytesOut, completed: false };
           const more = response.write(flipped(piece, bytesOut, flipByteAt));
           bytesOut += piece.length;
           if (!more) await drained(response);
-          if (bytesPerSecond !== undefined)
-            await delay(this.#clock, (piece.length / bytesPerSecond) * 1000, response);
         }
       }
       if (cutAfterBytes !== undefined && cutAfterBytes <= bytesOut) return await cut(response, bytesOut);

@@ -63,6 +63,7 @@ export class Verifier {
    */
   verify(request: S3Request, nowMs: EpochMs, checkRegion: (region: string) => void): Identity {
     const header = request.header("authorization");
+    if (header === undefined && request.query.has("AWSAccessKeyId")) throw versionTwo();
     if (header !== undefined) return this.#verifyHeader(request, header, nowMs, checkRegion);
     if (request.query.has("X-Amz-Algorithm") || request.query.has("X-Amz-Signature")) {
       return this.#verifyQuery(request, nowMs, checkRegion);
@@ -81,12 +82,7 @@ export class Verifier {
     nowMs: EpochMs,
     checkRegion: (region: string) => void,
   ): Identity {
-    if (!header.startsWith("AWS4-")) {
-      throw s3Error(
-        "InvalidRequest",
-        "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
-      );
-    }
+    if (!header.startsWith("AWS4-")) throw versionTwo();
     const authorization = parseAuthorization(header);
     if (!authorization || authorization.service !== "s3") throw s3Error("AuthorizationHeaderMalformed");
     const credentials = this.#known(authorization.accessKeyId);
@@ -234,6 +230,13 @@ export class Verifier {
     }
     return key;
   }
+}
+
+function versionTwo(): Error {
+  return s3Error(
+    "InvalidRequest",
+    "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
+  );
 }
 
 function mustBeSigned(name: string, authorization: Authorization): boolean {

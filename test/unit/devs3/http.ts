@@ -38,22 +38,25 @@ export function exchange(
 ): Promise<RawAnswer> {
   return new Promise((resolve, reject) => {
     const { hostname, port } = new URL(s3.url);
-    const request = httpRequest({ host: hostname, port, method, path: target, headers }, (response) => {
-      const chunks: Buffer[] = [];
-      response.on("data", (chunk: Buffer) => chunks.push(chunk));
-      response.on("error", reject);
-      response.on("end", () => {
-        const all = Buffer.concat(chunks);
-        const text = all.toString("utf8");
-        resolve({
-          status: response.statusCode!,
-          headers: response.headers as Record<string, string>,
-          body: all,
-          text,
-          code: /<Error><Code>(\w+)<\/Code>/.exec(text)?.[1],
+    const request = httpRequest(
+      { host: hostname, port, method, path: target, headers, agent: false },
+      (response) => {
+        const chunks: Buffer[] = [];
+        response.on("data", (chunk: Buffer) => chunks.push(chunk));
+        response.on("error", reject);
+        response.on("end", () => {
+          const all = Buffer.concat(chunks);
+          const text = all.toString("utf8");
+          resolve({
+            status: response.statusCode!,
+            headers: response.headers as Record<string, string>,
+            body: all,
+            text,
+            code: /<Error><Code>(\w+)<\/Code>/.exec(text)?.[1],
+          });
         });
-      });
-    });
+      },
+    );
     request.on("error", reject);
     request.end(body);
   });
