@@ -20,7 +20,6 @@ import type { Clock } from "../common/clock.ts";
 import { HawserError } from "../common/errors.ts";
 import type { Milliseconds } from "../common/units.ts";
 import { followSignals } from "./abort.ts";
-import type { Credentials } from "./credentials.ts";
 import { toStoreError } from "./errors.ts";
 import { AttemptFailure, describeFailure } from "./failure.ts";
 import type { StoreFailure } from "./failure.ts";
@@ -28,6 +27,8 @@ import type { Reason, RequestOptions } from "./object-store.ts";
 import { ATTEMPT_LIMITS, CHECKSUM_RETRIES, CURE_LIMITS, classify, nextDelay } from "./retry.ts";
 import type { Verdict } from "./retry.ts";
 import type { Site } from "./site.ts";
+import { WatchedAttempt } from "./watched-attempt.ts";
+import type { Attempt } from "./watched-attempt.ts";
 
 /** Waits, or rejects with the signal's reason. */
 export type Sleep = (ms: Milliseconds, signal: AbortSignal) => Promise<void>;
@@ -60,19 +61,6 @@ export interface Call {
   /** From sending to the answer's head; ATTEMPT_LIMITS.firstByte when absent. */
   firstByteMs?: Milliseconds | undefined;
   ifNoneMatch?: boolean | undefined;
-}
-
-export interface Attempt {
-  /** Fires when the attempt is over: cancelled, too slow, or the store closed. */
-  readonly signal: AbortSignal;
-  /** 1 for the first. */
-  readonly number: number;
-  /** A sign of life: what comes next may take `limitMs`. */
-  alive(limitMs?: Milliseconds): void;
-  /** Gives the attempt up. */
-  abort(): void;
-  /** Ends the watch. May be called twice. */
-  end(): void;
 }
 
 export interface RetrierOptions {
@@ -121,7 +109,7 @@ export class Attempts {
   #checksumFailures = 0;
   #started = 0;
   readonly #cures = new Map<Verdict, number>();
-  #current: Watched | undefined;
+  #current: WatchedAttempt | undefined;
   #final = false;
 
   constructor(env: RetrierOptions, call: Call) {
@@ -153,7 +141,15 @@ export class Attempts {
       reason: this.#reason,
       attempt: this.#started,
     });
-    this.#current = new Watched(this.#env, this.#call, this.#remainingMs(), this.#started);
+    const { options, firstByteMs = ATTEMPT_LIMITS.firstByte } = this.#call;
+    this.#current = new WatchedAttempt({
+      site: this.#env.site,
+      signals: [this.#env.closing, options?.signal],
+      number: this.#started,
+      limitMs: firstByteMs,
+      // A default budget moves with progress: only one that the caller gave ends an attempt that is alive.
+      endsInMs: options?.deadlineMs === undefined ? Number.POSITIVE_INFINITY : this.#remainingMs(),
+    });
     return this.#current;
   }
 
@@ -267,82 +263,6 @@ export class Attempts {
       },
       gaveUp,
     );
-  }
-}
-
-/** Longer ones fire at once. */
-const LONGEST_TIMER_MS: Milliseconds = 2 ** 31 - 1;
-
-/** One attempt under watch. The timer is re-armed when it fires early, not on every sign of life. */
-class Watched implements Attempt {
-  readonly number: number;
-  /** Where it was sent, and signed with what: others may correct both meanwhile. */
-  readonly region: string;
-  readonly credentials: Credentials | undefined;
-  readonly #env: RetrierOptions;
-  readonly #controller = new AbortController();
-  readonly #release: () => void;
-  readonly #endsAt: Milliseconds;
-  #aliveAt: Milliseconds;
-  #limitMs: Milliseconds;
-  #cancelTimer: () => void = () => undefined;
-  #expired = false;
-
-  constructor(env: RetrierOptions, call: Call, remainingMs: Milliseconds, number: number) {
-    this.number = number;
-    this.region = env.site.endpoint.region;
-    this.credentials = env.site.credentials.current();
-    this.#env = env;
-    this.#release = followSignals(() => this.#controller.abort(), env.closing, call.options?.signal);
-    this.#aliveAt = env.site.clock.monotonic();
-    this.#limitMs = call.firstByteMs ?? ATTEMPT_LIMITS.firstByte;
-    // A default budget moves with progress: only one that the caller gave ends an attempt that is alive.
-    this.#endsAt =
-      call.options?.deadlineMs === undefined ? Number.POSITIVE_INFINITY : this.#aliveAt + remainingMs;
-    this.#arm();
-  }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  alive(limitMs?: Milliseconds): void {
-    this.#aliveAt = this.#env.site.clock.monotonic();
-    if (limitMs !== undefined) this.#limitMs = limitMs;
-  }
-
-  abort(): void {
-    this.#controller.abort();
-  }
-
-  end(): void {
-    this.#cancelTimer();
-    this.#release();
-  }
-
-  /** The failure when it was too slow. */
-  why(): StoreFailure | undefined {
-    if (!this.#expired) return undefined;
-    const message =
-      this.#endsAt < this.#aliveAt + this.#limitMs
-        ? "the deadline is over"
-        : `nothing came for ${Math.round(this.#limitMs / 1000)} s`;
-    return { kind: "timeout", code: "TimeoutError", message };
-  }
-
-  #arm(): void {
-    const { clock } = this.#env.site;
-    const dueAt = Math.min(this.#aliveAt + this.#limitMs, this.#endsAt);
-    const ms = Math.min(LONGEST_TIMER_MS, Math.max(0, dueAt - clock.monotonic()));
-    this.#cancelTimer = clock.after(ms, () => {
-      const now = clock.monotonic();
-      if (now < Math.min(this.#aliveAt + this.#limitMs, this.#endsAt)) {
-        this.#arm();
-        return;
-      }
-      this.#expired = true;
-      this.#controller.abort();
-    });
   }
 }
 

@@ -77,7 +77,13 @@ class CachedCredentials implements CredentialSource {
 
   async get(): Promise<Credentials> {
     const left = this.#leftMs();
-    if (left < TOO_LATE_MS) return await this.#renew();
+    if (left < TOO_LATE_MS) {
+      // The last seconds of the old ones are better than none.
+      return await this.#renew().catch((error: unknown) => {
+        if (this.#leftMs() > 0) return this.#present!;
+        throw error;
+      });
+    }
     if (left < RENEW_AHEAD_MS) this.#renew().catch(() => undefined); // still valid: the next call tries again
     return this.#present!;
   }

@@ -7,12 +7,13 @@
  */
 import type { Readable } from "node:stream";
 import type { Bytes } from "../common/units.ts";
-import type { Attempt, Attempts } from "./attempts.ts";
+import type { Attempts } from "./attempts.ts";
 import { AttemptFailure, describeFailure } from "./failure.ts";
 import type { GetRequest, ObjectInfo } from "./object-store.ts";
 import { ATTEMPT_LIMITS } from "./retry.ts";
 import { Verifier } from "./verify.ts";
 import type { ChecksumPlan } from "./verify.ts";
+import type { Attempt } from "./watched-attempt.ts";
 
 /** One GET as it goes out. */
 export interface BodyRequest {

@@ -3,6 +3,7 @@
  */
 import { HawserError } from "../common/errors.ts";
 import type { ErrorCode } from "../common/errors.ts";
+import { CREDENTIALS_UNAVAILABLE } from "./failure.ts";
 import type { StoreFailure } from "./failure.ts";
 
 /** What was being done when it failed. */
@@ -99,6 +100,7 @@ const STATUSES: Record<number, ErrorCode> = {
 export function codeOf(failure: StoreFailure, call: CallContext): ErrorCode {
   switch (failure.kind) {
     case "network":
+      return failure.code === CREDENTIALS_UNAVAILABLE ? "credentials_missing" : "endpoint_unreachable";
     case "tls":
       return "endpoint_unreachable";
     case "timeout":

@@ -41,6 +41,9 @@ export interface StoreFailure {
   cause?: unknown;
 }
 
+/** Of a `network` failure: it was the credentials' source that could not be reached. */
+export const CREDENTIALS_UNAVAILABLE = "CredentialsUnavailable";
+
 /** Carries a StoreFailure through throw and catch. */
 export class AttemptFailure extends Error {
   readonly failure: StoreFailure;

@@ -110,6 +110,20 @@ export function noSuchUpload(bucket: string, key: string): HawserError {
   });
 }
 
+export function rejectedPart(bucket: string, s3Code: string, key: string, partNumber: number): HawserError {
+  const message = `Part ${partNumber} of ${key} is not acceptable (${s3Code}).`;
+  return new HawserError("invalid_argument", message, { s3Code, httpStatus: 400, bucket, key });
+}
+
+export function unsupported(bucket: string, operation: string, key: string): HawserError {
+  return new HawserError("not_supported_by_store", `This store has no ${operation}.`, {
+    s3Code: "NotImplemented",
+    httpStatus: 501,
+    bucket,
+    key,
+  });
+}
+
 /** A body's bytes in memory of their own. @throws `invalid_argument` when a stream is not as long as it said */
 export async function collectBody(body: PutBody): Promise<Uint8Array> {
   if (body instanceof Uint8Array) return body.slice();

@@ -9,7 +9,16 @@ import { HawserError } from "../common/errors.ts";
 import type { EpochMs } from "../common/units.ts";
 import { systemClock } from "../common/clock.ts";
 import type { Clock } from "../common/clock.ts";
-import { checkCondition, collectBody, infoOf, noSuchKey, noSuchUpload, objectOf } from "./memory-object.ts";
+import {
+  checkCondition,
+  collectBody,
+  infoOf,
+  noSuchKey,
+  noSuchUpload,
+  objectOf,
+  rejectedPart,
+  unsupported,
+} from "./memory-object.ts";
 import type { MemoryObject } from "./memory-object.ts";
 import { md5Etag, multipartEtag } from "./etag.ts";
 import { compareKeys } from "./key-order.ts";
@@ -190,7 +199,7 @@ export class MemoryStore implements ObjectStore {
     options?: RequestOptions,
   ): Promise<UploadedPart> {
     this.#enter("uploadPartCopy", options);
-    if (!this.capabilities.partCopy) throw this.#unsupported("UploadPartCopy", key);
+    if (!this.capabilities.partCopy) throw unsupported(this.bucket, "UploadPartCopy", key);
     const object = this.#copySource(source);
     const [first, last] = source.range ?? [0, object.bytes.length - 1];
     if (last >= object.bytes.length || first > last) {
@@ -219,16 +228,16 @@ export class MemoryStore implements ObjectStore {
     const upload = this.#upload(key, uploadId);
     const chosen = parts.map((part, index) => {
       const stored = upload.parts.get(part.partNumber);
-      if (stored?.etag !== part.etag) throw this.#rejectPart("InvalidPart", key, part.partNumber);
+      if (stored?.etag !== part.etag) throw rejectedPart(this.bucket, "InvalidPart", key, part.partNumber);
       if (index > 0 && parts[index - 1]!.partNumber >= part.partNumber) {
-        throw this.#rejectPart("InvalidPartOrder", key, part.partNumber);
+        throw rejectedPart(this.bucket, "InvalidPartOrder", key, part.partNumber);
       }
       if (this.enforcePartSize && index < parts.length - 1 && stored.bytes.length < MIN_PART_BYTES) {
-        throw this.#rejectPart("EntityTooSmall", key, part.partNumber);
+        throw rejectedPart(this.bucket, "EntityTooSmall", key, part.partNumber);
       }
       return stored;
     });
-    if (chosen.length === 0) throw this.#rejectPart("MalformedXML", key, 0);
+    if (chosen.length === 0) throw rejectedPart(this.bucket, "MalformedXML", key, 0);
     this.#checkWrite(key, options);
     this.#uploads.delete(uploadId);
     const bytes = Buffer.concat(chosen.map((part) => part.bytes));
@@ -373,28 +382,6 @@ export class MemoryStore implements ObjectStore {
     const etag = md5Etag(bytes);
     this.#upload(key, uploadId).parts.set(partNumber, { bytes, etag });
     return { partNumber, etag, sizeBytes: bytes.length };
-  }
-
-  #rejectPart(s3Code: string, key: string, partNumber: number): HawserError {
-    return new HawserError(
-      "invalid_argument",
-      `Part ${partNumber} of ${key} is not acceptable (${s3Code}).`,
-      {
-        s3Code,
-        httpStatus: 400,
-        bucket: this.bucket,
-        key,
-      },
-    );
-  }
-
-  #unsupported(operation: string, key: string): HawserError {
-    return new HawserError("not_supported_by_store", `This store has no ${operation}.`, {
-      s3Code: "NotImplemented",
-      httpStatus: 501,
-      bucket: this.bucket,
-      key,
-    });
   }
 }
 

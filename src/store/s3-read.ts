@@ -3,7 +3,7 @@ import type { GetObjectCommandOutput, HeadObjectCommandOutput } from "@aws-sdk/c
 import type { Readable } from "node:stream";
 import { HawserError } from "../common/errors.ts";
 import type { Bytes } from "../common/units.ts";
-import type { Attempt, Call } from "./attempts.ts";
+import type { Call } from "./attempts.ts";
 import { Download } from "./download.ts";
 import type { BodyRequest, OpenBody } from "./download.ts";
 import { quoteEtag, unquoteEtag } from "./etag.ts";
@@ -23,6 +23,7 @@ import { bucketOf, metadataCall, sdkOf } from "./s3-context.ts";
 import type { S3Context } from "./s3-context.ts";
 import { withHeaders } from "./sdk-client.ts";
 import { planChecksum } from "./verify.ts";
+import type { Attempt } from "./watched-attempt.ts";
 
 /** One page, by ListObjectsV2 and our own scanner. */
 export async function list(

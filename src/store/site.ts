@@ -5,12 +5,14 @@
  * store's, the credentials, and the pace that the store can bear. Everybody who sends requests to the bucket asks the
  * same Site, so that a lesson is learned once.
  */
+import { HawserError } from "../common/errors.ts";
 import type { Clock } from "../common/clock.ts";
 import { Signer } from "../common/sigv4.ts";
 import type { EpochMs, Milliseconds } from "../common/units.ts";
 import type { CredentialSource, Credentials } from "./credentials.ts";
 import { resolveEndpoint } from "./endpoint.ts";
 import type { Endpoint, EndpointOptions } from "./endpoint.ts";
+import { AttemptFailure, CREDENTIALS_UNAVAILABLE } from "./failure.ts";
 import { Pacer } from "./pacer.ts";
 
 export interface SiteOptions extends EndpointOptions {
@@ -68,7 +70,11 @@ export class Site {
 
   /** The credentials to sign with, remembered so that the store can reject them. */
   async usedCredentials(): Promise<Credentials | undefined> {
-    this.#used = await this.credentials.get();
+    try {
+      this.#used = await this.credentials.get();
+    } catch (error) {
+      throw this.#used && HawserError.is(error, "credentials_missing") ? unavailable(error) : error;
+    }
     return this.#used;
   }
 
@@ -99,6 +105,13 @@ export class Site {
     this.#endpoint = moved;
     return true;
   }
+}
+
+/** What had credentials before has a source that is out of reach for now, such as an instance's metadata service. */
+function unavailable(error: HawserError): AttemptFailure {
+  const { cause } = error;
+  const message = cause instanceof Error ? cause.message : error.message;
+  return new AttemptFailure({ kind: "network", code: CREDENTIALS_UNAVAILABLE, message, cause: error });
 }
 
 /** An endpoint that names the old region, as AWS's own do, names the new one instead; others stay and sign for it. */

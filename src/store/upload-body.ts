@@ -8,10 +8,10 @@ import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
 import { HawserError } from "../common/errors.ts";
 import type { Bytes } from "../common/units.ts";
-import type { Attempt } from "./attempts.ts";
 import { base64Of32, crc32c } from "./crc.ts";
 import type { PutBody } from "./object-store.ts";
 import { ATTEMPT_LIMITS } from "./retry.ts";
+import type { Attempt } from "./watched-attempt.ts";
 
 export function sizeOf(body: PutBody): Bytes {
   return body instanceof Uint8Array ? body.length : body.sizeBytes;

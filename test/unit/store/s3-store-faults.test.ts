@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { HawserError } from "../../../src/common/errors.ts";
 import { createObjectStore } from "../../../src/store/s3-store.ts";
 import type { ObjectStoreOptions, S3Store } from "../../../src/store/s3-store.ts";
 import { ScriptedServer, cutObject, object, s3Error } from "./scripted-server.ts";
@@ -250,6 +251,34 @@ describe("credentials and clock", () => {
       "token-2",
     ]);
   });
+
+  test.each(["list", "head"] as const)(
+    "a credential source that is out of reach for a while is waited for: %s",
+    async (what) => {
+      let call = 0;
+      const credentials = async (): Promise<typeof KEYS & { expiresMs: number }> => {
+        call++;
+        if (call === 2 || call === 3) {
+          throw new HawserError("credentials_missing", "none", {
+            cause: new Error("metadata service timed out"),
+          });
+        }
+        return { ...KEYS, expiresMs: clock.now() + 3_600_000 };
+      };
+      server.script = [what === "list" ? listing : object(content)];
+      const store = await open({ credentials });
+      const ask = (): Promise<unknown> => (what === "list" ? store.list({ prefix: "" }) : store.head("key"));
+      await ask();
+      clock.advance(4_000_000);
+      await ask();
+      expect(call).toBe(4);
+
+      call = 1;
+      clock.advance(4_000_000);
+      const sleepless = store.head("key", { deadlineMs: 1 });
+      await expect(sleepless).rejects.toMatchObject({ code: "credentials_missing" });
+    },
+  );
 
   test("a token that stays expired is told", async () => {
     server.script = [s3Error(400, "ExpiredToken")];
