@@ -91,46 +91,44 @@ export class Access {
   /** The bytes of a request, up to and with the empty line. ASCII. */
   write(line: GetLine): string {
     const path = pathOf(this.#endpoint, line.key);
+    const query = line.versionId === undefined ? "" : `versionId=${uriEncode(line.versionId)}`;
     const whole = line.first === undefined;
-    let text = "";
+    let text = `GET ${path}${query === "" ? "" : `?${query}`} HTTP/1.1\r\nhost: ${this.#endpoint.host}\r\n`;
+    text += "accept-encoding: identity\r\n";
     if (line.etag !== "") text += `if-match: ${quoteEtag(line.etag)}\r\n`;
-    if (!whole) text += `range: bytes=${line.first}-${line.last}\r\n`;
-    if (this.#signer) text += this.#signed(path, line.versionId, whole);
-    else text += this.#unsigned(whole);
-    const query = line.versionId === undefined ? "" : `?versionId=${uriEncode(line.versionId)}`;
-    return `GET ${path}${query} HTTP/1.1\r\nhost: ${this.#endpoint.host}\r\naccept-encoding: identity\r\n${text}\r\n`;
+    if (whole) text += "x-amz-checksum-mode: ENABLED\r\n";
+    else text += `range: bytes=${line.first}-${line.last}\r\n`;
+    if (this.#target.requestPayer) text += "x-amz-request-payer: requester\r\n";
+    return `${text}${this.#signature(path, query, whole)}\r\n`;
   }
 
-  #amzHeaders(whole: boolean): Record<string, string> {
-    const headers: Record<string, string> = {};
-    if (whole) headers["x-amz-checksum-mode"] = "ENABLED";
-    if (this.#target.requestPayer) headers["x-amz-request-payer"] = "requester";
-    return headers;
-  }
-
-  #unsigned(whole: boolean): string {
-    return headerLines(this.#amzHeaders(whole));
-  }
-
-  #signed(path: string, versionId: string | undefined, whole: boolean): string {
-    const headers = this.#amzHeaders(whole);
-    const query = versionId === undefined ? undefined : [["versionId", versionId] as const];
-    const signature = this.#signer!.sign(
-      {
-        method: "GET",
-        path,
-        query,
-        headers: { host: this.#endpoint.host, ...headers },
-        payloadHash: EMPTY_SHA256,
-      },
-      this.now(),
+  /** Written out, as the headers are always the same: half the cost of a request was building them from a table. */
+  #signature(path: string, query: string, whole: boolean): string {
+    const signer = this.#signer;
+    if (!signer) return "";
+    const amzDate = signer.dateOf(this.now());
+    const token = this.#credentials?.sessionToken;
+    let names = "host";
+    let values = `host:${this.#endpoint.host}\n`;
+    if (whole) {
+      names += ";x-amz-checksum-mode";
+      values += "x-amz-checksum-mode:ENABLED\n";
+    }
+    names += ";x-amz-content-sha256;x-amz-date";
+    values += `x-amz-content-sha256:${EMPTY_SHA256}\nx-amz-date:${amzDate}\n`;
+    if (this.#target.requestPayer) {
+      names += ";x-amz-request-payer";
+      values += "x-amz-request-payer:requester\n";
+    }
+    if (token !== undefined) {
+      names += ";x-amz-security-token";
+      values += `x-amz-security-token:${token}\n`;
+    }
+    const canonical = `GET\n${path}\n${query}\n${values}\n${names}\n${EMPTY_SHA256}`;
+    const tokenLine = token === undefined ? "" : `x-amz-security-token: ${token}\r\n`;
+    return (
+      `x-amz-content-sha256: ${EMPTY_SHA256}\r\nx-amz-date: ${amzDate}\r\n${tokenLine}` +
+      `authorization: ${signer.authorize(amzDate, names, canonical)}\r\n`
     );
-    return headerLines(headers) + headerLines(signature);
   }
-}
-
-function headerLines(headers: object): string {
-  let text = "";
-  for (const [name, value] of Object.entries(headers)) text += `${name}: ${value}\r\n`;
-  return text;
 }

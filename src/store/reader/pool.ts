@@ -66,7 +66,6 @@ export class LanePool {
   /** Opens connections until so many are on their way. */
   want(count: number, endpoint: Endpoint): void {
     if (this.#owner.now() < this.#dialNotBefore) return;
-    // Refused on the spot is possible: then the bound does not hold us, the pause does.
     for (let more = Math.min(count, MAX_CONNECTING) - this.#connecting.size; more > 0; more--) {
       const lane = new Lane(this.#owner, this.#dialer.dial(endpoint), endpoint);
       this.#lanes.add(lane);

@@ -66,6 +66,8 @@ const REQUEST_WEIGHT: Bytes = 64 * 1024;
 /** A thread that dies is replaced; one that keeps dying is not. */
 const MAX_REPLACEMENTS = 3;
 
+const PRINTABLE = /^[\x20-\x7e]*$/;
+
 interface Pending {
   id: number;
   request: RangeRequest;
@@ -154,6 +156,7 @@ class ThreadedRangeReader implements RangeReader {
 
   #problem({
     key,
+    etag,
     offset,
     length,
     objectBytes,
@@ -165,6 +168,10 @@ class ThreadedRangeReader implements RangeReader {
     const range = Number.isSafeInteger(offset) && Number.isSafeInteger(length) && offset >= 0 && length >= 1;
     if (!range || offset + length > objectBytes) {
       return new HawserError("invalid_argument", `${key} has no ${length} bytes at ${offset}.`, { key });
+    }
+    // It comes from a listing, which may say anything, and goes into a header.
+    if (!PRINTABLE.test(etag)) {
+      return new HawserError("invalid_argument", `${key} has an ETag that cannot be sent.`, { key });
     }
     const fits = Number.isSafeInteger(windowOffset) && windowOffset >= 0;
     if (!fits || windowOffset + HEAD_ROOM + length > this.#slabBytes) {

@@ -312,6 +312,13 @@ describe("a mistake of the caller", () => {
     expect((await rejection(bench.read(100, ranged))).code).toBe(code);
   });
 
+  test("an ETag that would break the request is refused", async () => {
+    await using bench = new Bench(origin);
+    const error = await rejection(bench.read(100, {}, { etag: 'e"\r\nx-evil: 1' }));
+    expect(error.code).toBe("invalid_argument");
+    expect(origin.asks).toHaveLength(0);
+  });
+
   test("two reads into one window are refused", async () => {
     origin.handler = (reply) => reply.content(content);
     await using bench = new Bench(origin);

@@ -1,6 +1,8 @@
 /** The same reader in worker threads, as compiled. */
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { createCredentialSource } from "../../../src/store/credentials.ts";
+import { ThreadLink } from "../../../src/store/reader/link.ts";
+import type { EngineConfig } from "../../../src/store/reader/settings.ts";
 import { CERTIFICATE, KEY } from "./certificate.ts";
 import { Bench, firstDifference, pattern, rejection } from "./harness.ts";
 import { Origin } from "./origin.ts";
@@ -77,6 +79,19 @@ test("close joins the threads and rejects what is out", async () => {
   await origin.arrived(3);
   await Promise.all([bench.reader.close(), bench.reader.close()]);
   expect((await errors).map(({ code }) => code)).toEqual(["closed", "closed", "closed"]);
+});
+
+test("a thread that dies is reported", async () => {
+  const died = new Promise<Error>((resolve) => {
+    const link = new ThreadLink({
+      slab: new SharedArrayBuffer(1024),
+      config: {} as EngineConfig,
+      receive: () => undefined,
+      broken: resolve,
+    });
+    link.setRef(true);
+  });
+  expect((await died).message).toContain("undefined");
 });
 
 async function disposable(origin: Origin) {
