@@ -5,7 +5,6 @@
  * not what it should be. SDK exceptions, socket errors and our own findings all become a `StoreFailure` here, so that
  * nobody else looks into foreign error objects.
  */
-import { HawserError } from "../common/errors.ts";
 import type { Milliseconds } from "../common/units.ts";
 
 export type FailureKind =
@@ -165,9 +164,4 @@ export function parseRetryAfter(value: string | undefined, nowMs = Date.now()): 
   if (value === undefined) return undefined;
   const ms = /^\s*\d+(\.\d+)?\s*$/.test(value) ? Number(value) * 1000 : Date.parse(value) - nowMs;
   return Number.isNaN(ms) ? undefined : Math.max(0, ms);
-}
-
-/** True for what must not be retried whatever it says: it is already a final answer. */
-export function isFinal(error: unknown): error is HawserError {
-  return error instanceof HawserError;
 }
