@@ -100,7 +100,9 @@ export class InodeSegment {
     let index: number;
     if (this.freeHead > 0) {
       index = this.freeHead - 1;
-      this.freeHead = this.words[index * RECORD_WORDS + Word.next]!;
+      const next = index * RECORD_WORDS + Word.next;
+      this.freeHead = this.words[next]!;
+      this.words[next] = 0;
     } else {
       if (this.touched === SEGMENT_ROWS) return -1;
       index = this.touched++;

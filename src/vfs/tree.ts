@@ -156,8 +156,7 @@ export class Tree {
     } else if (this.isFolder(row)) {
       // A folder of this name was seen by the same listing, and the folder wins.
       if (this.isSeen(row) && !this.isDead(row)) return row;
-      this.#detachChildren(row);
-      row = this.#startVersion(row);
+      row = this.#endFolder(row);
       this.#writeFile(row, file);
     } else if (
       this.table.getDouble(row, Double.size) !== file.sizeBytes ||
@@ -278,6 +277,18 @@ export class Tree {
       for (const flag of [Flag.directory, Flag.symlink, Flag.suspect]) this.table.setFlag(row, flag, false);
       return row;
     }
+    return this.#replaceRow(row);
+  }
+
+  /** A folder has become a file. Who reads or lists the folder still holds its row. @returns the file's row */
+  #endFolder(row: Row): Row {
+    if (this.table.get(row, Word.pins) > 0) return this.#replaceRow(row);
+    this.#detachChildren(row);
+    return this.#startVersion(row);
+  }
+
+  /** A new row for the name of `row`, which was the last one searched for. */
+  #replaceRow(row: Row): Row {
     const folder = this.parent(row);
     this.#index.remove(this.table.getDouble(row, Double.ino) >>> 0, row);
     if (!this.isDead(row)) this.retire(row);
