@@ -122,8 +122,9 @@ export class Disk {
       this.#schedule(UPKEEP_MS);
       this.#sweeping = new AbortController();
       const { signal } = this.#sweeping;
+      const newIds = store.index.nextFileId;
       this.#enqueue(async () => {
-        await sweep(store, store.index.nextFileId, signal);
+        await sweep(store, newIds, signal);
       });
     } catch (error) {
       if (first && HawserError.is(error, "invalid_argument", "addon_missing")) throw error;
