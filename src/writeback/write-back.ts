@@ -1,0 +1,137 @@
+/**
+ * WriteBack: what the filesystem may ask of the writable half of a volume.
+ *
+ * The filesystem owns names, node ids and permissions; write-back owns staged files, their journal and what has to be
+ * done in the bucket. Keys here are full keys. Every method that changes something has journaled it when its promise
+ * resolves: the filesystem answers the kernel only then. See README.md for the concepts.
+ */
+import type { ObjectVersion } from "../cache/content.ts";
+import type { HawserError } from "../common/errors.ts";
+import type { MaybePromise } from "../common/maybe-promise.ts";
+import type { Bytes, EpochMs, Milliseconds } from "../common/units.ts";
+import type { PutOptions } from "../store/object-store.ts";
+import type { ByteRange } from "./part-plan.ts";
+import type { Base } from "./verdict.ts";
+
+/** What goes with an object's bytes: user metadata (mode, owner, times, xattrs in their stored form) and its type. */
+export type ObjectMeta = Pick<PutOptions, "metadata" | "contentType">;
+
+/** Reads bytes of the version a staged file was made from. Resolves with fewer bytes only at its end. */
+export type ReadBase = (version: ObjectVersion, offset: Bytes, target: Uint8Array) => Promise<Bytes>;
+
+export interface StageOptions {
+  base: Base;
+  /** Present when the file starts as an overlay of this version; absent when it starts empty. */
+  overlayOf?: ObjectVersion | undefined;
+  meta: ObjectMeta;
+}
+
+export type StagedState = "open" | "closed" | "sealed" | "uploading" | "published" | "failed" | "dropped";
+
+/**
+ * One local file that is on its way to a key. All opens of a path share it. Offsets and sizes are in bytes.
+ *
+ * While the kernel writes the file itself (passthrough), `read` and `write` are not called, and size and times are the
+ * local file's.
+ */
+export interface StagedFile {
+  readonly id: number;
+  readonly key: string;
+  readonly state: StagedState;
+  /** As a stat of the local file says now. */
+  size(): MaybePromise<Bytes>;
+  mtimeMs(): MaybePromise<EpochMs>;
+  /** A read-only descriptor of the local file, for passthrough; undefined while parts of an overlay are not local. */
+  backing(): number | undefined;
+  /** An open for writing: raises the generation. Waits while the staging area is full. @throws `no_space` */
+  openForWrite(): Promise<void>;
+  /** The end of an open for writing; after the last one the seal begins. */
+  releaseWrite(): void;
+  read(offset: Bytes, length: Bytes): Promise<Uint8Array>;
+  /** @throws `no_space` before anything is lost */
+  write(offset: Bytes, bytes: Uint8Array): Promise<Bytes>;
+  truncate(sizeBytes: Bytes): Promise<void>;
+  allocate(mode: number, offset: Bytes, length: Bytes): Promise<void>;
+  seek(offset: Bytes, whence: "data" | "hole"): Promise<Bytes>;
+  setTimes(mtimeMs: EpochMs): Promise<void>;
+  /** Journals size and mtime: a close as far as a crash of the daemon is concerned. */
+  flush(): Promise<void>;
+  /** Changes what goes with the bytes; folds into an upload that has not begun, else becomes a copy on the server. */
+  setMeta(meta: ObjectMeta): Promise<void>;
+  /**
+   * Resolves when what was written so far is in the bucket, or on the local disk when the volume says `fsync: local`.
+   *
+   * @throws the upload's last error when it failed for good
+   */
+  fsync(): Promise<void>;
+}
+
+/** Told to the filesystem as things come to pass. */
+export interface WriteBackEvents {
+  /** The staged file is this version in the bucket now; its bytes are the cache's. */
+  published(file: StagedFile, version: ObjectVersion): void;
+  /** Somebody else changed the object: theirs stays, ours is in `recovered/`. */
+  conflict(file: StagedFile, recoveredAs: string): void;
+  failed(file: StagedFile, error: HawserError): void;
+  /** A delete or move has been done in the bucket: listings begun from now on show it. */
+  settled(keys: readonly string[]): void;
+}
+
+export interface PendingFile {
+  key: string;
+  state: StagedState;
+  sizeBytes: Bytes;
+  sentBytes: Bytes;
+  ageMs: Milliseconds;
+  bytesPerSecond: number;
+  lastError?: { code: string; message: string } | undefined;
+}
+
+export interface WriteBackStatus {
+  files: PendingFile[];
+  pendingBytes: Bytes;
+  stagingBytes: Bytes;
+  /** Deletes, moves and markers still to be done. */
+  items: number;
+  /** Files in `recovered/`. */
+  recovered: number;
+  /** Since when everything closed has also been on the disk itself. */
+  syncedAtMs: EpochMs;
+}
+
+export interface WriteBack extends AsyncDisposable {
+  /** What replay found pending, for the filesystem to show: call once, before anything else. */
+  restored(): Iterable<{ file: StagedFile; meta: ObjectMeta }>;
+  /** Keys that replay found deleted or moved away and not yet settled. */
+  restoredDeletes(): Iterable<string>;
+  onEvents(events: WriteBackEvents): void;
+
+  /** A file for a key that has none. */
+  stage(key: string, options: StageOptions): Promise<StagedFile>;
+  /** The staged file of a key, if there is one. */
+  find(key: string): StagedFile | undefined;
+  /** Gives up a staged file (its name was removed). Open handles keep its bytes until they are released. */
+  drop(file: StagedFile): Promise<void>;
+  /** Gives a staged file another key. Sends nothing that has been sent before. */
+  rekey(file: StagedFile, key: string): Promise<void>;
+  /** Deletes an object that is in the bucket, if it is still this version. */
+  remove(version: Pick<ObjectVersion, "key" | "etag">): Promise<void>;
+  /** Copies an object that is in the bucket to another key, then deletes the first. */
+  move(version: ObjectVersion, toKey: string): Promise<void>;
+  /** Replaces what goes with an object that is in the bucket, without its bytes. */
+  replaceMeta(version: ObjectVersion, meta: ObjectMeta): Promise<void>;
+  /** Puts an empty object: a folder marker (`key` ends in `/`). */
+  mark(key: string, meta: ObjectMeta): Promise<void>;
+
+  /**
+   * Barrier: resolves when everything written or renamed so far below the prefix is in the bucket.
+   *
+   * @throws the first failure that stays
+   */
+  flush(prefix?: string, signal?: AbortSignal): Promise<void>;
+  status(): WriteBackStatus;
+  /** Ranges that are the base's, of an overlay; for tests and status. */
+  unchangedRanges(file: StagedFile): ByteRange[];
+  /** Ends uploads and writes the journal; what is pending waits for the next mount. May be called twice. */
+  close(): Promise<void>;
+}
