@@ -100,8 +100,13 @@ export class NativeChannel implements Channel {
     await this.ended;
   }
 
-  /** Stops serving and leaves the mount to whoever holds the connection too. */
+  /**
+   * Stops serving and leaves the mount, and the requests under way, to whoever holds the connection too. No
+   * notification may be under way.
+   */
   handOver(): void {
+    // The connection first: what waits here is asked for again there, and must not be answered by us.
+    this.#session?.connection.stop();
     this.#end({ reason: "unmounted" });
   }
 
