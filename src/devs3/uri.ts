@@ -32,7 +32,8 @@ export function decodePath(text: string): string {
   }
 }
 
-function decodeQuery(text: string): string {
+/** Decodes a form-encoded text, in which a plus is a space. */
+export function decodeQuery(text: string): string {
   return decodePath(text.includes("+") ? text.replaceAll("+", " ") : text);
 }
 

@@ -42,7 +42,9 @@ const CASES: Case[] = [
         await rclone(server, "sync", "remote:rclone", "remote:rclone-copy");
         await rclone(server, "check", "remote:rclone", "remote:rclone-copy");
         await rclone(server, "purge", "remote:rclone-copy");
-        expect(await rclone(server, "lsf", "--recursive", "--files-only", "remote:")).not.toContain("rclone-copy/");
+        expect(await rclone(server, "lsf", "--recursive", "--files-only", "remote:")).not.toContain(
+          "rclone-copy/",
+        );
       }),
   },
   {

@@ -5,7 +5,7 @@ import { copyChunks } from "../backing/file-bytes.ts";
 import type { Content } from "../backing/content.ts";
 import type { Reply, RequestContext } from "../context.ts";
 import { s3Error } from "../errors.ts";
-import { decodePath } from "../uri.ts";
+import { decodeQuery } from "../uri.ts";
 import type { Checksum, ObjectAttributes, ObjectVersion } from "../state/model.ts";
 import { xmlDocument } from "../xml.ts";
 import {
@@ -74,7 +74,8 @@ export function writtenHeaders(context: RequestContext, version: ObjectVersion):
 export function findCopySource(context: RequestContext): ObjectVersion {
   const header = context.header("x-amz-copy-source")!;
   const mark = header.indexOf("?versionId=");
-  const path = decodePath(mark < 0 ? header : header.slice(0, mark)).replace(/^\//, "");
+  // Form-encoded: a plus is a space here, as s5cmd sends it and S3 reads it.
+  const path = decodeQuery(mark < 0 ? header : header.slice(0, mark)).replace(/^\//, "");
   const versionId = mark < 0 ? undefined : header.slice(mark + "?versionId=".length);
   const slash = path.indexOf("/");
   if (slash < 1 || slash === path.length - 1) {
