@@ -110,13 +110,20 @@ async function mountByFusermount(folder: string, options: MountOptions): Promise
     return await native().fusermount(program, list.join(","), folder);
   } catch (error) {
     const said = String(Reflect.get(Object(error), "detail") ?? "");
-    const hint = said.includes("user_allow_other")
-      ? " Add a line 'user_allow_other' to /etc/fuse.conf, or leave allow_other away."
-      : "";
+    const hint = fusermountHint(said);
     throw new HawserError("fuse_denied", `${program} refused the mount at '${folder}': ${said}.${hint}`, {
       cause: error,
     });
   }
+}
+
+function fusermountHint(said: string): string {
+  if (said.includes("user_allow_other")) {
+    return " Add a line 'user_allow_other' to /etc/fuse.conf, or leave allow_other away.";
+  }
+  if (said.includes(FUSE_DEVICE)) return ` Let users open the device: chmod 666 ${FUSE_DEVICE}.`;
+  if (said.includes("mountpoint")) return " The mount point must belong to the user.";
+  return "";
 }
 
 function fusermountPath(): string {
