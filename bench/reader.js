@@ -1,10 +1,12 @@
 /**
  * The range reader alone, against s3bench: MB/s, CPU seconds a GB, GETs a second, microseconds a GET.
  *
- *   node bench/reader.js [--tls] [--seconds 3] [--workers N] [--window 8MiB] [--concurrency 8]
+ *   node bench/reader.js [--tls] [--workers N] [--seconds 3] [--concurrency 8] [--small 32]
+ *                        [--anonymous] [--ttfb 20ms] [--rate 90]
  *
- * CPU is this process's, both threads; the server is another. Needs s3bench (S3BENCH, or in PATH) and, for --tls,
- * openssl for a certificate of its own.
+ * --concurrency is for reads of 8 MiB, --small for objects of 100 KiB; --ttfb and --rate (MB/s a connection) shape the
+ * server. CPU is this process's with all its threads; the server is another. Needs s3bench (S3BENCH, or in PATH) and,
+ * for --tls, openssl for a certificate of its own.
  */
 import { execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -42,7 +44,7 @@ function certificate() {
   const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
   const subject = ["-subj", "/CN=s3bench", "-addext", "subjectAltName=IP:127.0.0.1"];
   execFileSync(
-    "openssl",
+    process.env.OPENSSL ?? "openssl",
     ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"].concat(
       ["-keyout", key, "-out", cert],
       subject,
@@ -118,10 +120,10 @@ async function measure(name, reader, concurrency, windowBytes, requestAt) {
   };
   await run(500);
   const { seconds, cpu } = await run(Number(values.seconds) * 1000);
-  const { connections, limit } = reader.stats();
+  const { connections, limit, hedges, retries } = reader.stats();
   console.log(
     `${name.padEnd(8)} ${(bytes / seconds / 1e6).toFixed(0).padStart(6)} MB/s  ${(cpu / (bytes / 1e9)).toFixed(2).padStart(6)} CPU s/GB  ` +
-      `${(count / seconds).toFixed(0).padStart(6)} GET/s  ${((cpu * 1e6) / count).toFixed(1).padStart(7)} us CPU/GET  ${connections} connections, limit ${limit}`,
+      `${(count / seconds).toFixed(0).padStart(6)} GET/s  ${((cpu * 1e6) / count).toFixed(1).padStart(7)} us CPU/GET  ${connections} connections, limit ${limit}, ${hedges} hedges, ${retries} retries`,
   );
 }
 

@@ -83,7 +83,8 @@ export class Dialer {
   readonly #book: AddressBook;
   readonly #ca: string | undefined;
   #context: SecureContext | undefined;
-  #session: Buffer | undefined;
+  /** A resumed session's certificate is not checked against the name again: so it serves that name alone. */
+  #session: { hostname: string; data: Buffer } | undefined;
 
   /** @param ca PEM of an authority to trust besides the well-known ones; absent, NODE_EXTRA_CA_CERTS counts too */
   constructor(book: AddressBook, ca: string | undefined) {
@@ -124,6 +125,7 @@ export class Dialer {
   }
 
   #tls(endpoint: Endpoint, options: object): Socket {
+    const { hostname } = endpoint;
     this.#context ??= createSecureContext(
       this.#ca === undefined ? {} : { ca: [...rootCertificates, this.#ca] },
     );
@@ -132,11 +134,11 @@ export class Dialer {
       secureContext: this.#context,
       ALPNProtocols: ["http/1.1"],
       // A name in the certificate is checked against this; addresses are checked as the host and are no SNI.
-      ...(isIP(endpoint.hostname) === 0 ? { servername: endpoint.hostname } : {}),
-      ...(this.#session ? { session: this.#session } : {}),
+      ...(isIP(hostname) === 0 ? { servername: hostname } : {}),
+      ...(this.#session?.hostname === hostname ? { session: this.#session.data } : {}),
     });
-    socket.on("session", (session) => {
-      this.#session = session;
+    socket.on("session", (data) => {
+      this.#session = { hostname, data };
     });
     return socket;
   }
