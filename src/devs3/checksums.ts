@@ -6,7 +6,8 @@
  */
 import { createHash } from "node:crypto";
 
-import { crc32, crc32c, crc64nvme } from "./crc.ts";
+import { crc32c, crc64nvme } from "../common/checksum.ts";
+import { crc32 } from "./crc32.ts";
 import { s3Error } from "./errors.ts";
 import type { ChecksumAlgorithm, ChecksumType } from "./state/model.ts";
 

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
+import { crc32cBase64, crc32c } from "../../../src/common/checksum.ts";
 import {
   chunkStringToSign,
   credentialScope,
@@ -12,7 +13,6 @@ import {
   trailerStringToSign,
 } from "../../../src/common/sigv4.ts";
 import { DEFAULT_CREDENTIALS, type DevS3 } from "../../../src/devs3/index.ts";
-import { crc32c } from "../../../src/devs3/crc.ts";
 import { startTestS3, TEST_BUCKET, type TestS3 } from "../../support/dev-s3.ts";
 import { element, exchange, send, type RawAnswer } from "./http.ts";
 
@@ -211,9 +211,7 @@ describe("aws-chunked bodies", () => {
   }
 
   const chunks = ["a".repeat(70_000), "b".repeat(8192), "c"];
-  const crc = Buffer.alloc(4);
-  crc.writeUInt32BE(crc32c(Buffer.from(chunks.join(""))));
-  const checksum = crc.toString("base64");
+  const checksum = crc32cBase64(crc32c(Buffer.from(chunks.join(""))));
   const SIGNED = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD";
   const SIGNED_TRAILER = `${SIGNED}-TRAILER`;
   const UNSIGNED_TRAILER = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
