@@ -97,7 +97,7 @@ class BlockContent implements BlockCache {
       onWaited: (reason, ms) => countWait(stats.waits[reason], ms),
     });
     const writeBehind = disk && new WriteBehind(memory, disk);
-    const prefetcher = new Prefetcher({ memory, loader, demand, writeBehind, stats });
+    const prefetcher = new Prefetcher({ memory, loader, demand, stats });
     this.#disk = disk;
     this.#memory = memory;
     this.#loader = loader;

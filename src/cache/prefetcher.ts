@@ -2,8 +2,7 @@
  * Prefetcher: fetches into memory what nobody has asked for yet, as far as the budget goes.
  *
  * The budget is half the memory for bytes that were fetched ahead and not read so far. Prefetch never waits: where there
- * is no room, where readers stand in line, or where the disk falls behind with writing, it does less, and the next read
- * asks again.
+ * is no room, or where readers stand in line, it does less, and the next read asks again.
  */
 import type { Bytes } from "../common/units.ts";
 import type { Reason } from "../store/object-store.ts";
@@ -16,13 +15,11 @@ import type { Memory } from "./memory.ts";
 import { MOST_AHEAD } from "./prefetch-window.ts";
 import type { AheadPlan } from "./prefetch-window.ts";
 import type { VersionBlocks } from "./version-blocks.ts";
-import type { WriteBehind } from "./write-behind.ts";
 
 export interface PrefetcherParts {
   memory: Memory;
   loader: Loader;
   demand: Demand;
-  writeBehind?: WriteBehind | undefined;
   stats: ContentCounters;
 }
 
@@ -65,7 +62,7 @@ export class Prefetcher {
    * @returns up to where everything is in memory or on its way
    */
   fetch(owner: VersionBlocks, from: Bytes, to: Bytes, chunkBytes: Bytes, reason: Reason): Bytes {
-    const { loader, demand, writeBehind } = this.#parts;
+    const { loader, demand } = this.#parts;
     const chunkBlocks = chunkBytes / BLOCK;
     const end = Math.min(blockCount(owner.version.sizeBytes), blockOf(to - 1) + 1);
     let block = blockOf(from);
@@ -75,7 +72,7 @@ export class Prefetcher {
         block = present.endBlock;
         continue;
       }
-      if (demand.starved || writeBehind?.behind || this.#unreadBytes >= this.#budgetBytes) break;
+      if (demand.starved || this.#unreadBytes >= this.#budgetBytes) break;
       const stop = Math.min(end, (Math.floor(block / chunkBlocks) + 1) * chunkBlocks);
       const extent = loader.start(owner, block, stop - block, reason, this.#leaveBytes);
       if (extent === undefined) break;

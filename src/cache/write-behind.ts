@@ -1,9 +1,9 @@
 /**
  * WriteBehind: what came from S3 goes to disk behind the readers, straight from the slab.
  *
- * An extent that waits to be written is pinned; so that a disk slower than the network does not take the memory from
- * readers, only part of it may wait: above `throttleBytes` nothing is prefetched, above `mostBytes` extents are not
- * written at all.
+ * An extent that waits to be written is pinned. A disk slower than the network must not slow down readers, nor take the
+ * memory from them: at most half of it may wait so. What comes beyond that is put off without a pin and written when
+ * the disk has caught up, if it is still in memory then.
  */
 import type { Bytes } from "../common/units.ts";
 import type { Disk } from "./disk.ts";
@@ -22,6 +22,9 @@ export class WriteBehind {
   #head = 0;
   #active = 0;
   #waitingBytes: Bytes = 0;
+  /** Put off; the first ones that are not handled yet begin at #laterHead. */
+  #later: Extent[] = [];
+  #laterHead = 0;
   #skippedBytes: Bytes = 0;
   #drained: (() => void)[] = [];
 
@@ -32,7 +35,7 @@ export class WriteBehind {
     this.#mostBytes = memory.capacityBytes / 2;
   }
 
-  /** The disk falls behind: do not fetch ahead. */
+  /** The disk falls behind: do not fetch for its sake. */
   get behind(): boolean {
     return this.#waitingBytes > this.#throttleBytes;
   }
@@ -47,13 +50,12 @@ export class WriteBehind {
 
   /** The extent is ready and not on disk. */
   add(extent: Extent): void {
-    if (this.#disk.store === undefined || this.#waitingBytes + extent.bodyBytes > this.#mostBytes) {
-      this.#skippedBytes += extent.bodyBytes;
+    if (this.#disk.store === undefined) return;
+    if (this.#waitingBytes + extent.bodyBytes > this.#mostBytes) {
+      this.#later.push(extent);
       return;
     }
-    this.#memory.pin(extent);
-    this.#waitingBytes += extent.bodyBytes;
-    this.#queue.push(extent);
+    this.#enqueue(extent);
     this.#pump();
   }
 
@@ -63,7 +65,26 @@ export class WriteBehind {
     await new Promise<void>((resolve) => this.#drained.push(resolve));
   }
 
+  #enqueue(extent: Extent): void {
+    this.#memory.pin(extent);
+    this.#waitingBytes += extent.bodyBytes;
+    this.#queue.push(extent);
+  }
+
+  /** Takes up what was put off, as far as it is still there. */
+  #catchUp(): void {
+    while (this.#laterHead < this.#later.length && this.#waitingBytes < this.#throttleBytes) {
+      const extent = this.#later[this.#laterHead++]!;
+      if (extent.state === "ready" && !extent.stored) this.#enqueue(extent);
+      else if (!extent.stored) this.#skippedBytes += extent.bodyBytes;
+    }
+    if (this.#laterHead < this.#later.length) return;
+    this.#later = [];
+    this.#laterHead = 0;
+  }
+
   #pump(): void {
+    this.#catchUp();
     while (this.#active < WRITES_AT_ONCE && this.#head < this.#queue.length) {
       const extent = this.#queue[this.#head++]!;
       this.#shorten();
