@@ -69,7 +69,9 @@ export class NativeChannel implements Channel {
     this.#refuseSecondUse();
     this.#mountPoint = await checkMountPoint(options.mountPoint, options.nonempty);
     const fd = await mountFolder(this.#mountPoint, options);
-    const wishes = { passthrough: options.passthrough, maxStackDepth: this.#maxStackDepth };
+    // The kernel would grant it to anybody and then refuse every backing file to all but root.
+    const passthrough = options.passthrough && process.geteuid!() === 0;
+    const wishes = { passthrough, maxStackDepth: this.#maxStackDepth };
     this.#session = this.#start(fd, filesystem, options.writerThreads, { wishes });
     try {
       const settings = await this.#session.initialized;

@@ -45,13 +45,13 @@ const filesystem = {
 };
 const channel = new NativeChannel({ logger: silentLogger });
 try {
-  await channel.mount(filesystem, { mountPoint, source: "a source, with a comma\\\\", readOnly: true,
+  const settings = await channel.mount(filesystem, { mountPoint, source: "a source, with a comma\\\\", readOnly: true,
     allowOther: allowOther === "true", nonempty: false, passthrough: true });
   const run = promisify(execFile);
   const { stdout: listing } = await run("ls", [mountPoint]);
   const { stdout: table } = await run("grep", ["fuse.hawser", "/proc/self/mountinfo"]);
   await channel.unmount();
-  console.log(JSON.stringify({ listing, table, end: await channel.ended }));
+  console.log(JSON.stringify({ listing, table, settings, end: await channel.ended }));
 } catch (error) {
   console.log(JSON.stringify({ code: error.code, message: error.message }));
 }
@@ -94,10 +94,11 @@ describe.runIf(canTest)("a user without privileges, through fusermount3", () => 
   it("mounts, reads and unmounts", async () => {
     const { stdout, stderr, code } = await serve(false, "");
     expect({ stderr, code }).toEqual({ stderr: "", code: 0 });
-    const said = JSON.parse(stdout) as { listing: string; table: string; end: { reason: string } };
+    const said = JSON.parse(stdout) as { listing: string; table: string; settings: unknown; end: unknown };
     expect(said.listing).toBe("entry\n");
     expect(said.table).toContain("fuse.hawser");
     expect(said.table).toContain(`user_id=${NOBODY}`);
+    expect(said.settings).toMatchObject({ passthrough: false, maxWriteBytes: 1_048_576 });
     expect(said.end).toEqual({ reason: "unmounted" });
   });
 
