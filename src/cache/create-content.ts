@@ -1,4 +1,5 @@
 /** createContent: puts the parts of the block cache together. */
+import { setMaxListeners } from "node:events";
 import { systemClock } from "../common/clock.ts";
 import type { Clock } from "../common/clock.ts";
 import { HawserError } from "../common/errors.ts";
@@ -84,6 +85,8 @@ class BlockContent implements BlockCache {
   constructor(options: ContentOptions) {
     const { disk, neighbours, clock = systemClock } = options;
     const stats = this.#stats;
+    // Each warm listens on it.
+    setMaxListeners(0, this.#closing.signal);
     const onUsed = (extent: Extent): void => this.#used(extent);
     const onFetched = (extent: Extent): void => this.#writeBehind?.add(extent);
     const blocksOf = (version: ObjectVersion): VersionBlocks => this.#blocksOf(version);

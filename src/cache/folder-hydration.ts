@@ -25,6 +25,8 @@ export interface FolderHydrationParts {
   blocksOf: (version: ObjectVersion) => VersionBlocks;
 }
 
+/** Opens that are remembered, so that what readers have had is not fetched again for them. */
+const MOST_REMEMBERED = 200_000;
 /** Of a large neighbour only the beginning is fetched before it is opened. */
 const HEAD_OF_NEXT: Bytes = 4 * MiB;
 
@@ -33,6 +35,7 @@ export class FolderHydration {
   readonly #learner = new OpenLearner();
   readonly #closing = new AbortController();
   readonly #hydrated = new Set<string>();
+  readonly #openedKeys = new Set<string>();
   #plannedBytes: Bytes = 0;
   #work: Promise<void> = Promise.resolve();
   #deciding = false;
@@ -44,6 +47,8 @@ export class FolderHydration {
   opened(version: ObjectVersion, owner: VersionBlocks): void {
     const { source, disk } = this.#parts;
     if (disk?.find(owner.fingerprint)?.complete) return;
+    if (this.#openedKeys.size >= MOST_REMEMBERED) this.#openedKeys.clear();
+    this.#openedKeys.add(version.key);
     const advice = this.#learner.opened(version.key, (limit) => source.after(version.key, limit));
     if (advice.next > 0) this.#fetchNext(version.key, advice.next);
     if (advice.hydrate.length > 0 && !this.#deciding) void this.#decide(advice.hydrate);
@@ -92,7 +97,7 @@ export class FolderHydration {
     this.#plannedBytes += folder.totalBytes;
     const run = async (): Promise<void> => {
       try {
-        if (!signal.aborted) await this.#parts.hydrator.run(folder.versions(), { signal });
+        if (!signal.aborted) await this.#parts.hydrator.run(this.#unread(folder), { signal });
       } catch {
         // As above: hydration is a guess, its failures are nobody's.
       } finally {
@@ -100,6 +105,11 @@ export class FolderHydration {
       }
     };
     this.#work = this.#work.then(run);
+  }
+
+  /** What nobody has opened by the time its turn comes. */
+  async *#unread(folder: FolderVersions): AsyncGenerator<ObjectVersion> {
+    for await (const version of folder.versions()) if (!this.#openedKeys.has(version.key)) yield version;
   }
 
   #covered(prefix: string): boolean {

@@ -4,6 +4,7 @@
  * It takes versions in the order given and keeps a bounded number of bytes under way. It waits wherever readers or the
  * disk need the room, and goes on when there is some.
  */
+import { setMaxListeners } from "node:events";
 import { KiB, MiB } from "../common/units.ts";
 import type { Bytes } from "../common/units.ts";
 import { RANGE_BLOCKS, blockCount, runBytes } from "./blocks.ts";
@@ -63,6 +64,8 @@ export class Hydrator {
     options: WarmOptions = {},
   ): Promise<WarmProgress> {
     const { signal, onProgress } = options;
+    // Each object under way may wait on it.
+    if (signal) setMaxListeners(0, signal);
     const progress: WarmProgress = { objects: 0, bytes: 0, fetchedBytes: 0, failed: 0 };
     const objects = new Set<Promise<void>>();
     for await (const version of versions) {
@@ -164,8 +167,12 @@ export class Hydrator {
   /** Resolves when it is worth trying again. */
   async #room(signal: AbortSignal | undefined): Promise<void> {
     await new Promise<void>((resolve) => {
-      this.#parts.memory.onRoom(resolve);
-      signal?.addEventListener("abort", () => resolve(), { once: true });
+      const done = (): void => {
+        signal?.removeEventListener("abort", done);
+        resolve();
+      };
+      this.#parts.memory.onRoom(done);
+      signal?.addEventListener("abort", done, { once: true });
     });
   }
 }

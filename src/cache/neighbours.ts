@@ -38,10 +38,10 @@ export interface OpenAdvice {
 
 /** Files expected after each open. */
 const EXPECTED_AFTER = 8;
-const EXPECTED_AT_ONCE = 1024;
+const EXPECTED_AT_ONCE = 512;
 const GROUPS = 64;
 /** How much one open moves a group's score between 0 (shuffled) and 1 (in order). */
-const SCORE_STEP = 0.2;
+const SCORE_STEP = 0.1;
 const IN_ORDER = 0.5;
 const SHUFFLED = 0.3;
 const MOST_NEXT = 64;

@@ -1,0 +1,135 @@
+import { afterEach, expect, test } from "vitest";
+import { createContent } from "../../../src/cache/create-content.ts";
+import type { ObjectVersion } from "../../../src/cache/content.ts";
+import { OpenLearner, foldersOf, nextFiles } from "../../../src/cache/neighbours.ts";
+import type { NeighbourSource } from "../../../src/cache/neighbours.ts";
+import { KiB, MiB } from "../../../src/common/units.ts";
+import { CacheFolders, openCache, readWhole } from "./disk-support.ts";
+import { FakeRangeReader, settle, version } from "./support.ts";
+
+const folders = new CacheFolders();
+afterEach(() => folders.clear());
+
+/** `count` files of 100 KiB, `perFolder` to a folder below `small/`, in listing order. */
+function listing(count: number, perFolder: number): ObjectVersion[] {
+  return Array.from({ length: count }, (_, i) => {
+    const folder = String(Math.floor(i / perFolder)).padStart(5, "0");
+    return version(`small/${folder}/${String(i).padStart(7, "0")}`, 100 * KiB);
+  });
+}
+
+function sourceOf(files: readonly ObjectVersion[]): NeighbourSource {
+  const places = new Map(files.map(({ key }, i) => [key, i]));
+  return {
+    after: (key, limit) => files.slice(places.get(key)! + 1, places.get(key)! + 1 + limit),
+    folder: (prefix) => {
+      const inside = files.filter(({ key }) => key.startsWith(prefix));
+      const totalBytes = inside.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+      return { count: inside.length, totalBytes, versions: () => inside };
+    },
+  };
+}
+
+function shuffled<T>(from: readonly T[]): T[] {
+  const items = [...from];
+  let state = 99;
+  for (let i = items.length - 1; i > 0; i--) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    const j = Math.floor((state / 2 ** 32) * (i + 1));
+    [items[i], items[j]] = [items[j]!, items[i]!];
+  }
+  return items;
+}
+
+test.each([
+  ["a.bin", "", ""],
+  ["train/a.bin", "train/", ""],
+  ["data/train/cat/a.bin", "data/train/cat/", "data/train/"],
+])("%s is in folder '%s' of group '%s'", (key, folder, group) => {
+  expect(foldersOf(key)).toEqual({ folder, group });
+});
+
+test("the longer files are opened in order, the more are fetched ahead, up to a bound", () => {
+  expect([0, 4, 8, 100].map(nextFiles)).toEqual([4, 8, 16, 64]);
+});
+
+test("one reader in order, and 16 taking turns by ten files, are seen as in order", () => {
+  const files = listing(1600, 100);
+  const source = sourceOf(files);
+  for (const order of [files, turns(files, 16, 10)]) {
+    const learner = new OpenLearner();
+    const ahead = order.map(({ key }) => learner.opened(key, (limit) => source.after(key, limit)).next);
+    expect(ahead.slice(200).filter((next) => next > 0).length / (order.length - 200)).toBeGreaterThan(0.9);
+  }
+});
+
+test("a shuffled epoch asks for hydration, the wide folder included, and for no next files", () => {
+  const files = shuffled(listing(10_000, 100));
+  const source = sourceOf([...files].sort((a, b) => (a.key < b.key ? -1 : 1)));
+  const learner = new OpenLearner();
+  const advice = files
+    .slice(0, 500)
+    .map(({ key }) => learner.opened(key, (limit) => source.after(key, limit)));
+  expect(advice.every(({ next }) => next === 0)).toBe(true);
+  expect(advice.some(({ hydrate }) => hydrate.includes("small/"))).toBe(true);
+});
+
+/** Workers take chunks of files in order and open them in turn. */
+function turns<T>(from: readonly T[], workers: number, chunk: number): T[] {
+  const order: T[] = [];
+  for (let base = 0; base < from.length; base += workers * chunk) {
+    for (let i = 0; i < chunk; i++) {
+      for (let worker = 0; worker < workers; worker++) {
+        const at = base + worker * chunk + i;
+        if (at < from.length) order.push(from[at]!);
+      }
+    }
+  }
+  return order;
+}
+
+test("readers in order find files fetched before they open them, one request each", async () => {
+  const files = listing(400, 100);
+  const slab = new SharedArrayBuffer(48 * MiB);
+  const reader = new FakeRangeReader(slab);
+  const content = createContent({ reader, slab, neighbours: sourceOf(files) });
+  for (const of of files) {
+    const open = content.open(of);
+    (await open.read(0, of.sizeBytes)).release();
+    open.close();
+    await settle(1);
+  }
+  const { hits, prefetchUsefulBytes, prefetchWastedBytes, storeRequests } = content.stats();
+  expect(hits).toBeGreaterThan(350);
+  expect(storeRequests).toBe(400);
+  expect(prefetchUsefulBytes).toBeGreaterThan(350 * 100 * KiB);
+  expect(prefetchWastedBytes).toBe(0);
+  await content.close();
+});
+
+test("a folder opened at random is fetched whole, each file once", async () => {
+  const files = listing(300, 30);
+  const folder = await folders.make();
+  const { disk, reader } = await openCache(folder);
+  const slab = new SharedArrayBuffer(64 * MiB);
+  const range = new FakeRangeReader(slab);
+  const content = createContent({ reader: range, slab, disk, neighbours: sourceOf(files) });
+  for (const of of shuffled(files).slice(0, 64)) await readWhole(content, of);
+  await range.untilSent(300);
+  while (disk.stats()!.entries < 300) await settle(1);
+  await content.drain();
+  expect(new Set(range.sent.map(({ key }) => key)).size).toBe(300);
+  expect(range.sent).toHaveLength(300);
+  expect(reader.sent).toEqual([]);
+  await content.close();
+});
+
+test("with prefetch off nothing is fetched that was not asked for", async () => {
+  const files = listing(100, 100);
+  const slab = new SharedArrayBuffer(32 * MiB);
+  const reader = new FakeRangeReader(slab);
+  const content = createContent({ reader, slab, neighbours: sourceOf(files), prefetch: false });
+  for (const of of files.slice(0, 50)) await readWhole(content, of);
+  expect(reader.sent).toHaveLength(50);
+  await content.close();
+});
