@@ -47,6 +47,22 @@ function delay(clock: Clock, ms: Milliseconds, response: ServerResponse): Promis
   return unlessClosed(response, new Promise((resolve) => clock.after(ms, resolve)));
 }
 
+// eslint-disable-next-line no-control-regex
+const UNPRINTABLE = /[^\x20-\x7e]/;
+// eslint-disable-next-line no-control-regex
+const CONTROL = /[\x00-\x1f\x7f]/g;
+
+/** Header text as UTF-8 bytes, which Node takes as latin1. A control character would end the header, or be refused. */
+function wireHeaders(headers: Record<string, string>): Record<string, string> {
+  const wire: Record<string, string> = {};
+  for (const [name, value] of Object.entries(headers)) {
+    wire[name] = UNPRINTABLE.test(value)
+      ? Buffer.from(value.replace(CONTROL, " "), "utf8").toString("latin1")
+      : value;
+  }
+  return wire;
+}
+
 async function* chunksOf(body: string | ContentBody): AsyncGenerator<Uint8Array> {
   if (typeof body === "string") yield Buffer.from(body, "utf8");
   else if (Buffer.isBuffer(body.source)) yield body.source.subarray(body.offset, body.offset + body.length);
@@ -89,7 +105,7 @@ export class Sender {
       if (rule?.latencyMs !== undefined) await delay(this.#clock, rule.latencyMs, response);
       if (rule?.hold) await unlessClosed(response, fault!.held());
       if (response.destroyed) return { bytesOut: 0, completed: false };
-      const headers = { ...reply.headers };
+      const headers = wireHeaders(reply.headers ?? {});
       if (typeof body === "string") {
         headers["content-type"] ??= "application/xml";
         headers["content-length"] = String(Buffer.byteLength(body));

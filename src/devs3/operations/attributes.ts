@@ -45,7 +45,7 @@ const MAX_METADATA_BYTES = 2048;
 const MAX_TAGS = 10;
 
 // eslint-disable-next-line no-control-regex
-const NON_ASCII = /[^\x00-\x7f]/;
+const UNPRINTABLE = /[^\x20-\x7e]/;
 
 /** Clients send what is not ASCII as UTF-8 bytes or as RFC 2047 words; both mean the text. */
 export function decodeMetadata(value: string): string {
@@ -68,7 +68,7 @@ export function decodeMetadata(value: string): string {
 
 /** As S3 answers it: text that is not ASCII as one RFC 2047 word. */
 export function encodeMetadata(value: string): string {
-  return NON_ASCII.test(value) ? `=?UTF-8?B?${Buffer.from(value, "utf8").toString("base64")}?=` : value;
+  return UNPRINTABLE.test(value) ? `=?UTF-8?B?${Buffer.from(value, "utf8").toString("base64")}?=` : value;
 }
 
 /** @throws S3Error `MetadataTooLarge`, `InvalidStorageClass`, `InvalidTag` */

@@ -79,6 +79,15 @@ test("response-* parameters replace headers for signed requests only", async () 
   ]);
 });
 
+test("a header can hold any text, and none that ends it", async () => {
+  const query = { "response-content-disposition": "attachment; filename=ü €\r\nx-injected: 1" };
+  const { headers } = await send(t.s3, { path, query });
+  expect(Buffer.from(headers["content-disposition"]!, "latin1").toString()).toBe(
+    "attachment; filename=ü €  x-injected: 1",
+  );
+  expect(headers["x-injected"]).toBeUndefined();
+});
+
 test("HEAD of what is missing has a status and no body; GET says more", async () => {
   const missing = `/${TEST_BUCKET}/missing`;
   const head = await send(t.s3, { method: "HEAD", path: missing });
