@@ -17,8 +17,7 @@ export function listKeys(sortedKeys: readonly string[], query: ListQuery): KeyPa
   const limit = query.maxKeys ?? 1000;
   const page: KeyPage = { keys: [], prefixes: [] };
   let at = lowerBound(sortedKeys, prefix);
-  if (continuationToken !== undefined)
-    at = Math.max(at, afterToken(sortedKeys, continuationToken, delimiter));
+  if (continuationToken !== undefined) at = Math.max(at, afterToken(sortedKeys, continuationToken, query));
   else if (startAfter !== undefined) at = Math.max(at, afterKey(sortedKeys, startAfter));
 
   let last: string | undefined;
@@ -43,9 +42,9 @@ export function listKeys(sortedKeys: readonly string[], query: ListQuery): KeyPa
   return page;
 }
 
-/** A page that ended with a folder goes on behind the whole folder. */
-function afterToken(keys: readonly string[], token: string, delimiter: "/" | undefined): number {
-  return delimiter !== undefined && token.endsWith(delimiter)
+/** A page that ended with a folder goes on behind the whole folder; the prefix itself is a key, its marker. */
+function afterToken(keys: readonly string[], token: string, { prefix, delimiter }: ListQuery): number {
+  return delimiter !== undefined && token !== prefix && token.endsWith(delimiter)
     ? pastPrefix(keys, token)
     : afterKey(keys, token);
 }

@@ -4,8 +4,9 @@
  * The model is the bucket's history. What the volume may answer at a time is what was true at some moment of the
  * metadata's lifetime before it; what was true all that time it must answer.
  */
+import assert from "node:assert/strict";
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { test } from "vitest";
 import { HawserError } from "../../src/common/errors.ts";
 import { ROOT } from "../../src/vfs/filesystem.ts";
 import type { NodeId } from "../../src/vfs/filesystem.ts";
@@ -137,10 +138,10 @@ class Run {
   /** A node id stands for one version of one path, an inode number for one path. */
   meet(path: string, nodeId: NodeId, ino: number, version: string): void {
     this.lookups.set(nodeId, (this.lookups.get(nodeId) ?? 0) + 1);
-    expect(this.inos.get(path) ?? ino).toBe(ino);
+    assert.equal(this.inos.get(path) ?? ino, ino);
     this.inos.set(path, ino);
     const identity = `${path} ${version}`;
-    expect(this.versions.get(nodeId) ?? identity).toBe(identity);
+    assert.equal(this.versions.get(nodeId) ?? identity, identity);
     this.versions.set(nodeId, identity);
   }
 
@@ -165,13 +166,13 @@ class Run {
       if (entry.nodeId === 0) {
         // A folder on the way may have gone since it was believed in; then its names say nothing.
         if (walked === name || this.model.whats(parentOf(walked)).every((what) => what === "folder")) {
-          expect(this.model.whats(walked)).toContain("none");
+          assert.ok(this.model.whats(walked).includes("none"), `${walked} is there`);
         }
         return 0;
       }
       const version = this.version(entry.nodeId, entry.attributes.type);
-      expect(this.model.whats(walked)).toContain(version);
-      expect(entry.entryTtlMs).toBeLessThanOrEqual(TTL);
+      assert.ok(this.model.whats(walked).includes(version), `${walked} was never ${version}`);
+      assert.ok(entry.entryTtlMs <= TTL);
       this.meet(walked, entry.nodeId, entry.attributes.ino, version);
       at = entry.nodeId;
     }
@@ -187,9 +188,12 @@ class Run {
       const path = folder.path === "" ? entry.name : `${folder.path}/${entry.name}`;
       const whats = this.model.window(folder.since - TTL).map((moment) => Model.what(moment, path));
       // A folder that became a file is another entry.
-      if (!whats.includes("folder")) expect(folder.seen).not.toContain(entry.name);
+      if (!whats.includes("folder")) assert.ok(!folder.seen.includes(entry.name), `${path} was told twice`);
       folder.seen.push(entry.name);
-      expect(whats.some((what) => what !== "none")).toBe(true);
+      assert.ok(
+        whats.some((what) => what !== "none"),
+        `${path} was never there`,
+      );
       if (entry.nodeId) this.meet(path, entry.nodeId, entry.ino, this.version(entry.nodeId, entry.type));
     }
     if (folder.ended) this.checkWhole(folder);
@@ -202,7 +206,7 @@ class Run {
     for (const name of NAMES) {
       const path = folder.path === "" ? name : `${folder.path}/${name}`;
       const always = moments.every((moment) => Model.what(moment, path) !== "none");
-      if (always) expect(folder.seen).toContain(name);
+      if (always) assert.ok(folder.seen.includes(name), `${path} was not told`);
     }
   }
 
@@ -261,7 +265,7 @@ class Run {
         if (!file) return undefined;
         try {
           const reply = await fs.read(file.handle, 0, 100, caller());
-          expect(Buffer.concat(reply.chunks).toString()).toBe(file.text);
+          assert.equal(Buffer.concat(reply.chunks).toString(), file.text);
         } catch (error) {
           if (!HawserError.is(error, "stale")) throw error;
         }
@@ -304,8 +308,9 @@ class Run {
     for (const [nodeId, count] of this.lookups) fs.forget(nodeId, count);
     await settle();
     for (let i = 0; i < 6; i++) clock.advance(6000);
-    expect(fs.counts()).toMatchObject({ entries: 1, openFiles: 0, openFolders: 0, replacedVersions: 0 });
-    expect(content.open_).toBe(0);
+    const { entries, openFiles, openFolders, replacedVersions } = fs.counts();
+    assert.deepEqual([entries, openFiles, openFolders, replacedVersions], [1, 0, 0, 0]);
+    assert.equal(content.open_, 0);
     await fs.close();
   }
 }
