@@ -45,7 +45,7 @@ const cache = z
   .strictObject({
     dir: absolutePath.optional().meta({
       description:
-        "Folder of the disk cache; each volume gets a subfolder of its own. Default: /var/cache/hawser for root, else ~/.cache/hawser.",
+        "Folder of the disk cache, on a local disk; each volume gets a subfolder of its own. Without it, content is kept in memory alone.",
     }),
     size: size.optional().meta({
       description: "Most bytes of this volume kept on disk, e.g. 50GiB. Default: bounded by keepFree alone.",

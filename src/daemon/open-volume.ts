@@ -5,9 +5,13 @@
  * credentials that are wrong fail here, with their own code, and the region that a redirect told is known to the parts
  * that come after.
  */
+import { statfs } from "node:fs/promises";
 import { totalmem } from "node:os";
+import { dirname } from "node:path";
 import { createContent, defaultMemoryBytes } from "../cache/create-content.ts";
-import type { Content } from "../cache/content.ts";
+import type { BlockCache } from "../cache/create-content.ts";
+import type { ContentStats } from "../cache/content-stats.ts";
+import { Disk } from "../cache/disk.ts";
 import { systemClock } from "../common/clock.ts";
 import { HawserError } from "../common/errors.ts";
 import { MiB } from "../common/units.ts";
@@ -15,11 +19,12 @@ import type { Bytes, Milliseconds } from "../common/units.ts";
 import type { VolumeConfig } from "../config/schema.ts";
 import { volumeUrl } from "../config/volume.ts";
 import type { Logger } from "../observe/logger.ts";
-import type { Metrics } from "../observe/metrics.ts";
+import type { MetricValues, Metrics } from "../observe/metrics.ts";
 import type { RangeReader } from "../store/range-reader.ts";
 import { createRangeReader } from "../store/reader/reader.ts";
 import { createObjectStore } from "../store/s3-store.ts";
 import type { ObjectStoreOptions, S3Store } from "../store/s3-store.ts";
+import { withReadFailures } from "./read-failures.ts";
 import { createVolumeFilesystem } from "../vfs/volume-filesystem.ts";
 import type { VolumeFilesystem } from "../vfs/volume-filesystem.ts";
 
@@ -41,7 +46,7 @@ export interface OpenOptions {
 /** Everything a volume is made of, as one thing to close. */
 export interface OpenVolume extends AsyncDisposable {
   readonly store: S3Store;
-  readonly content: Content;
+  readonly content: BlockCache;
   readonly filesystem: VolumeFilesystem;
   /** Adds what its parts count. */
   report(metrics: Metrics): void;
@@ -58,7 +63,8 @@ export async function openVolume(
   const store = await openStore(volume, options);
   try {
     await askStore(store, volume, options);
-    return new Parts(volume, store, memoryBytes, options.log);
+    const disk = await openDisk(volume, store, options.log);
+    return new Parts(volume, store, { memoryBytes, disk, log: options.log });
   } catch (error) {
     await store.close();
     throw error;
@@ -110,14 +116,47 @@ function contentBytes({ cache }: Pick<VolumeConfig, "cache">): Bytes {
   return memory - ARENA_BYTES;
 }
 
+/** Each volume has its own part of the cache folder, told apart by endpoint, bucket and prefix. */
+async function openDisk(
+  { cache, bucket, prefix }: Pick<VolumeConfig, "cache" | "bucket" | "prefix">,
+  store: S3Store,
+  log: Logger,
+): Promise<Disk | undefined> {
+  if (cache.dir === undefined) return undefined;
+  return await Disk.open({
+    folder: cache.dir,
+    volume: { identity: store.identity, bucket, prefix },
+    cacheSizeBytes: cache.size ?? Number.MAX_SAFE_INTEGER,
+    keepFreeBytes: cache.keepFree ?? (await tenthOfDisk(cache.dir)),
+    clock: systemClock,
+    say: (message, error) => log.warn({ err: error }, message),
+  });
+}
+
+/** Of the file system that a folder is, or will be, on. */
+async function tenthOfDisk(folder: string): Promise<Bytes> {
+  for (let path = folder; ; path = dirname(path)) {
+    try {
+      const { blocks, bsize } = await statfs(path);
+      return Math.floor((blocks * bsize) / 10);
+    } catch {
+      if (path === "/") return 0;
+    }
+  }
+}
+
 class Parts implements OpenVolume {
   readonly store: S3Store;
-  readonly content: Content;
+  readonly content: BlockCache;
   readonly filesystem: VolumeFilesystem;
   private readonly reader: RangeReader;
   private closed: Promise<void> | undefined;
 
-  constructor(volume: Omit<VolumeConfig, "credentials">, store: S3Store, memoryBytes: Bytes, log: Logger) {
+  constructor(
+    volume: Omit<VolumeConfig, "credentials">,
+    store: S3Store,
+    { memoryBytes, disk, log }: { memoryBytes: Bytes; disk: Disk | undefined; log: Logger },
+  ) {
     this.store = store;
     const slab = new SharedArrayBuffer(memoryBytes);
     const { endpoint } = store;
@@ -132,10 +171,10 @@ class Parts implements OpenVolume {
         requestPayer: store.requestPayer,
       },
     });
-    this.content = createContent({ reader: this.reader, slab });
+    this.content = createContent({ reader: this.reader, slab, disk });
     this.filesystem = createVolumeFilesystem({
       store,
-      content: this.content,
+      content: withReadFailures(this.content, log),
       clock: systemClock,
       logger: log,
       options: {
@@ -163,6 +202,7 @@ class Parts implements OpenVolume {
         store_queued: queued,
       };
     });
+    metrics.add(() => contentValues(this.content.stats()));
     metrics.add(() => {
       const { entries, treeBytes, openFiles, openFolders, replacedVersions } = this.filesystem.counts();
       return {
@@ -190,4 +230,26 @@ class Parts implements OpenVolume {
     await this.reader.close();
     await this.store.close();
   }
+}
+
+function contentValues({ waits, memory, disk, ...counters }: ContentStats): MetricValues {
+  return {
+    read_hits_total: counters.hits,
+    read_misses_total: counters.misses,
+    read_hit_bytes_total: counters.hitBytes,
+    read_miss_bytes_total: counters.missBytes,
+    read_wait_store_seconds_total: waits.store.totalMs / 1000,
+    read_wait_disk_seconds_total: waits.disk.totalMs / 1000,
+    passthrough_opens_total: counters.backingOpens,
+    prefetched_bytes_total: counters.prefetchedBytes,
+    prefetch_useful_bytes_total: counters.prefetchUsefulBytes,
+    prefetch_wasted_bytes_total: counters.prefetchWastedBytes,
+    cache_memory_bytes: memory.usedBytes,
+    cache_disk_bytes: disk?.usedBytes ?? 0,
+    cache_disk_entries: disk?.entries ?? 0,
+    cache_disk_read_bytes_total: counters.diskBytes,
+    cache_disk_written_bytes_total: disk?.bytesWritten ?? 0,
+    cache_disk_corrupt_blocks_total: disk?.corruptBlocks ?? 0,
+    cache_disk_evicted_bytes_total: disk?.evictedBytes ?? 0,
+  };
 }

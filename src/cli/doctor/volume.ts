@@ -1,7 +1,6 @@
 /** What one volume needs: credentials, a bucket that answers, clocks that agree, keys that are paths, room for a cache. */
 import { statfsSync } from "node:fs";
-import { homedir } from "node:os";
-import { dirname, join } from "node:path";
+import { dirname } from "node:path";
 import { HawserError, toHawserError } from "../../common/errors.ts";
 import { formatBytes, formatDuration } from "../../common/units.ts";
 import type { Milliseconds } from "../../common/units.ts";
@@ -150,7 +149,8 @@ async function clockFinding(store: S3Store): Promise<Finding> {
     const theirs = Date.parse(answer.headers.get("date") ?? "");
     if (Number.isNaN(theirs)) return ok("clock", title, "the store does not tell its time");
     const skewMs = Math.abs((before + Date.now()) / 2 - theirs);
-    const detail = `${formatDuration(Math.round(skewMs / 1000) * 1000)} from the store's`;
+    const roundedMs = Math.round(skewMs / 60_000) * 60_000;
+    const detail = `${formatDuration(roundedMs)} from the store's`;
     if (skewMs < SKEW_WORTH_SAYING) return ok("clock", title, "agrees with the store's");
     const fix = "set this machine's clock: timedatectl set-ntp true";
     return skewMs < SKEW_REFUSED ? warn("clock", title, detail, fix) : fail("clock", title, detail, fix);
@@ -212,8 +212,9 @@ async function keysFinding(store: S3Store, prefix: string): Promise<Finding> {
 
 function cacheRoom({ cache }: Examined): Finding {
   const title = "Cache";
-  const folder =
-    cache.dir ?? (process.getuid?.() === 0 ? "/var/cache/hawser" : join(homedir(), ".cache", "hawser"));
+  const folder = cache.dir;
+  if (folder === undefined)
+    return ok("cache", title, "in memory alone; --cache-dir keeps content on a local disk too");
   const free = freeBytes(folder);
   if (free === undefined)
     return warn("cache", title, `${folder} cannot be looked at`, "choose a folder with --cache-dir");
