@@ -1,6 +1,5 @@
-/** Builds what the tests run: the compiled program for tests that start it, and the addon where it is missing. */
+/** Builds what the tests run, as far as it is older than its sources: the compiled program and the addon. */
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -12,7 +11,5 @@ export default function setup(): void {
     encoding: "utf8",
   });
   if (tsc.status !== 0) process.stderr.write(`${tsc.stdout.split("\n").slice(0, 5).join("\n")}\n`);
-  if (!existsSync(`${root}native/build`)) {
-    spawnSync(process.execPath, ["native/install.js"], { cwd: root, stdio: "inherit" });
-  }
+  spawnSync(process.execPath, ["native/install.js"], { cwd: root, stdio: ["ignore", "ignore", "inherit"] });
 }
