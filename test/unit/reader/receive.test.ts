@@ -148,6 +148,29 @@ describe("an answer that is not what was asked for", () => {
     expect(origin.asks.length).toBeGreaterThan(1);
   });
 
+  test.each([
+    ["of a known length", "content-length: 100", ""],
+    ["of one large chunk", "transfer-encoding: chunked", "61a80\r\n"],
+    ["of chunks that never end", "transfer-encoding: chunked", "1\r\nb\r\n0;"],
+  ])("a flood behind a body %s stops at the window's end", async (_name, framing, start) => {
+    await using bench = new Bench(origin);
+    const closed = new Promise<void>((resolve) => {
+      origin.handler = async (reply, ask) => {
+        if (ask.index > 0) return reply.error(404, "NoSuchKey");
+        reply.socket.once("close", () => resolve());
+        // A long head leaves little of the window behind the body.
+        const filling = `x: ${"y".repeat(31_000)}\r\n`;
+        reply.raw(`HTTP/1.1 200 OK\r\netag: "e1"\r\n${filling}${framing}\r\n\r\n${start}bbbbbbbbbb`);
+        // Only what comes after the head was parsed is received by the buffer in question.
+        while (!bench.bytes.includes(0x62)) await new Promise(setImmediate);
+        reply.raw("b".repeat(400_000));
+      };
+    });
+    await bench.read(100, { window: 2 }).catch(() => undefined);
+    await closed;
+    expect(bench.trespasses()).toEqual([]);
+  });
+
   test("random bytes never reach a neighbour", async () => {
     await using bench = new Bench(origin);
     await fc.assert(
