@@ -8,10 +8,10 @@ import { rm } from "node:fs/promises";
 import { HawserError } from "../common/errors.ts";
 import type { Bytes } from "../common/units.ts";
 import { BLOCK, RANGE_BLOCKS, runBytes } from "./blocks.ts";
+import { checksumsOf, filePath } from "./cache-file.ts";
 import { isCacheFolder, listPlaces, tryLock } from "./cache-folder.ts";
 import type { CachedVolume } from "./cache-folder.ts";
 import type { DiskEntry } from "./disk-entry.ts";
-import { checksumsOf, filePath } from "./disk-store.ts";
 import { closeFile, openFile, readFully } from "./fd-io.ts";
 import { readIndex } from "./index-read.ts";
 

@@ -60,6 +60,13 @@ export interface BlockCache extends Content {
   evict(what: ObjectVersion | { prefix: string }): Promise<Bytes>;
   /** Resolves when what was fetched so far is on disk. */
   drain(): Promise<void>;
+  /**
+   * Makes a complete local file the cached content of a version, by a rename: what was written here is read back
+   * without a request.
+   *
+   * @returns false when it was not taken; the file then stays where it is
+   */
+  adopt(version: ObjectVersion, path: string): Promise<boolean>;
 }
 
 /** The memory a mount takes when nothing is said: 1 GiB, on small machines an eighth of theirs. */
@@ -116,6 +123,7 @@ class BlockContent implements BlockCache {
         prefetcher,
         hydrator,
         disk,
+        writeBehind,
         blocksOf,
       });
     }
@@ -177,6 +185,11 @@ class BlockContent implements BlockCache {
 
   async drain(): Promise<void> {
     await this.#writeBehind?.drain();
+  }
+
+  async adopt(version: ObjectVersion, path: string): Promise<boolean> {
+    const store = this.#disk?.store;
+    return store === undefined ? false : store.adopt(version, fingerprintOf(versionId(version)), path);
   }
 
   close(): Promise<void> {

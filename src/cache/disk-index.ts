@@ -95,13 +95,10 @@ export class DiskIndex {
   added(entry: DiskEntry, identity: Omit<EntryIdentity, "fileId" | "fingerprint">, run: BlockRun): void {
     if (entry.removed) return;
     for (let i = 0; i < run.crcs.length; i++) this.#usedBytes += entry.add(run.first + i, run.crcs[i]!);
-    const { fingerprint, fileId } = entry;
-    const bytes =
-      entry.recordBytes === 0
-        ? this.#append({ kind: "entry", identity: { ...identity, fingerprint, fileId }, runs: [run] })
-        : this.#append({ kind: "blocks", fileId, runs: [run] });
-    entry.recordBytes += bytes;
-    this.#liveRecordBytes += bytes;
+    for (let from = 0; from < run.crcs.length; from += BLOCKS_PER_RECORD) {
+      const crcs = run.crcs.subarray(from, from + BLOCKS_PER_RECORD);
+      this.#logBlocks(entry, identity, { first: run.first + from, crcs });
+    }
   }
 
   dropped(entry: DiskEntry, first: number, count: number): void {
@@ -208,6 +205,16 @@ export class DiskIndex {
     }
     await log.compact(records());
     this.#liveRecordBytes = live;
+  }
+
+  #logBlocks(entry: DiskEntry, identity: Omit<EntryIdentity, "fileId" | "fingerprint">, run: BlockRun): void {
+    const { fingerprint, fileId } = entry;
+    const bytes =
+      entry.recordBytes === 0
+        ? this.#append({ kind: "entry", identity: { ...identity, fingerprint, fileId }, runs: [run] })
+        : this.#append({ kind: "blocks", fileId, runs: [run] });
+    entry.recordBytes += bytes;
+    this.#liveRecordBytes += bytes;
   }
 
   #append(record: IndexRecord): Bytes {

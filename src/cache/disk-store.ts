@@ -8,8 +8,8 @@
  * Eviction takes the coldest file that nobody uses. Of a large file that the kernel never had, only the coldest stretches
  * are punched out; a file the kernel had goes whole, by unlink, since mappings of it may live on.
  */
-import { mkdir, readdir, unlink } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdir, rename, stat, unlink } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { crc32c } from "../common/checksum.ts";
 import type { Clock } from "../common/clock.ts";
 import type { MaybePromise } from "../common/maybe-promise.ts";
@@ -17,6 +17,7 @@ import { native } from "../common/native.ts";
 import { MiB } from "../common/units.ts";
 import type { Bytes } from "../common/units.ts";
 import { BLOCK, runBytes } from "./blocks.ts";
+import { checksumFile, checksumsOf, filePath, unusedFileIds } from "./cache-file.ts";
 import type { CachedVolume, VolumePlace } from "./cache-folder.ts";
 import { claimFolder, takePlace } from "./cache-folder.ts";
 import type { BackingFile, ObjectVersion } from "./content.ts";
@@ -58,7 +59,6 @@ export interface DiskStoreStats {
 
 /** Below this, a file is evicted whole. */
 const PUNCH_ABOVE: Bytes = 64 * MiB;
-const FILES_PER_FOLDER_BITS = 12;
 /** The entry's file is bad or gone; others may be well. */
 const ENTRY_ERRNOS = new Set(["ENOENT", "EIO", "ESTALE", "EEXIST"]);
 const FULL_ERRNOS = new Set(["ENOSPC", "EDQUOT"]);
@@ -187,6 +187,39 @@ export class DiskStore {
       entry.pins--;
       if (file) this.#files.release(file);
       if (entry.presentBlocks === 0 && entry.pins === 0) this.remove(entry);
+    }
+  }
+
+  /**
+   * Takes over a complete file that was made elsewhere on the same file system, by a rename. It counts as exposed:
+   * whoever wrote it may have mapped it.
+   *
+   * @returns false when there is no room, another file system, or the file is not as long as the version; it then stays
+   *   where it was
+   */
+  async adopt(version: ObjectVersion, fingerprint: string, path: string): Promise<boolean> {
+    const { sizeBytes } = version;
+    if (sizeBytes === 0 || (await stat(path)).size !== sizeBytes || !this.#makeRoom(sizeBytes)) return false;
+    const crcs = await checksumFile(path, sizeBytes);
+    const known = this.index.get(fingerprint);
+    if (known) this.remove(known);
+    const entry = this.index.create(fingerprint, sizeBytes);
+    entry.pins++;
+    try {
+      const target = filePath(this.place.path, entry.fileId);
+      await mkdir(dirname(target), { recursive: true, mode: 0o700 });
+      await rename(path, target);
+      entry.created = true;
+      this.dirty = true;
+      this.index.added(entry, version, { first: 0, crcs });
+      this.index.exposed(entry);
+      return true;
+    } catch (error) {
+      if (errnoOf(error) !== "EXDEV") this.#writeFailed(error);
+      this.remove(entry);
+      return false;
+    } finally {
+      entry.pins--;
     }
   }
 
@@ -388,25 +421,4 @@ export interface DiskStoreParts extends DiskOptions {
   clock: Clock;
   /** Told when the folder as a whole cannot be used any more. */
   onTrouble: (error: unknown) => void;
-}
-
-/** Files made one after the other share a folder, of at most 4096. */
-export function filePath(placePath: string, fileId: number): string {
-  return join(placePath, "data", String(fileId >>> FILES_PER_FOLDER_BITS), String(fileId));
-}
-
-/** Where ids begin that no file in the place has, whatever the index says. */
-async function unusedFileIds(placePath: string): Promise<number> {
-  await mkdir(join(placePath, "data"), { recursive: true, mode: 0o700 });
-  const folders = (await readdir(join(placePath, "data"))).map(Number).filter((folder) => folder >= 0);
-  return folders.length === 0 ? 1 : (Math.max(...folders) + 1) * 2 ** FILES_PER_FOLDER_BITS;
-}
-
-/** CRC32C of each block of a run that begins at a block. */
-export function checksumsOf(bytes: Uint8Array): Uint32Array {
-  const crcs = new Uint32Array(Math.ceil(bytes.length / BLOCK));
-  for (let i = 0; i < crcs.length; i++) {
-    crcs[i] = crc32c(bytes.subarray(i * BLOCK, Math.min((i + 1) * BLOCK, bytes.length)));
-  }
-  return crcs;
 }

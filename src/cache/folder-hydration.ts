@@ -15,6 +15,7 @@ import { OpenLearner } from "./neighbours.ts";
 import type { FolderVersions, NeighbourSource } from "./neighbours.ts";
 import type { Prefetcher } from "./prefetcher.ts";
 import type { VersionBlocks } from "./version-blocks.ts";
+import type { WriteBehind } from "./write-behind.ts";
 
 export interface FolderHydrationParts {
   source: NeighbourSource;
@@ -22,6 +23,7 @@ export interface FolderHydrationParts {
   prefetcher: Prefetcher;
   hydrator: Hydrator;
   disk?: Disk | undefined;
+  writeBehind?: WriteBehind | undefined;
   blocksOf: (version: ObjectVersion) => VersionBlocks;
 }
 
@@ -60,7 +62,9 @@ export class FolderHydration {
   }
 
   #fetchNext(key: string, count: number): void {
-    const { source, prefetcher, disk, blocksOf } = this.#parts;
+    const { source, prefetcher, disk, writeBehind, blocksOf } = this.#parts;
+    // What is fetched now could not be stored, and would be fetched again in the next epoch.
+    if (writeBehind?.behind) return;
     for (const next of source.after(key, count)) {
       if (next.sizeBytes === 0) continue;
       const owner = blocksOf(next);

@@ -2,7 +2,7 @@
  * WriteBehind: what came from S3 goes to disk behind the readers, straight from the slab.
  *
  * An extent that waits to be written is pinned. A disk slower than the network must not slow down readers, nor take the
- * memory from them: at most half of it may wait so. What comes beyond that is put off without a pin and written when
+ * memory from them: at most five eighths of it may wait so. What comes beyond that is put off without a pin and written when
  * the disk has caught up, if it is still in memory then.
  */
 import type { Bytes } from "../common/units.ts";
@@ -32,7 +32,7 @@ export class WriteBehind {
     this.#memory = memory;
     this.#disk = disk;
     this.#throttleBytes = memory.capacityBytes / 4;
-    this.#mostBytes = memory.capacityBytes / 2;
+    this.#mostBytes = (memory.capacityBytes * 5) / 8;
   }
 
   /** The disk falls behind: do not fetch for its sake. */

@@ -7,7 +7,7 @@ import { expect, test } from "vitest";
 import type { ContentReader, ObjectVersion, Span } from "../../src/cache/content.ts";
 import { Disk } from "../../src/cache/disk.ts";
 import { fingerprintOf } from "../../src/cache/disk-entry.ts";
-import { filePath } from "../../src/cache/disk-store.ts";
+import { filePath } from "../../src/cache/cache-file.ts";
 import { createContent } from "../../src/cache/create-content.ts";
 import type { BlockCache } from "../../src/cache/create-content.ts";
 import { versionId } from "../../src/cache/version-blocks.ts";

@@ -15,7 +15,7 @@ import {
   readAndCompare,
   readWhole,
 } from "./disk-support.ts";
-import { settle, version } from "./support.ts";
+import { expectedBytes, settle, version } from "./support.ts";
 
 const folders = new CacheFolders();
 afterEach(() => folders.clear());
@@ -288,6 +288,25 @@ test("a file that the kernel has had is evicted whole and an open descriptor sti
   compareBytes(large, bytes, 40 * MiB);
   await mapped.close();
   await content.close();
+});
+
+test("a file that was written here is taken over by a rename and read back without a request", async () => {
+  const folder = await folders.make();
+  const { content, reader } = await openCache(folder);
+  const of = version("checkpoint", 9 * MiB + 7);
+  const staged = `${folder}-staged`;
+  await writeFile(staged, expectedBytes(of, 0, of.sizeBytes));
+  expect(await content.adopt({ ...of, sizeBytes: 5 }, staged)).toBe(false);
+  expect(await content.adopt(of, staged)).toBe(true);
+  await expect(stat(staged)).rejects.toMatchObject({ code: "ENOENT" });
+  await readWhole(content, of);
+  (await content.open(of).backing())!.release();
+  expect(reader.sent).toEqual([]);
+  await content.close();
+  const again = await openCache(folder);
+  await readWhole(again.content, of);
+  expect(again.reader.sent).toEqual([]);
+  await again.content.close();
 });
 
 test("the order of use survives a restart", async () => {

@@ -7,7 +7,7 @@ import type { BlockCache } from "../../../src/cache/create-content.ts";
 import type { ContentReader, ObjectVersion } from "../../../src/cache/content.ts";
 import { Disk } from "../../../src/cache/disk.ts";
 import type { DiskParts } from "../../../src/cache/disk.ts";
-import { filePath } from "../../../src/cache/disk-store.ts";
+import { filePath } from "../../../src/cache/cache-file.ts";
 import { readIndex } from "../../../src/cache/index-read.ts";
 import type { Clock } from "../../../src/common/clock.ts";
 import { MiB } from "../../../src/common/units.ts";
