@@ -180,11 +180,17 @@ function mountFailure(mountPoint: string, error: unknown): HawserError {
       cause: error,
     });
   }
-  const hint =
-    process.getuid!() === 0
-      ? ""
-      : " A user other than root needs fusermount (apt install fuse3, dnf install fuse) and, for --allow-other, user_allow_other in /etc/fuse.conf.";
-  return new HawserError("mount_failed", `libfuse refused to mount ${mountPoint}.${hint}`, { cause: error });
+  if (process.getuid!() === 0) {
+    return new HawserError("mount_failed", `libfuse refused to mount ${mountPoint}; it said why above.`, {
+      cause: error,
+    });
+  }
+  return new HawserError(
+    "fuse_denied",
+    `libfuse refused to mount ${mountPoint}. A user other than root needs fusermount (Debian, Ubuntu: apt install fuse3; ` +
+      "Fedora, Amazon Linux: dnf install fuse) and, to let others in, user_allow_other in /etc/fuse.conf.",
+    { cause: error },
+  );
 }
 
 /** Which device is mounted at a path, on top. Reads the mount table only, never the mount. */
