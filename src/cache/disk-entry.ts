@@ -20,6 +20,17 @@ export function fingerprintOf(versionId: string): string {
   return createHash("sha1").update(versionId).digest().toString("latin1", 0, 16);
 }
 
+interface RareParts {
+  /** Checksums of a version of several blocks, then a bit per block that says whether it is here. */
+  crcs?: Uint32Array;
+  present?: Uint32Array;
+  /** When each stretch of a large file was last read or written, in ticks. */
+  heat?: Uint32Array;
+  /** A bit per block whose bytes may not have reached the disk before a crash, until they were seen to be right. */
+  suspect?: Uint32Array | undefined;
+  suspects?: number;
+}
+
 export class DiskEntry {
   readonly fingerprint: string;
   readonly fileId: number;
@@ -35,16 +46,10 @@ export class DiskEntry {
   exposed = false;
   removed = false;
   presentBlocks = 0;
-  /** When each stretch of a large file was last read or written, in ticks. */
-  #heat: Uint32Array | undefined;
-  /** Of an object with one block. */
+  /** Of an object with one block, as a signed number: those need no allocation. */
   #crc = 0;
-  /** Of a larger one: checksums, then a bit per block that says whether it is here. */
-  #crcs: Uint32Array | undefined;
-  #present: Uint32Array | undefined;
-  /** A bit per block whose bytes may not have reached the disk before a crash, until they were seen to be right. */
-  #suspect: Uint32Array | undefined;
-  #suspects = 0;
+  /** What most entries do not have. */
+  #rare: RareParts | undefined;
 
   constructor(fingerprint: string, fileId: number, sizeBytes: Bytes) {
     this.fingerprint = fingerprint;
@@ -62,37 +67,37 @@ export class DiskEntry {
 
   /** Complete, and every block is known to be on the disk as it was written. */
   get trusted(): boolean {
-    return this.complete && this.#suspects === 0;
+    return this.complete && !this.suspected;
   }
 
   /** Some block may not be on the disk as it was written. */
   get suspected(): boolean {
-    return this.#suspects > 0;
+    return (this.#rare?.suspects ?? 0) > 0;
   }
 
   has(block: number): boolean {
-    if (this.#present) return bit(this.#present, block);
+    const present = this.#rare?.present;
+    if (present) return bit(present, block);
     return this.presentBlocks === 1 && block === 0;
   }
 
   crc(block: number): number {
-    return this.#crcs ? this.#crcs[block]! : this.#crc;
+    return this.#rare?.crcs ? this.#rare.crcs[block]! : this.#crc >>> 0;
   }
 
   /** @returns the bytes of disk this takes, 0 when the block was there */
   add(block: number, crc: number): Bytes {
-    const blocks = this.blocks;
-    if (blocks > 1 && this.#crcs === undefined) {
-      this.#crcs = new Uint32Array(blocks);
-      this.#present = new Uint32Array((blocks + 31) >>> 5);
-    }
+    const { blocks } = this;
     if (block >= blocks) return 0;
     const had = this.has(block);
-    if (this.#crcs) {
-      this.#crcs[block] = crc;
-      this.#present![block >>> 5]! |= 1 << (block & 31);
+    if (blocks === 1) {
+      this.#crc = crc | 0;
     } else {
-      this.#crc = crc;
+      const rare = (this.#rare ??= {});
+      const crcs = (rare.crcs ??= new Uint32Array(blocks));
+      const present = (rare.present ??= new Uint32Array((blocks + 31) >>> 5));
+      crcs[block] = crc;
+      present[block >>> 5]! |= 1 << (block & 31);
     }
     if (had) return 0;
     this.presentBlocks++;
@@ -103,22 +108,26 @@ export class DiskEntry {
   drop(block: number): Bytes {
     if (!this.has(block)) return 0;
     this.presentBlocks--;
-    if (this.#present) this.#present[block >>> 5]! &= ~(1 << (block & 31));
+    const present = this.#rare?.present;
+    if (present) present[block >>> 5]! &= ~(1 << (block & 31));
     this.verified(block);
     return this.#diskBytes(block);
   }
 
   /** Distrust every block that is here. */
   suspectAll(): void {
-    this.#suspect = this.#present?.slice() ?? new Uint32Array([this.presentBlocks]);
-    this.#suspects = this.presentBlocks;
+    const rare = (this.#rare ??= {});
+    rare.suspect = rare.present?.slice() ?? new Uint32Array([this.presentBlocks]);
+    rare.suspects = this.presentBlocks;
   }
 
   /** The block was read and its checksum was right. */
   verified(block: number): void {
-    if (this.#suspect === undefined || !bit(this.#suspect, block)) return;
-    this.#suspect[block >>> 5]! &= ~(1 << (block & 31));
-    if (--this.#suspects === 0) this.#suspect = undefined;
+    const rare = this.#rare;
+    if (rare?.suspect === undefined || !bit(rare.suspect, block)) return;
+    rare.suspect[block >>> 5]! &= ~(1 << (block & 31));
+    rare.suspects = (rare.suspects ?? 0) - 1;
+    if (rare.suspects === 0) rare.suspect = undefined;
   }
 
   /** How many blocks from `first` are all here, or all not here; at most `limit` and up to the object's end. */
@@ -133,9 +142,10 @@ export class DiskEntry {
   /** Remembers that these blocks are in use. */
   warm(first: number, count: number, tick: number): void {
     if (this.blocks <= STRETCH_BLOCKS) return;
-    this.#heat ??= new Uint32Array(Math.ceil(this.blocks / STRETCH_BLOCKS));
+    const rare = (this.#rare ??= {});
+    const heat = (rare.heat ??= new Uint32Array(Math.ceil(this.blocks / STRETCH_BLOCKS)));
     const last = Math.floor((first + count - 1) / STRETCH_BLOCKS);
-    for (let at = Math.floor(first / STRETCH_BLOCKS); at <= last; at++) this.#heat[at] = tick;
+    for (let at = Math.floor(first / STRETCH_BLOCKS); at <= last; at++) heat[at] = tick;
   }
 
   /** First blocks of stretches of STRETCH_BLOCKS that hold something, the coldest first. */
@@ -146,7 +156,7 @@ export class DiskEntry {
         !this.has(first) && this.run(first, STRETCH_BLOCKS) >= Math.min(STRETCH_BLOCKS, this.blocks - first);
       if (!empty) stretches.push(first);
     }
-    const heat = (first: number): number => this.#heat?.[first / STRETCH_BLOCKS] ?? 0;
+    const heat = (first: number): number => this.#rare?.heat?.[first / STRETCH_BLOCKS] ?? 0;
     return stretches.sort((a, b) => heat(a) - heat(b));
   }
 

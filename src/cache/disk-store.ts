@@ -83,6 +83,8 @@ export class DiskStore {
   #freeingBytes: Bytes = 0;
   /** Bytes being written, which the index does not count yet. */
   #writingBytes: Bytes = 0;
+  /** Every entry was found in use; none has been let go of since. */
+  #nothingToEvict = false;
   #tick = 0;
   /** Something was written since the last clean point. */
   dirty = false;
@@ -142,7 +144,7 @@ export class DiskStore {
       if (!TRANSIENT_ERRNOS.has(errnoOf(error) ?? "")) this.remove(entry);
       throw new LoadAgain("The disk could not read a cache file.", { cause: error });
     } finally {
-      entry.pins--;
+      this.#unpin(entry);
       if (file) this.#files.release(file);
     }
     this.#verify(entry, firstBlock, count, target);
@@ -184,7 +186,7 @@ export class DiskStore {
       return false;
     } finally {
       this.#writingBytes -= source.length;
-      entry.pins--;
+      this.#unpin(entry);
       if (file) this.#files.release(file);
       if (entry.presentBlocks === 0 && entry.pins === 0) this.remove(entry);
     }
@@ -219,7 +221,7 @@ export class DiskStore {
       this.remove(entry);
       return false;
     } finally {
-      entry.pins--;
+      this.#unpin(entry);
     }
   }
 
@@ -291,12 +293,12 @@ export class DiskStore {
     try {
       file = await opening;
     } catch (error) {
-      entry.pins--;
+      this.#unpin(entry);
       if (!TRANSIENT_ERRNOS.has(errnoOf(error) ?? "")) this.remove(entry);
       return undefined;
     }
     if (!entry.removed) return this.#expose(entry, file);
-    entry.pins--;
+    this.#unpin(entry);
     this.#files.release(file);
     return undefined;
   }
@@ -311,7 +313,7 @@ export class DiskStore {
     };
     const release = (): void => {
       detach();
-      if (held) entry.pins--;
+      if (held) this.#unpin(entry);
       held = false;
     };
     return { fd: file.fd, detach, release };
@@ -346,12 +348,21 @@ export class DiskStore {
       const excess =
         this.index.usedBytes - this.#freeingBytes + this.#writingBytes + more - this.space.limitBytes;
       if (excess <= 0) return true;
+      if (this.#nothingToEvict) return false;
       const victim = this.index.coldest(
         (entry) => entry.pins === 0 && !entry.punching && entry.presentBlocks > 0,
       );
-      if (victim === undefined) return false;
+      if (victim === undefined) {
+        this.#nothingToEvict = true;
+        return false;
+      }
       this.#evict(victim, excess);
     }
+  }
+
+  #unpin(entry: DiskEntry): void {
+    entry.pins--;
+    this.#nothingToEvict = false;
   }
 
   #evict(entry: DiskEntry, excess: Bytes): void {
@@ -385,7 +396,7 @@ export class DiskStore {
     entry.pins++;
     const punching = this.#punchHoles(entry, holes).finally(() => {
       entry.punching = false;
-      entry.pins--;
+      this.#unpin(entry);
     });
     this.#freeing(0, punching);
   }

@@ -82,17 +82,17 @@ export function encodeRecord(record: IndexRecord): Buffer {
       return bytes;
     }
     case "dropped":
-      return numbers(kind, record.fileId, record.first, record.count);
+      return numbers(kind, [record.fileId, record.first, record.count]);
     case "removed":
     case "exposed":
-      return numbers(kind, record.fileId);
+      return numbers(kind, [record.fileId]);
     case "mark":
     case "clean":
-      return numbers(kind, record.number);
+      return numbers(kind, [record.number]);
     case "session":
       return Buffer.concat([Buffer.of(kind), Buffer.from(record.bootId)]);
     case "order":
-      return numbers(kind, ...record.fileIds);
+      return numbers(kind, record.fileIds);
   }
 }
 
@@ -153,10 +153,10 @@ function decodeIdentity(bytes: Buffer): { identity: EntryIdentity; end: number }
   return { identity, end };
 }
 
-function numbers(kind: number, ...values: number[]): Buffer {
+function numbers(kind: number, values: ArrayLike<number>): Buffer {
   const bytes = Buffer.allocUnsafe(1 + 4 * values.length);
   bytes[0] = kind;
-  for (const [i, value] of values.entries()) bytes.writeUInt32LE(value, 1 + 4 * i);
+  for (let i = 0; i < values.length; i++) bytes.writeUInt32LE(values[i]!, 1 + 4 * i);
   return bytes;
 }
 

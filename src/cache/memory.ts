@@ -44,6 +44,7 @@ export class Memory {
   readonly capacityBytes: Bytes;
   readonly #base: Bytes;
   readonly #allocator: ExtentAllocator;
+  /** Ready extents from cold to hot; pinned ones may be missing. */
   readonly #order: LRUCache<Extent, Extent>;
   readonly #onGone: ((extent: Extent) => void) | undefined;
   readonly #waiting: (() => void)[] = [];
@@ -136,6 +137,7 @@ export class Memory {
   unpin(extent: Extent): void {
     if (extent.state === "gone" || --extent.pins > 0) return;
     this.#pinnedUnits -= extent.units;
+    if (extent.state === "ready" && !this.#order.has(extent)) this.#order.set(extent, extent);
     this.#announceRoom();
   }
 
@@ -172,7 +174,6 @@ export class Memory {
   #makeRoom(wanted: number, unitsOf: (blocks: number) => number): number {
     const wantedUnits = unitsOf(wanted);
     let patience = wantedUnits * EVICTION_PATIENCE;
-    let skipped = 0;
     for (;;) {
       const longest = this.#allocator.longestSure();
       if (longest >= wantedUnits || this.#fits(wantedUnits)) return wanted;
@@ -180,13 +181,10 @@ export class Memory {
         const count = mostBlocks(wanted, longest, unitsOf);
         if (count > 0) return count;
       }
-      const coldest = skipped < this.#order.size ? this.#order.pop() : undefined;
+      const coldest = this.#order.pop();
       if (coldest === undefined) return mostBlocks(wanted, longest, unitsOf);
-      if (coldest.pins > 0) {
-        this.#order.set(coldest, coldest);
-        skipped++;
-        continue;
-      }
+      // Back in order when it is unpinned: thousands may wait for the disk, and nobody looks at them twice.
+      if (coldest.pins > 0) continue;
       patience -= coldest.units;
       this.#drop(coldest);
     }
