@@ -7,7 +7,7 @@ import { spawn } from "node:child_process";
  */
 export function notifySystemd(environment: NodeJS.ProcessEnv): void {
   if (!environment["NOTIFY_SOCKET"]) return;
-  const child = spawn("systemd-notify", ["--ready", `--pid=${process.pid}`], {
+  const child = spawn("/usr/bin/systemd-notify", ["--ready", `--pid=${process.pid}`], {
     stdio: "ignore",
     env: environment,
   });

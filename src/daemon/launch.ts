@@ -49,6 +49,7 @@ export async function prepare(request: MountRequest): Promise<Prepared> {
   const { volume } = request;
   refuseUnsupported(volume);
   const root = stateRoot();
+  StateFolder.prune(root);
   const { mountPoint, notes } = await prepareMountPoint(volume.mount, {
     nonempty: volume.nonempty ?? false,
     stateRoot: root,

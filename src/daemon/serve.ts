@@ -84,6 +84,7 @@ class ServedMount {
   private channelSettings: ChannelSettings | undefined;
   private entry: MountEntry | undefined;
   private stopping: Promise<void> | undefined;
+  private bug: Error | undefined;
 
   constructor(settings: MountSettings, folder: StateFolder, supervisor: Supervisor, log: OwnedLogger) {
     this.settings = settings;
@@ -102,6 +103,15 @@ class ServedMount {
     process.on("SIGTERM", onSignal).on("SIGINT", onSignal);
     // A terminal that closes must not take a mount with it by accident, but a foreground mount ends with its terminal.
     process.on("SIGHUP", onSignal);
+    // A promise that nobody waited for failed: a bug, and none that running jobs should lose their data for.
+    const onRejection = (error: unknown): void => log.error({ err: error }, "a promise was left to fail");
+    // A callback threw: what it left half done is unknown, so the mount ends while it can still end well.
+    const onException = (error: Error): void => {
+      log.error({ err: error }, "a bug ends the mount");
+      this.bug ??= error;
+      void this.stop();
+    };
+    process.on("unhandledRejection", onRejection).on("uncaughtException", onException);
     this.supervisor.onLost(() => {
       log.warn("the program that owns this mount is gone");
       void this.stop();
@@ -115,9 +125,11 @@ class ServedMount {
       this.supervisor.ready(this.status());
       const end = await this.channel!.ended;
       if (end.reason === "failed" && !this.stopping) throw end.error;
+      if (this.bug) throw this.bug;
     } finally {
       await this.close();
       process.off("SIGTERM", onSignal).off("SIGINT", onSignal).off("SIGHUP", onSignal);
+      process.off("unhandledRejection", onRejection).off("uncaughtException", onException);
     }
   }
 

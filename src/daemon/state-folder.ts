@@ -16,16 +16,21 @@ import {
   readdirSync,
   renameSync,
   rmSync,
+  rmdirSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
 import { homedir } from "node:os";
 import { basename, join } from "node:path";
 import { HawserError } from "../common/errors.ts";
+import type { Milliseconds } from "../common/units.ts";
 import { identify, isAlive } from "./process-table.ts";
 import type { ProcessIdentity } from "./process-table.ts";
 import { parseSettings } from "./settings.ts";
 import type { MountSettings } from "./settings.ts";
 
+/** How long the log of a mount that ended is kept. */
+const KEEP_LOGS_MS: Milliseconds = 7 * 24 * 3600_000;
 /** A path longer than this does not fit sockaddr_un. */
 const SOCKET_PATH_BYTES = 107;
 
@@ -70,6 +75,28 @@ export class StateFolder {
       .sort()
       .map((name) => new StateFolder(join(root, name)))
       .filter((folder) => existsSync(folder.settingsPath));
+  }
+
+  /** Removes the logs of mounts that ended long ago. What cannot be removed stays. */
+  static prune(root: string): void {
+    let names: string[];
+    try {
+      names = readdirSync(root);
+    } catch {
+      return;
+    }
+    for (const name of names) {
+      const folder = new StateFolder(join(root, name));
+      if (existsSync(folder.settingsPath) || existsSync(folder.ownerPath)) continue;
+      try {
+        if (Date.now() - statSync(folder.path).mtimeMs < KEEP_LOGS_MS) continue;
+        // By name: whatever else may be in there is not ours to remove.
+        for (const path of [folder.logPath, `${folder.logPath}.1`]) rmSync(path, { force: true });
+        rmdirSync(folder.path);
+      } catch {
+        // Somebody else's, or just being used.
+      }
+    }
   }
 
   get settingsPath(): string {

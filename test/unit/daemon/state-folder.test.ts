@@ -7,6 +7,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -112,6 +113,21 @@ describe("a claim", () => {
       "too long for a socket",
     );
   });
+});
+
+test("logs of mounts that ended are kept for a week", () => {
+  const [old, recent, live] = ["/m/old", "/m/recent", "/m/live"].map((path) => StateFolder.for(root, path));
+  for (const folder of [old!, recent!, live!]) {
+    folder.claim(settings());
+    writeFileSync(folder.logPath, "log");
+    if (folder !== live) folder.release();
+  }
+  const longAgo = Date.now() / 1000 - 8 * 24 * 3600;
+  utimesSync(old!.path, longAgo, longAgo);
+  utimesSync(live!.path, longAgo, longAgo);
+  StateFolder.prune(root);
+  expect([old!, recent!, live!].map(({ path }) => existsSync(path))).toEqual([false, true, true]);
+  StateFolder.prune(join(root, "none"));
 });
 
 test("settings of another version are refused, not misread", () => {
