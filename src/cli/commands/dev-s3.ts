@@ -20,7 +20,6 @@ export const command: Command = {
       describe: "Make this bucket at the start; may be given several times",
     },
     anonymous: { type: "boolean", describe: "Answer unsigned requests too" },
-    control: { type: "boolean", describe: "Let other programs make it fail on purpose, under /_hawser/" },
     control: { type: "boolean", describe: "Let programs inject faults, by HTTP below /_hawser/" },
   },
   maxPositionals: 1,
@@ -41,7 +40,6 @@ export const command: Command = {
       region: args.text("region"),
       buckets: args.list("bucket"),
       anonymous: args.flag("anonymous"),
-      control: args.flag("control"),
       control: args.flag("control"),
       onBug: (error) =>
         terminal.err(`hawser: a bug: ${error instanceof Error ? error.stack : String(error)}`),
