@@ -218,6 +218,6 @@ answer([size, os.lseek(fd, 100, os.SEEK_DATA), os.lseek(fd, 100, os.SEEK_HOLE),
       readFileSync(mount.at("files/mib"));
       expect((await mount.call("stats")).counts["read"]).toBe(before);
     },
-    { "fuse-native": "the package cannot answer an open with keep_cache" },
+    { "fuse-native": "F3: the package cannot answer an open with keep_cache" },
   );
 });

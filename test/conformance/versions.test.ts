@@ -10,7 +10,7 @@ const OLD = FILES.changing;
 const NEW = { sizeBytes: 200_000, seed: 99 };
 const oldBytes = patternBytes(OLD.seed, 0, OLD.sizeBytes);
 const newBytes = patternBytes(NEW.seed, 0, NEW.sizeBytes);
-const NO_NOTIFY = "the package cannot tell the kernel anything: names and attributes live a second";
+const NO_NOTIFY = "F3: the package cannot tell the kernel anything: names and attributes live a second";
 
 conformance("versions", { filesystem: { ttlMs: 3_600_000 } }, ({ rowAlone }) => {
   rowAlone(
@@ -52,11 +52,11 @@ conformance("versions", { filesystem: { ttlMs: 3_600_000 } }, ({ rowAlone }) => 
       expect(before.equals(oldBytes)).toBe(true);
       expect(after.equals(newBytes)).toBe(true);
     },
-    { "fuse-native": "libfuse has one page cache a path, so the second open is ESTALE" },
+    { "fuse-native": "F2: libfuse has one page cache a path, so the second open is ESTALE" },
   );
 
   rowAlone(
-    "two versions of a path never mix: the second is refused where it cannot be shown",
+    "F2: two versions of a path never mix: the second is refused where it cannot be shown",
     async (start) => {
       await using mount = await start();
       const older = openSync(mount.at(PATH), "r");
@@ -98,5 +98,16 @@ conformance("versions", { filesystem: { ttlMs: 3_600_000 } }, ({ rowAlone }) => 
       expect(readFileSync(mount.at(PATH)).toString("latin1", 0, 9)).toBe("scribbled");
     },
     { "fuse-native": NO_NOTIFY },
+  );
+
+  rowAlone(
+    "F3: a change is seen within about a second, whatever the time to live",
+    async (start) => {
+      await using mount = await start();
+      expect(statSync(mount.at(PATH)).size).toBe(OLD.sizeBytes);
+      await mount.call("replace", `/${PATH}`, NEW.sizeBytes, NEW.seed);
+      await expect.poll(() => statSync(mount.at(PATH)).size, { timeout: 5000 }).toBe(NEW.sizeBytes);
+    },
+    { native: "names are believed for as long as the file system says" },
   );
 });

@@ -8,7 +8,7 @@ import { FILES } from "../support/conformance-tree.ts";
 import { patternBytes } from "../support/sparse-content.ts";
 import { conformance } from "./table.ts";
 
-const NO_INTERRUPT = "libfuse 2 does not pass interrupts on";
+const NO_INTERRUPT = "F1: libfuse 2 does not pass interrupts on";
 const SLOW = "/files/slow";
 const slowBytes = patternBytes(FILES.slow.seed, 0, FILES.slow.sizeBytes);
 
@@ -62,7 +62,7 @@ conformance("waiting", {}, ({ rowAlone }) => {
     expect((await slow).equals(slowBytes)).toBe(true);
   });
 
-  rowAlone("a reader that is killed while it waits for the page cache is gone at once", async (start) => {
+  rowAlone("F1: a reader that is killed while it waits for the page cache is gone at once", async (start) => {
     await using mount = await start();
     await mount.call("shut", SLOW);
     const reader = spawn("cat", [mount.at(SLOW)], { stdio: "ignore" });
