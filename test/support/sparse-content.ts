@@ -4,6 +4,7 @@
  * The pattern repeats after a prime number of bytes just above 1 MiB and starts elsewhere for each seed, so that bytes
  * that come from a wrong offset, a wrong block or a wrong file never compare equal by accident. Reads of what was never
  * written hand out windows of the one pattern buffer: nothing is copied, which is what a benchmark of a channel needs.
+ * The buffer is shared memory, as the product's slab is: that is what a channel has to send from.
  */
 
 const PATTERN_BYTES = 1_048_583;
@@ -12,7 +13,7 @@ const PAGE_BYTES = 64 * 1024;
 const pattern = fillPattern();
 
 function fillPattern(): Uint8Array {
-  const bytes = new Uint8Array(PATTERN_BYTES);
+  const bytes = new Uint8Array(new SharedArrayBuffer(PATTERN_BYTES));
   let state = 0x9e3779b9;
   for (let i = 0; i < bytes.length; i++) {
     state ^= state << 13;
