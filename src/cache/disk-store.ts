@@ -4,26 +4,21 @@
  * A file holds its version's bytes and nothing else. What it holds is said by the index alone, and believed only as far
  * as the checksums agree: each block is verified when we read it, and a file is handed to the kernel only when all of
  * its blocks are known to be there. Nothing here waits for room: what does not fit is not stored.
- *
- * Eviction takes the coldest file that nobody uses. Of a large file that the kernel never had, only the coldest stretches
- * are punched out; a file the kernel had goes whole, by unlink, since mappings of it may live on.
  */
-import { mkdir, rename, stat, unlink } from "node:fs/promises";
+import { mkdir, rename, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { crc32c } from "../common/checksum.ts";
 import type { Clock } from "../common/clock.ts";
 import type { MaybePromise } from "../common/maybe-promise.ts";
-import { native } from "../common/native.ts";
-import { MiB } from "../common/units.ts";
 import type { Bytes } from "../common/units.ts";
-import { BLOCK, runBytes } from "./blocks.ts";
+import { BLOCK } from "./blocks.ts";
 import { checksumFile, checksumsOf, filePath, unusedFileIds } from "./cache-file.ts";
 import type { CachedVolume, VolumePlace } from "./cache-folder.ts";
 import { claimFolder, takePlace } from "./cache-folder.ts";
 import type { BackingFile, ObjectVersion } from "./content.ts";
-import { STRETCH_BLOCKS } from "./disk-entry.ts";
 import type { DiskEntry } from "./disk-entry.ts";
 import { DiskIndex } from "./disk-index.ts";
+import { DiskRoom } from "./disk-room.ts";
 import { DiskSpace } from "./disk-space.ts";
 import { errnoOf, readFully, writeFully } from "./fd-io.ts";
 import { LoadAgain } from "./load-again.ts";
@@ -57,10 +52,6 @@ export interface DiskStoreStats {
   refusedBytes: Bytes;
 }
 
-/** Below this, a file is evicted whole. */
-const PUNCH_ABOVE: Bytes = 64 * MiB;
-/** The entry's file is bad or gone; others may be well. */
-const ENTRY_ERRNOS = new Set(["ENOENT", "EIO", "ESTALE", "EEXIST"]);
 const FULL_ERRNOS = new Set(["ENOSPC", "EDQUOT"]);
 const TRANSIENT_ERRNOS = new Set(["EMFILE", "ENFILE", "ENOMEM", "EAGAIN", "EINTR"]);
 
@@ -69,22 +60,14 @@ export class DiskStore {
   readonly space: DiskSpace;
   readonly place: VolumePlace;
   readonly #files: OpenFiles;
+  readonly #room: DiskRoom;
   readonly #onTrouble: (error: unknown) => void;
   readonly #stats = {
     bytesRead: 0,
     bytesWritten: 0,
     corruptBlocks: 0,
-    evictedFiles: 0,
-    evictedBytes: 0,
     refusedBytes: 0,
   };
-  readonly #unlinking = new Set<Promise<void>>();
-  /** Bytes of files being unlinked and holes being punched, which the index still counts. */
-  #freeingBytes: Bytes = 0;
-  /** Bytes being written, which the index does not count yet. */
-  #writingBytes: Bytes = 0;
-  /** Every entry was found in use; none has been let go of since. */
-  #nothingToEvict = false;
   #tick = 0;
   /** Something was written since the last clean point. */
   dirty = false;
@@ -95,6 +78,13 @@ export class DiskStore {
     this.space = space;
     this.#onTrouble = options.onTrouble;
     this.#files = new OpenFiles(options.mostOpenFiles ?? 1024, (entry) => filePath(place.path, entry.fileId));
+    this.#room = new DiskRoom({
+      index,
+      space,
+      files: this.#files,
+      placePath: place.path,
+      onTrouble: this.#onTrouble,
+    });
   }
 
   static async open(options: DiskStoreParts): Promise<DiskStore> {
@@ -114,7 +104,7 @@ export class DiskStore {
         usedBytes: () => index.usedBytes,
       });
       const store = new DiskStore(place, index, space, options);
-      store.#makeRoom(0);
+      store.#room.make(0);
       return store;
     } catch (error) {
       await place.release();
@@ -144,7 +134,7 @@ export class DiskStore {
       if (!TRANSIENT_ERRNOS.has(errnoOf(error) ?? "")) this.remove(entry);
       throw new LoadAgain("The disk could not read a cache file.", { cause: error });
     } finally {
-      this.#unpin(entry);
+      this.#room.unpin(entry);
       if (file) this.#files.release(file);
     }
     this.#verify(entry, firstBlock, count, target);
@@ -166,10 +156,10 @@ export class DiskStore {
     if (entry.has(firstBlock)) return true;
     if (entry.punching) return false;
     entry.pins++;
-    this.#writingBytes += source.length;
+    this.#room.writingBytes += source.length;
     let file: OpenFile | undefined;
     try {
-      if (!this.#makeRoom(0)) {
+      if (!this.#room.make(0)) {
         this.#stats.refusedBytes += source.length;
         return false;
       }
@@ -185,8 +175,8 @@ export class DiskStore {
       this.#writeFailed(error);
       return false;
     } finally {
-      this.#writingBytes -= source.length;
-      this.#unpin(entry);
+      this.#room.writingBytes -= source.length;
+      this.#room.unpin(entry);
       if (file) this.#files.release(file);
       if (entry.presentBlocks === 0 && entry.pins === 0) this.remove(entry);
     }
@@ -201,7 +191,7 @@ export class DiskStore {
    */
   async adopt(version: ObjectVersion, fingerprint: string, path: string): Promise<boolean> {
     const { sizeBytes } = version;
-    if (sizeBytes === 0 || (await stat(path)).size !== sizeBytes || !this.#makeRoom(sizeBytes)) return false;
+    if (sizeBytes === 0 || (await stat(path)).size !== sizeBytes || !this.#room.make(sizeBytes)) return false;
     const crcs = await checksumFile(path, sizeBytes);
     const known = this.index.get(fingerprint);
     if (known) this.remove(known);
@@ -221,7 +211,7 @@ export class DiskStore {
       this.remove(entry);
       return false;
     } finally {
-      this.#unpin(entry);
+      this.#room.unpin(entry);
     }
   }
 
@@ -244,34 +234,29 @@ export class DiskStore {
 
   /** Forgets an entry and unlinks its file; open descriptors and mappings of it stay valid. */
   remove(entry: DiskEntry): void {
-    if (entry.removed) return;
-    const bytes = entry.diskBytes;
-    this.index.remove(entry);
-    this.#files.drop(entry);
-    if (!entry.created) {
-      this.index.freed(bytes);
-      return;
-    }
-    this.#freeing(
-      bytes,
-      unlink(filePath(this.place.path, entry.fileId)).finally(() => this.index.freed(bytes)),
-    );
+    this.#room.remove(entry);
   }
 
   /** Evicts what no longer fits, because others filled the file system. */
   async trim(): Promise<void> {
     await this.space.refresh();
-    this.#makeRoom(0);
+    this.#room.make(0);
   }
 
   stats(): DiskStoreStats {
     const { index, space } = this;
-    return { entries: index.size, usedBytes: index.usedBytes, limitBytes: space.limitBytes, ...this.#stats };
+    return {
+      entries: index.size,
+      usedBytes: index.usedBytes,
+      limitBytes: space.limitBytes,
+      ...this.#stats,
+      ...this.#room.evicted,
+    };
   }
 
   /** Lets go of everything without writing: the folder is not usable. */
   async abandon(): Promise<void> {
-    await Promise.allSettled(this.#unlinking);
+    await this.#room.drain();
     await this.#files.close();
     await this.index.close().catch(() => undefined);
     await this.place.release();
@@ -279,7 +264,7 @@ export class DiskStore {
 
   /** Writes the log's end, closes every file and gives up the place. */
   async close(): Promise<void> {
-    await Promise.allSettled(this.#unlinking);
+    await this.#room.drain();
     await this.#files.close();
     try {
       await this.index.close();
@@ -293,12 +278,12 @@ export class DiskStore {
     try {
       file = await opening;
     } catch (error) {
-      this.#unpin(entry);
+      this.#room.unpin(entry);
       if (!TRANSIENT_ERRNOS.has(errnoOf(error) ?? "")) this.remove(entry);
       return undefined;
     }
     if (!entry.removed) return this.#expose(entry, file);
-    this.#unpin(entry);
+    this.#room.unpin(entry);
     this.#files.release(file);
     return undefined;
   }
@@ -313,7 +298,7 @@ export class DiskStore {
     };
     const release = (): void => {
       detach();
-      if (held) this.#unpin(entry);
+      if (held) this.#room.unpin(entry);
       held = false;
     };
     return { fd: file.fd, detach, release };
@@ -340,90 +325,6 @@ export class DiskStore {
     if (FULL_ERRNOS.has(errno)) this.space.full();
     // A stray file of that name: the next try takes another.
     else if (errno !== "EEXIST" && !TRANSIENT_ERRNOS.has(errno)) this.#onTrouble(error);
-  }
-
-  /** Evicts until what is here, what is being written and `more` fit. @returns false when that cannot be */
-  #makeRoom(more: Bytes): boolean {
-    for (;;) {
-      const excess =
-        this.index.usedBytes - this.#freeingBytes + this.#writingBytes + more - this.space.limitBytes;
-      if (excess <= 0) return true;
-      if (this.#nothingToEvict) return false;
-      const victim = this.index.coldest(
-        (entry) => entry.pins === 0 && !entry.punching && entry.presentBlocks > 0,
-      );
-      if (victim === undefined) {
-        this.#nothingToEvict = true;
-        return false;
-      }
-      this.#evict(victim, excess);
-    }
-  }
-
-  #unpin(entry: DiskEntry): void {
-    entry.pins--;
-    this.#nothingToEvict = false;
-  }
-
-  #evict(entry: DiskEntry, excess: Bytes): void {
-    if (!entry.exposed && entry.diskBytes > PUNCH_ABOVE) {
-      this.#punch(entry, excess);
-      return;
-    }
-    this.#stats.evictedFiles++;
-    this.#stats.evictedBytes += entry.diskBytes;
-    this.remove(entry);
-  }
-
-  /** Takes the coldest stretches out of a large file. */
-  #punch(entry: DiskEntry, excess: Bytes): void {
-    let freed = 0;
-    const holes: number[] = [];
-    for (const first of entry.coldStretches()) {
-      if (freed >= excess) break;
-      const before = entry.diskBytes;
-      this.index.dropped(entry, first, STRETCH_BLOCKS);
-      freed += before - entry.diskBytes;
-      holes.push(first);
-    }
-    this.#stats.evictedBytes += freed;
-    if (entry.presentBlocks === 0) {
-      this.#stats.evictedFiles++;
-      this.remove(entry);
-      return;
-    }
-    entry.punching = true;
-    entry.pins++;
-    const punching = this.#punchHoles(entry, holes).finally(() => {
-      entry.punching = false;
-      this.#unpin(entry);
-    });
-    this.#freeing(0, punching);
-  }
-
-  async #punchHoles(entry: DiskEntry, holes: readonly number[]): Promise<void> {
-    const file = await this.#files.acquire(entry);
-    try {
-      for (const first of holes) {
-        const bytes = runBytes(entry.sizeBytes, first, STRETCH_BLOCKS);
-        await native().punchHole(file.fd, first * BLOCK, bytes);
-      }
-    } finally {
-      this.#files.release(file);
-    }
-  }
-
-  #freeing(bytes: Bytes, work: Promise<void>): void {
-    this.#freeingBytes += bytes;
-    const done = work
-      .catch((error: unknown) => {
-        if (!ENTRY_ERRNOS.has(errnoOf(error) ?? "")) this.#onTrouble(error);
-      })
-      .finally(() => {
-        this.#freeingBytes -= bytes;
-        this.#unlinking.delete(done);
-      });
-    this.#unlinking.add(done);
   }
 }
 
