@@ -13,7 +13,10 @@ import type { PutOptions } from "../store/object-store.ts";
 import type { ByteRange } from "./part-plan.ts";
 import type { Base } from "./verdict.ts";
 
-/** What goes with an object's bytes: user metadata (mode, owner, times, xattrs in their stored form) and its type. */
+/**
+ * What goes with an object's bytes: user metadata (mode, owner, xattrs in their stored form) and its type. The entry
+ * `mtime` is write-back's for staged files: it is the local file's (see formatObjectTime) when the file is sealed.
+ */
 export type ObjectMeta = Pick<PutOptions, "metadata" | "contentType">;
 
 /** Reads bytes of the version a staged file was made from. Resolves with fewer bytes only at its end. */
@@ -56,6 +59,18 @@ export interface StagedFile {
   setTimes(mtimeMs: EpochMs): Promise<void>;
   /** Journals size and mtime: a close as far as a crash of the daemon is concerned. */
   flush(): Promise<void>;
+  /**
+   * Says that the writer was killed while it was rewriting the base from scratch: unless somebody opens it for writing
+   * first, the file goes to `recovered/` when it is sealed, and the base stays. Journaled like a FLUSH.
+   */
+  tear(): Promise<void>;
+  /**
+   * Keeps the local file this one's, counted: while it is held, published or dropped, everything goes on working on
+   * the same local file, and a published one that is opened for writing again is pending again, with what was published
+   * as its base. After the last `unhold` a published file's bytes are the cache's, and a dropped one's are gone.
+   */
+  hold(): void;
+  unhold(): void;
   /** Changes what goes with the bytes; folds into an upload that has not begun, else becomes a copy on the server. */
   setMeta(meta: ObjectMeta): Promise<void>;
   /**
@@ -68,14 +83,28 @@ export interface StagedFile {
 
 /** Told to the filesystem as things come to pass. */
 export interface WriteBackEvents {
-  /** The staged file is this version in the bucket now; its bytes are the cache's. */
+  /**
+   * The staged file is this version in the bucket now; its bytes are the cache's, once nobody holds it. The version's
+   * mtime is the one in its metadata. When the file was opened for writing meanwhile, its base is this version.
+   */
   published(file: StagedFile, version: ObjectVersion): void;
-  /** Somebody else changed the object: theirs stays, ours is in `recovered/`. */
+  /** A move, a replaceMeta or a setMeta has made this version by a copy of `from`: its bytes are the same. */
+  copied(from: Pick<ObjectVersion, "key" | "etag">, version: ObjectVersion): void;
+  /** What is in the bucket stays (somebody else changed it, or the file was torn); ours is in `recovered/`. */
   conflict(file: StagedFile, recoveredAs: string): void;
   failed(file: StagedFile, error: HawserError): void;
-  /** A delete or move has been done in the bucket: listings begun from now on show it. */
+  /**
+   * Deletes, moves and marks have been done in the bucket: listings begun from now on show it. Of a move both keys are
+   * told, after `copied`.
+   */
   settled(keys: readonly string[]): void;
 }
+
+/** A work item that replay found, for the filesystem to show what it will come to. */
+export type RestoredItem =
+  | { readonly kind: "remove"; readonly key: string }
+  | { readonly kind: "move"; readonly version: ObjectVersion; readonly toKey: string }
+  | { readonly kind: "mark"; readonly key: string; readonly meta: ObjectMeta };
 
 export interface PendingFile {
   key: string;
@@ -102,8 +131,8 @@ export interface WriteBackStatus {
 export interface WriteBack extends AsyncDisposable {
   /** What replay found pending, for the filesystem to show: call once, before anything else. */
   restored(): Iterable<{ file: StagedFile; meta: ObjectMeta }>;
-  /** Keys that replay found deleted or moved away and not yet settled. */
-  restoredDeletes(): Iterable<string>;
+  /** What replay found to be done and is not settled, in order. */
+  restoredItems(): Iterable<RestoredItem>;
   onEvents(events: WriteBackEvents): void;
 
   /** A file for a key that has none. */
@@ -112,15 +141,26 @@ export interface WriteBack extends AsyncDisposable {
   find(key: string): StagedFile | undefined;
   /** Gives up a staged file (its name was removed). Open handles keep its bytes until they are released. */
   drop(file: StagedFile): Promise<void>;
-  /** Gives a staged file another key. Sends nothing that has been sent before. */
-  rekey(file: StagedFile, key: string): Promise<void>;
-  /** Deletes an object that is in the bucket, if it is still this version. */
-  remove(version: Pick<ObjectVersion, "key" | "etag">): Promise<void>;
-  /** Copies an object that is in the bucket to another key, then deletes the first. */
+  /**
+   * Gives a staged file another key, whose present object is `base`: the staged file there, if any, was dropped before.
+   * Sends nothing that has been sent before. What the bucket has under the old key stays and is removed by `remove`,
+   * which waits for a staged file that still needs its bytes.
+   */
+  rekey(file: StagedFile, key: string, base: Base): Promise<void>;
+  /**
+   * Deletes an object that is in the bucket, if it is still this version; whatever is there without an ETag.
+   *
+   * @param after journaled at once, done no earlier: somebody still reads the object
+   */
+  remove(version: { key: string; etag?: string | undefined }, after?: Promise<void>): Promise<void>;
+  /**
+   * Copies an object that is in the bucket to another key, over what is there, then deletes the first. The version may
+   * be one that an earlier move or replaceMeta has yet to make, with the ETag of the version it is made from.
+   */
   move(version: ObjectVersion, toKey: string): Promise<void>;
   /** Replaces what goes with an object that is in the bucket, without its bytes. */
   replaceMeta(version: ObjectVersion, meta: ObjectMeta): Promise<void>;
-  /** Puts an empty object: a folder marker (`key` ends in `/`). */
+  /** Puts an empty object, over what is there: a folder marker (`key` ends in `/`). */
   mark(key: string, meta: ObjectMeta): Promise<void>;
 
   /**
