@@ -62,10 +62,11 @@ export function decideRecovery(at: Circumstances): Recovery {
 
 function later(at: Circumstances, throttled: boolean): Recovery {
   const { failure, history, random, remainingMs } = at;
-  // Cut in mid-body after it had got on: the rest can be asked for at once.
-  if (history.failures === 0) return AGAIN;
+  // Cut in mid-body after it had got on: the rest can be asked for at once. Wrong bytes are no progress.
+  if (history.failures === 0 && failure.kind !== "checksum") return AGAIN;
   const retryAfterMs = failure.retryAfterMs;
-  const afterMs = nextDelay({ attempt: history.failures, throttled, retryAfterMs, remainingMs, random });
+  const attempt = Math.max(1, history.failures);
+  const afterMs = nextDelay({ attempt, throttled, retryAfterMs, remainingMs, random });
   if (afterMs === undefined) return { kind: "give-up", deadline: true };
   return failure.kind === "checksum" ? { kind: "restart", afterMs } : { kind: "again", afterMs, throttled };
 }

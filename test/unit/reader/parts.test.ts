@@ -2,10 +2,10 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { checksumPlan } from "../../../src/store/reader/checksum-plan.ts";
-import { ChunkedDecoder } from "../../../src/store/reader/chunked.ts";
+import { ChunkedDecoder } from "../../../src/store/lean/chunked.ts";
 import { checkAnswer } from "../../../src/store/reader/expect.ts";
 import type { Expected } from "../../../src/store/reader/expect.ts";
-import { ProtocolError, findHeadEnd, parseContentRange, parseHead } from "../../../src/store/reader/head.ts";
+import { ProtocolError, findHeadEnd, parseContentRange, parseHead } from "../../../src/store/lean/head.ts";
 import { HedgePolicy } from "../../../src/store/reader/hedge.ts";
 import {
   BUCKETS,
@@ -14,9 +14,10 @@ import {
   bucketOf,
 } from "../../../src/store/reader/histogram.ts";
 import { ConcurrencyLimit } from "../../../src/store/reader/limit.ts";
-import type { Rank } from "../../../src/store/reader/protocol.ts";
-import { RankedQueue, mayStart } from "../../../src/store/reader/queue.ts";
-import type { Queued } from "../../../src/store/reader/queue.ts";
+import type { Rank } from "../../../src/store/lean/rank.ts";
+import { RankedQueue } from "../../../src/store/lean/ranked-queue.ts";
+import { mayStart } from "../../../src/store/reader/may-start.ts";
+import type { Queued } from "../../../src/store/lean/ranked-queue.ts";
 import { decideRecovery } from "../../../src/store/reader/recovery.ts";
 import type { Circumstances } from "../../../src/store/reader/recovery.ts";
 import { inRegion } from "../../../src/store/reader/target.ts";
@@ -241,6 +242,11 @@ describe("recovery", () => {
     ["no time left", { remainingMs: 10 }, { kind: "give-up", deadline: true }],
     ["SlowDown", { failure: answer("SlowDown", 503) }, { kind: "again", throttled: true }],
     ["a bad checksum", { failure: { kind: "checksum", code: "", message: "" } }, { kind: "restart" }],
+    [
+      "a bad checksum of a body that had got on",
+      { failure: { kind: "checksum", code: "", message: "" }, history: { ...at.history, failures: 0 } },
+      { kind: "restart" },
+    ],
     [
       "one bad checksum too many",
       {
