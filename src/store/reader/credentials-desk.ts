@@ -9,7 +9,7 @@ import type { Clock } from "../../common/clock.ts";
 import { toHawserError } from "../../common/errors.ts";
 import type { Milliseconds } from "../../common/units.ts";
 import type { CredentialSource, Credentials } from "../credentials.ts";
-import { toWire } from "./protocol.ts";
+import { toWire } from "../lean/wire-error.ts";
 import type { ToWorker } from "./protocol.ts";
 
 const MIN_BETWEEN_COMPLAINTS: Milliseconds = 5_000;

@@ -8,8 +8,9 @@ import type { Bytes, Milliseconds } from "../../common/units.ts";
 import type { Fetch } from "./fetch.ts";
 import { ConcurrencyLimit, EPOCH_MS } from "./limit.ts";
 import type { LimitBounds } from "./limit.ts";
-import type { Rank } from "./protocol.ts";
-import { RankedQueue, mayStart } from "./queue.ts";
+import type { Rank } from "../lean/rank.ts";
+import { RankedQueue } from "../lean/ranked-queue.ts";
+import { mayStart } from "./may-start.ts";
 
 export class Dispatch {
   readonly #queue = new RankedQueue<Fetch>();

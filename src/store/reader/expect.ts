@@ -7,8 +7,8 @@
 import type { Bytes } from "../../common/units.ts";
 import type { ErrorCode } from "../../common/errors.ts";
 import { unquoteEtag } from "../etag.ts";
-import { ProtocolError, parseContentRange } from "./head.ts";
-import type { ResponseHead } from "./head.ts";
+import { ProtocolError, parseContentRange } from "../lean/head.ts";
+import type { ResponseHead } from "../lean/head.ts";
 
 export interface Expected {
   /** First byte asked for. */

@@ -9,8 +9,9 @@ import { HEAD_ROOM } from "../range-reader.ts";
 import type { ChecksumPlan } from "./checksum-plan.ts";
 import type { Expected } from "./expect.ts";
 import type { Lane } from "./lane.ts";
-import type { FetchSpec, Rank } from "./protocol.ts";
-import type { Queued } from "./queue.ts";
+import type { Rank } from "../lean/rank.ts";
+import type { FetchSpec } from "./protocol.ts";
+import type { Queued } from "../lean/ranked-queue.ts";
 
 export class Fetch implements Queued {
   readonly spec: FetchSpec;

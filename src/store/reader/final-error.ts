@@ -4,8 +4,8 @@ import { toStoreError } from "../errors.ts";
 import type { CallContext } from "../errors.ts";
 import type { StoreFailure } from "../failure.ts";
 import type { Fetch } from "./fetch.ts";
-import { toWire } from "./protocol.ts";
-import type { WireError } from "./protocol.ts";
+import { toWire } from "../lean/wire-error.ts";
+import type { WireError } from "../lean/wire-error.ts";
 
 /** The last failure as what the caller gets. `gaveUp` tells how long it was tried. */
 export function finalError(failure: StoreFailure, call: CallContext, gaveUp: string): WireError {

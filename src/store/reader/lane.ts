@@ -12,13 +12,13 @@ import type { Milliseconds } from "../../common/units.ts";
 import { HEAD_ROOM } from "../range-reader.ts";
 import type { Access } from "./access.ts";
 import { checksumPlan } from "./checksum-plan.ts";
-import { Connection } from "./connection.ts";
-import type { BodyPlace, Dial, Receiver } from "./connection.ts";
+import { Connection } from "../lean/connection.ts";
+import type { BodyPlace, Dial, Receiver } from "../lean/connection.ts";
 import { checkAnswer } from "./expect.ts";
 import type { Refusal } from "./expect.ts";
 import type { Fetch } from "./fetch.ts";
-import { MAX_HEAD, ProtocolError } from "./head.ts";
-import type { ResponseHead } from "./head.ts";
+import { MAX_HEAD, ProtocolError } from "../lean/head.ts";
+import type { ResponseHead } from "../lean/head.ts";
 
 /** What a lane tells its owner. The fetch is no longer the lane's in `delivered`, `failed` and `refused`. */
 export interface LaneOwner {

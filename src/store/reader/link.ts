@@ -1,12 +1,11 @@
 /**
  * A link to an engine: in a worker thread, or on the calling thread.
  *
- * Messages are the same either way. To a thread they go in batches, one postMessage for what was said in one turn.
+ * Messages are the same either way.
  */
-import { Worker } from "node:worker_threads";
-import { fileURLToPath } from "node:url";
 import type { Clock } from "../../common/clock.ts";
-import type { Resolve } from "./dial.ts";
+import type { Resolve } from "../lean/dial.ts";
+import { Thread } from "../lean/thread.ts";
 import { Engine } from "./engine.ts";
 import { apply } from "./protocol.ts";
 import type { FromWorker, ToWorker } from "./protocol.ts";
@@ -31,65 +30,34 @@ export interface Link {
   setRef(ref: boolean): void;
 }
 
-/**
- * The compiled worker. Node 20 cannot run TypeScript in a thread, so from the sources (under vitest) it is the one in
- * dist/, which the tests' global setup builds.
- */
-export function workerFile(moduleUrl: string): string {
-  const path = moduleUrl.endsWith(".ts") ? "../../../dist/store/reader/worker.js" : "./worker.js";
-  return fileURLToPath(new URL(path, moduleUrl));
-}
-
 export class ThreadLink implements Link {
   readonly stats: StatsBlock;
-  readonly #worker: Worker;
-  readonly #exited: Promise<void>;
-  #outbox: ToWorker[] = [];
-  #closing = false;
+  readonly #thread: Thread<FromWorker, ToWorker>;
 
   constructor({ slab, config, receive, broken }: LinkOptions) {
     const stats = new SharedArrayBuffer(StatsBlock.BYTES);
     this.stats = new StatsBlock(stats);
     const workerData: WorkerData = { slab, stats, config };
-    this.#worker = new Worker(workerFile(import.meta.url), { workerData, name: "hawser-reader" });
-    this.#worker.unref();
-    this.#worker.on("message", (batch: FromWorker[]) => {
-      for (const message of batch) receive(message);
-    });
-    let reason = new Error("the reader's thread ended");
-    this.#worker.on("error", (error) => (reason = error));
-    this.#exited = new Promise((resolve) => {
-      this.#worker.once("exit", () => {
-        if (!this.#closing) broken(reason);
-        resolve();
-      });
+    this.#thread = new Thread<FromWorker, ToWorker>({
+      program: "reader/worker",
+      name: "hawser-reader",
+      workerData,
+      farewell: { op: "close" },
+      receive,
+      broken,
     });
   }
 
   post(message: ToWorker): void {
-    if (this.#outbox.push(message) > 1) return;
-    queueMicrotask(() => this.#flush());
-  }
-
-  #flush(): void {
-    const batch = this.#outbox;
-    this.#outbox = [];
-    this.#worker.postMessage(batch, []);
+    this.#thread.post(message);
   }
 
   close(): Promise<void> {
-    if (!this.#closing) {
-      this.#closing = true;
-      this.#worker.ref();
-      this.post({ op: "close" });
-    }
-    return this.#exited;
+    return this.#thread.close();
   }
 
   setRef(ref: boolean): void {
-    if (this.#closing) return;
-    if (ref) this.#worker.ref();
-    else this.#worker.unref();
+    this.#thread.setRef(ref);
   }
 }
 

@@ -7,7 +7,7 @@ import type { Milliseconds } from "../../common/units.ts";
 import type { Endpoint } from "../endpoint.ts";
 import type { StoreFailure } from "../failure.ts";
 import { backoffMs } from "../retry.ts";
-import type { Dialer } from "./dial.ts";
+import type { Dialer } from "../lean/dial.ts";
 import { Lane } from "./lane.ts";
 import type { LaneOwner } from "./lane.ts";
 

@@ -5,23 +5,10 @@
  * when 16 are under way; a ring in shared memory woken by Atomics.waitAsync measured 70 us alone. Bodies never travel:
  * both sides see the slab.
  */
-import type { ErrorCode, HawserErrorOptions } from "../../common/errors.ts";
-import { HawserError } from "../../common/errors.ts";
 import type { Bytes, Milliseconds } from "../../common/units.ts";
 import type { Credentials } from "../credentials.ts";
-import type { Reason } from "../object-store.ts";
-
-/** Who goes first: 0 is what somebody waits for, 1 what will soon be wanted, 2 what may be. */
-export type Rank = 0 | 1 | 2;
-
-export const RANKS: Record<Reason, Rank> = {
-  demand: 0,
-  metadata: 0,
-  flush: 0,
-  prefetch: 1,
-  bulk: 1,
-  hydrate: 2,
-};
+import type { Rank } from "../lean/rank.ts";
+import type { WireError } from "../lean/wire-error.ts";
 
 /** One range to fetch. */
 export interface FetchSpec {
@@ -34,12 +21,6 @@ export interface FetchSpec {
   objectBytes: Bytes;
   windowOffset: number;
   rank: Rank;
-}
-
-/** A HawserError as it crosses threads, where classes are lost. */
-export interface WireError extends Omit<HawserErrorOptions, "cause"> {
-  code: ErrorCode;
-  message: string;
 }
 
 export type ToWorker =
@@ -55,23 +36,6 @@ export type FromWorker =
   | { op: "failed"; id: number; error: WireError }
   /** The store does not take this version of the credentials; 0 asks for the first. */
   | { op: "refresh"; version: number };
-
-export function fromWire(error: WireError): HawserError {
-  const { code, message, ...detail } = error;
-  return new HawserError(code, message, detail);
-}
-
-export function toWire(error: HawserError): WireError {
-  return {
-    code: error.code,
-    message: error.message,
-    s3Code: error.s3Code,
-    requestId: error.requestId,
-    httpStatus: error.httpStatus,
-    bucket: error.bucket,
-    key: error.key,
-  };
-}
 
 /** What a message asks of. */
 export interface Commanded {

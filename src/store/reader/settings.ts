@@ -1,9 +1,9 @@
 /** What an engine is made of and told: settings that cross threads, and who hears of its work. */
 import type { Clock } from "../../common/clock.ts";
 import type { Milliseconds } from "../../common/units.ts";
-import type { Resolve } from "./dial.ts";
+import type { Resolve } from "../lean/dial.ts";
 import type { LimitBounds } from "./limit.ts";
-import type { WireError } from "./protocol.ts";
+import type { WireError } from "../lean/wire-error.ts";
 import type { StatsBlock } from "./stats-block.ts";
 import type { ReaderTarget } from "./target.ts";
 

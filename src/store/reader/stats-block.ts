@@ -6,7 +6,7 @@
  */
 import type { Milliseconds } from "../../common/units.ts";
 import { BUCKETS, bucketOf } from "./histogram.ts";
-import type { Rank } from "./protocol.ts";
+import type { Rank } from "../lean/rank.ts";
 
 const FIELDS = [
   "requests",

@@ -1,5 +1,5 @@
 /** The counters of all threads as one. */
-import { RANKS } from "./protocol.ts";
+import { RANKS } from "../lean/rank.ts";
 import type { RangeReaderStats } from "../range-reader.ts";
 import { BUCKETS, BUCKET_BOUNDS_MS } from "./histogram.ts";
 import type { StatsBlock, StatsField } from "./stats-block.ts";

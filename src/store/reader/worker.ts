@@ -1,7 +1,8 @@
 /** The entry of a reader's worker thread: an engine behind a message port. */
 import { parentPort, workerData } from "node:worker_threads";
 import { systemClock } from "../../common/clock.ts";
-import { systemResolve } from "./dial.ts";
+import { systemResolve } from "../lean/dial.ts";
+import { Outbox } from "../lean/outbox.ts";
 import { Engine } from "./engine.ts";
 import { apply } from "./protocol.ts";
 import type { FromWorker, ToWorker } from "./protocol.ts";
@@ -16,25 +17,15 @@ export interface WorkerData {
 
 const port = parentPort!;
 const { slab, stats, config } = workerData as WorkerData;
-let outbox: FromWorker[] = [];
-
 /** After this turn's input was taken in: what came together is told together. */
-function flush(): void {
-  const batch = outbox;
-  outbox = [];
-  port.postMessage(batch, []);
-}
-
-function tell(message: FromWorker): void {
-  if (outbox.push(message) === 1) setImmediate(flush);
-}
+const outbox = new Outbox<FromWorker>(setImmediate, (batch) => port.postMessage(batch, []));
 
 const engine = new Engine(
   config,
   {
-    done: (id, bodyOffset, elapsedMs) => tell({ op: "done", id, bodyOffset, elapsedMs }),
-    failed: (id, error) => tell({ op: "failed", id, error }),
-    refresh: (version) => tell({ op: "refresh", version }),
+    done: (id, bodyOffset, elapsedMs) => outbox.push({ op: "done", id, bodyOffset, elapsedMs }),
+    failed: (id, error) => outbox.push({ op: "failed", id, error }),
+    refresh: (version) => outbox.push({ op: "refresh", version }),
   },
   { slab, stats: new StatsBlock(stats), clock: systemClock, random: Math.random, resolve: systemResolve },
 );

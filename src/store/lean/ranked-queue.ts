@@ -4,7 +4,7 @@
  * Lists are linked through the entries themselves, so that promoting and cancelling one of thousands costs nothing and
  * nothing is allocated. An entry is in at most one list.
  */
-import type { Rank } from "./protocol.ts";
+import type { Rank } from "./rank.ts";
 
 /** What a queue needs of its entries; the queue alone writes these fields. */
 export interface Queued {
@@ -82,19 +82,4 @@ export class RankedQueue<T extends Queued> {
 
 function empty(): List {
   return { first: undefined, last: undefined };
-}
-
-/**
- * May one more of this rank be sent, when `running` are under way?
- *
- * What nobody waits for yet leaves an eighth of the connections free, so that a demand read never waits for a
- * connection behind prefetch; hydration takes at most half. After a SlowDown the limit may be 1: demand still gets a
- * second connection beside a long prefetch.
- */
-export function mayStart(rank: Rank, running: readonly [number, number, number], limit: number): boolean {
-  const total = running[0] + running[1] + running[2];
-  if (rank === 0) return total < Math.max(limit, 2);
-  const reserve = Math.ceil(limit / 8);
-  if (total >= Math.max(1, limit - reserve)) return false;
-  return rank === 1 || running[2] < Math.max(1, limit >> 1);
 }

@@ -1,6 +1,8 @@
 /**
  * One connection to the store: sends a request, receives its answer where the receiver wants it.
  *
+ * A request's body follows its head by `write`; an answer may come before all of it is sent.
+ *
  * The socket asks us for a buffer before every read (`onread.buffer`), so the kernel (or the TLS layer) writes into the
  * window of the slab itself. What makes that work:
  *
@@ -40,6 +42,8 @@ export interface Receiver {
   ready(): void;
   /** The answer's first byte is here. */
   firstByte(): void;
+  /** An interim answer such as 100 Continue; the answer proper follows. */
+  interim?(status: number): void;
   /**
    * The head is complete and occupies `headBuffer[start, bodyStart)`; the body follows it in the same buffer.
    * May throw.
@@ -108,8 +112,12 @@ export class Connection {
     return this.#requests > 1;
   }
 
-  /** Sends a request; the connection must be idle. The answer's head lands in `headBuffer`. */
-  send(request: string, headBuffer: Uint8Array): void {
+  /**
+   * Sends a request; the connection must be idle. The answer's head lands in `headBuffer`.
+   *
+   * @param request in latin1, or bytes that may be changed once `written` is called
+   */
+  send(request: string | Uint8Array, headBuffer: Uint8Array, written?: () => void): void {
     this.#requests++;
     this.#head = headBuffer;
     this.#headStart = 0;
@@ -122,7 +130,13 @@ export class Connection {
     } else {
       this.#state = "sent";
     }
-    this.#socket.write(request, "latin1");
+    if (typeof request === "string") this.#socket.write(request, "latin1", written);
+    else this.#socket.write(request, written);
+  }
+
+  /** Sends more of the request. The bytes may be changed once `written` is called, which happens after a loss too. */
+  write(bytes: Uint8Array, written: () => void): void {
+    this.#socket.write(bytes, written);
   }
 
   /** Ends the connection; `lost` is told, once. May be called at any time. */
@@ -180,12 +194,13 @@ export class Connection {
       return;
     }
     const head = parseHead(latin1(this.#head, this.#headStart, end));
-    if (head.status < 200) return this.#skipInterim(end);
+    if (head.status < 200) return this.#skipInterim(head.status, end);
     this.#beginBody(head, end);
   }
 
   /** 100 Continue and its like: the answer proper follows. */
-  #skipInterim(end: number): void {
+  #skipInterim(status: number, end: number): void {
+    this.#receiver.interim?.(status);
     const rest = this.#headLength - end;
     this.#headStart = end;
     this.#headLength = end;

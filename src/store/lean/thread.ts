@@ -1,0 +1,75 @@
+/** A worker thread that takes and gives messages in batches, and ends when it is told to. */
+import { Worker } from "node:worker_threads";
+import type { TransferListItem } from "node:worker_threads";
+import { fileURLToPath } from "node:url";
+import { Outbox } from "./outbox.ts";
+
+export interface ThreadOptions<From, To> {
+  /** The worker's file, relative to src/store or dist/store, without extension. */
+  program: string;
+  name: string;
+  workerData: unknown;
+  /** Tells the thread to end. */
+  farewell: To;
+  receive: (message: From) => void;
+  /** The thread is gone without having been told to: nothing that was sent to it will be answered. */
+  broken: (error: Error) => void;
+}
+
+/**
+ * The compiled worker. Node 20 cannot run TypeScript in a thread, so from the sources (under vitest) it is the one in
+ * dist/, which the tests' global setup builds.
+ */
+export function workerFile(program: string, moduleUrl: string): string {
+  const folder = moduleUrl.endsWith(".ts") ? "../../../dist/store/" : "../";
+  return fileURLToPath(new URL(`${folder}${program}.js`, moduleUrl));
+}
+
+export class Thread<From, To> {
+  readonly #worker: Worker;
+  readonly #exited: Promise<void>;
+  readonly #farewell: To;
+  readonly #outbox: Outbox<To>;
+  #closing = false;
+
+  constructor(options: ThreadOptions<From, To>) {
+    const { program, name, workerData, farewell, receive, broken } = options;
+    this.#farewell = farewell;
+    const worker = new Worker(workerFile(program, import.meta.url), { workerData, name });
+    this.#worker = worker;
+    this.#outbox = new Outbox(queueMicrotask, (batch, transfer) => worker.postMessage(batch, transfer));
+    worker.unref();
+    worker.on("message", (batch: From[]) => {
+      for (const message of batch) receive(message);
+    });
+    let reason = new Error(`the thread ${name} ended`);
+    worker.on("error", (error) => (reason = error));
+    this.#exited = new Promise((resolve) => {
+      worker.once("exit", () => {
+        if (!this.#closing) broken(reason);
+        resolve();
+      });
+    });
+  }
+
+  post(message: To, transfer?: TransferListItem): void {
+    this.#outbox.push(message, transfer);
+  }
+
+  /** Resolves when the thread is gone. May be called twice. */
+  close(): Promise<void> {
+    if (!this.#closing) {
+      this.#closing = true;
+      this.#worker.ref();
+      this.post(this.#farewell);
+    }
+    return this.#exited;
+  }
+
+  /** Whether it keeps the process alive. */
+  setRef(ref: boolean): void {
+    if (this.#closing) return;
+    if (ref) this.#worker.ref();
+    else this.#worker.unref();
+  }
+}
