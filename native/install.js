@@ -41,7 +41,10 @@ function loadable() {
 function sourcesNewerThan(path) {
   if (!path.startsWith(join(here, "build"))) return false;
   const builtMs = statSync(path).mtimeMs;
-  const sources = [join(here, "binding.gyp"), ...readdirSync(join(here, "src")).map((name) => join(here, "src", name))];
+  const sources = [
+    join(here, "binding.gyp"),
+    ...readdirSync(join(here, "src")).map((name) => join(here, "src", name)),
+  ];
   return sources.some((source) => statSync(source).mtimeMs > builtMs);
 }
 

@@ -50,7 +50,14 @@ export function parseSize(text: string | number): Bytes {
   return bytes;
 }
 
-const DURATION_UNITS: Record<string, number> = { ms: 1, s: 1e3, m: 60e3, h: 3600e3, d: 86400e3, w: 7 * 86400e3 };
+const DURATION_UNITS: Record<string, number> = {
+  ms: 1,
+  s: 1e3,
+  m: 60e3,
+  h: 3600e3,
+  d: 86400e3,
+  w: 7 * 86400e3,
+};
 
 /**
  * Parses a duration such as `500ms`, `60s`, `1h30m` or `7d`; a bare number is seconds.
@@ -67,7 +74,10 @@ export function parseDuration(text: string | number): Milliseconds {
     return "";
   });
   if (trimmed === "" || rest !== "") {
-    throw new HawserError("invalid_argument", `'${text}' is not a duration; write for example 30s, 15m or 8h.`);
+    throw new HawserError(
+      "invalid_argument",
+      `'${text}' is not a duration; write for example 30s, 15m or 8h.`,
+    );
   }
   return Math.round(total);
 }
