@@ -148,7 +148,7 @@ describe("the connection", () => {
 });
 
 describe("wrong bytes", () => {
-  test("in a whole object are never given to a reader: EIO", async () => {
+  test("[R18] in a whole object are never given to a reader: EIO", async () => {
     await world.put("a.bin", pattern(100_000, 3));
     const path = await world.mount();
     const fault = world.s3.faults.add({ operation: "GetObject", key: "a.bin", flipByteAt: 50_000 });

@@ -219,6 +219,23 @@ describe("checksums of a whole object", () => {
     expect(server.requests.length).toBe(3);
   });
 
+  test("[R18] a part that carries a checksum is held against it: wrong bytes are an error", async () => {
+    const sum = createHash("sha256").update(content).digest("base64");
+    const headers = {
+      "x-amz-checksum-sha256": sum,
+      "x-amz-checksum-type": "COMPOSITE",
+      "x-amz-mp-parts-count": "2",
+    };
+    const part = { key: "key", partNumber: 1 };
+    const target = Buffer.alloc(content.length);
+    const store = await open();
+    server.script = [object(wrong, headers), object(content, headers)];
+    await store.get(part, target);
+    expect(target.equals(content)).toBe(true);
+    server.script = [object(wrong, headers)];
+    await expect(store.get(part, target)).rejects.toMatchObject({ code: "checksum_mismatch" });
+  });
+
   test("an ETag under KMS and a composite checksum are no checksums of the bytes", async () => {
     const store = await open();
     server.script = [object(wrong, { etag: `"${md5}"`, "x-amz-server-side-encryption": "aws:kms" })];
