@@ -48,12 +48,17 @@ export class FolderHydration {
 
   opened(version: ObjectVersion, owner: VersionBlocks): void {
     const { source, disk } = this.#parts;
-    if (disk?.find(owner.fingerprint)?.complete) return;
+    const { key } = version;
+    // What is on disk is no news, but who was expected here is further on now.
+    if (disk?.find(owner.fingerprint)?.complete && !this.#learner.awaits(key)) return;
     if (this.#openedKeys.size >= MOST_REMEMBERED) this.#openedKeys.clear();
-    this.#openedKeys.add(version.key);
-    const advice = this.#learner.opened(version.key, (limit) => source.after(version.key, limit));
-    if (advice.next > 0) this.#fetchNext(version.key, advice.next);
-    if (advice.hydrate.length > 0 && !this.#deciding) void this.#decide(advice.hydrate);
+    this.#openedKeys.add(key);
+    const hydrate = this.#learner.opened(
+      key,
+      (after, limit) => source.after(after, limit),
+      (next) => this.#fetchNext(next),
+    );
+    if (hydrate.length > 0 && !this.#deciding) void this.#decide(hydrate);
   }
 
   async close(): Promise<void> {
@@ -61,20 +66,19 @@ export class FolderHydration {
     await this.#work;
   }
 
-  #fetchNext(key: string, count: number): void {
-    const { source, prefetcher, disk, writeBehind, blocksOf } = this.#parts;
+  /** @returns false when no more can be taken for now */
+  #fetchNext(next: ObjectVersion): boolean {
+    const { prefetcher, disk, writeBehind, blocksOf } = this.#parts;
     // What is fetched now could not be stored, and would be fetched again in the next epoch.
-    if (writeBehind?.behind) return;
-    for (const next of source.after(key, count)) {
-      if (next.sizeBytes === 0) continue;
-      const owner = blocksOf(next);
-      owner.hold();
-      const to = Math.min(next.sizeBytes, HEAD_OF_NEXT);
-      const there = disk?.find(owner.fingerprint)?.complete ?? false;
-      const reached = there ? to : prefetcher.fetch(owner, 0, to, RANGE, "prefetch");
-      owner.letGo();
-      if (reached < to) return;
-    }
+    if (writeBehind?.behind || prefetcher.unreadBytes >= prefetcher.mostAheadBytes) return false;
+    const to = Math.min(next.sizeBytes, HEAD_OF_NEXT);
+    if (to === 0) return true;
+    const owner = blocksOf(next);
+    owner.hold();
+    const there = disk?.find(owner.fingerprint)?.complete ?? false;
+    const reached = there ? to : prefetcher.fetch(owner, 0, to, RANGE, "prefetch");
+    owner.letGo();
+    return reached >= to;
   }
 
   /** Hydrates the widest of the folders that fits. */
@@ -83,7 +87,7 @@ export class FolderHydration {
     try {
       for (const prefix of folders.toReversed()) {
         if (this.#covered(prefix)) return;
-        const folder = await this.#parts.source.folder(prefix);
+        const folder = await this.#parts.source.folder(prefix, this.#freeBytes());
         if (folder === undefined || folder.totalBytes > this.#freeBytes()) continue;
         this.#hydrate(prefix, folder);
         return;

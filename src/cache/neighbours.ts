@@ -10,6 +10,8 @@ import { LRUCache } from "lru-cache";
 import type { MaybePromise } from "../common/maybe-promise.ts";
 import type { Bytes } from "../common/units.ts";
 import type { ObjectVersion } from "./content.ts";
+import { EXPECTED_AFTER, Trails } from "./trails.ts";
+import type { After } from "./trails.ts";
 
 /** All that is below a folder. */
 export interface FolderVersions {
@@ -23,37 +25,33 @@ export interface NeighbourSource {
   /** Up to `limit` versions that follow `key` in listing order, folder after folder, as far as that is known. */
   after(key: string, limit: number): readonly ObjectVersion[];
   /**
-   * All versions below `prefix` (empty or ending in `/`); undefined where that is not known whole. A promise may list
-   * what is missing when that is cheap beside fetching it.
+   * All versions below `prefix` (empty or ending in `/`); undefined where that is not known whole, or more than
+   * `mostBytes`. A promise may list what is missing when that is cheap beside fetching it.
    */
-  folder(prefix: string): MaybePromise<FolderVersions | undefined>;
+  folder(prefix: string, mostBytes?: Bytes): MaybePromise<FolderVersions | undefined>;
 }
 
-export interface OpenAdvice {
-  /** Fetch so many files that follow. */
-  next: number;
-  /** Consider hydrating these folders, the narrower first. */
-  hydrate: readonly string[];
-}
-
-/** Files expected after each open. */
-const EXPECTED_AFTER = 8;
-const EXPECTED_AT_ONCE = 512;
 const GROUPS = 64;
 /** How much one open moves a group's score between 0 (shuffled) and 1 (in order). */
 const SCORE_STEP = 0.1;
-const IN_ORDER = 0.5;
-const SHUFFLED = 0.3;
-const MOST_NEXT = 64;
-/** Opens in a folder before it is thought of as being read whole, and again before the next thought. */
-const HYDRATE_EVERY = 16;
-const NO_ADVICE: OpenAdvice = { next: 0, hydrate: [] };
+const IN_ORDER = 0.6;
+/** A shuffled epoch over a thousand files meets what follows one of many other opens by chance. */
+const SHUFFLED = 0.5;
+/** A round trip of 100 ms at thousands of files a second. */
+const MOST_NEXT = 512;
+/**
+ * Opens before a folder is thought of as being read whole: 16 readers in order have by then shown that they are. The
+ * next thought comes after as many again.
+ */
+const HYDRATE_FROM = 32;
+/** Folders that are read at once before the folder above them is thought of. */
+const FOLDERS_OF_GROUP = 4;
 
 interface Group {
   score: number;
   /** Expected opens in a row. */
   streak: number;
-  readonly expected: LRUCache<string, true>;
+  readonly trails: Trails;
   opens: number;
   /** Opens by folder, of the folders seen lately. */
   readonly folders: LRUCache<string, number>;
@@ -69,23 +67,36 @@ export function foldersOf(key: string): { folder: string; group: string } {
 export class OpenLearner {
   readonly #groups = new LRUCache<string, Group>({ max: GROUPS });
 
-  /** @param after versions that follow, for what is to be expected; asked for `EXPECTED_AFTER` */
-  opened(key: string, after: (limit: number) => readonly ObjectVersion[]): OpenAdvice {
+  /** True when a reader is on its way to this file: its open tells how far the reader is. */
+  awaits(key: string): boolean {
+    return this.#groups.get(foldersOf(key).group)?.trails.has(key) ?? false;
+  }
+
+  /**
+   * Learns from an open.
+   *
+   * @param fetch asked to fetch the files that follow, nearest first, while readers go in order; it says false when it
+   *   can take no more, and is asked for the rest later
+   * @returns folders to consider hydrating, the narrower first
+   */
+  opened(key: string, after: After, fetch: (version: ObjectVersion) => boolean): readonly string[] {
     const { folder, group: name } = foldersOf(key);
     const group = this.#group(name);
-    const expected = group.expected.delete(key);
+    const { trail, expected } = group.trails.follow(key);
     group.score += SCORE_STEP * ((expected ? 1 : 0) - group.score);
     group.streak = expected ? group.streak + 1 : Math.floor(group.streak / 2);
-    for (const version of after(EXPECTED_AFTER)) group.expected.set(version.key, true);
     group.opens++;
     const inFolder = (group.folders.get(folder) ?? 0) + 1;
     group.folders.set(folder, inFolder);
-    if (group.score >= IN_ORDER) return { next: nextFiles(group.streak), hydrate: [] };
-    if (group.score > SHUFFLED) return NO_ADVICE;
+    const inOrder = group.score >= IN_ORDER;
+    group.trails.extend(trail, inOrder ? nextFiles(group.streak) : EXPECTED_AFTER, after);
+    if (inOrder) group.trails.fetchPending(trail, fetch);
+    if (group.score > SHUFFLED) return [];
     const hydrate: string[] = [];
-    if (inFolder % HYDRATE_EVERY === 0) hydrate.push(folder);
-    if (group.opens % HYDRATE_EVERY === 0 && group.folders.size >= 4 && name !== folder) hydrate.push(name);
-    return hydrate.length > 0 ? { next: 0, hydrate } : NO_ADVICE;
+    if (isDoubling(inFolder)) hydrate.push(folder);
+    if (isDoubling(group.opens) && group.folders.size >= FOLDERS_OF_GROUP && name !== folder)
+      hydrate.push(name);
+    return hydrate;
   }
 
   #group(name: string): Group {
@@ -94,7 +105,7 @@ export class OpenLearner {
       group = {
         score: 0,
         streak: 0,
-        expected: new LRUCache({ max: EXPECTED_AT_ONCE }),
+        trails: new Trails(),
         opens: 0,
         folders: new LRUCache({ max: 256 }),
       };
@@ -106,5 +117,10 @@ export class OpenLearner {
 
 /** Files to fetch ahead after so many expected opens in a row. */
 export function nextFiles(streak: number): number {
-  return Math.min(MOST_NEXT, 4 * 2 ** Math.floor(streak / 4));
+  return Math.min(MOST_NEXT, EXPECTED_AFTER * 2 ** Math.floor(streak / 4));
+}
+
+/** True for 32, 64, 128, …: what does not fit now is asked about ever more rarely. */
+function isDoubling(opens: number): boolean {
+  return opens >= HYDRATE_FROM && (opens & (opens - 1)) === 0;
 }

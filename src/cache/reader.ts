@@ -82,7 +82,10 @@ export class VersionReader implements ContentReader {
   }
 
   #count(file: BackingFile | undefined): BackingFile | undefined {
-    if (file) this.#parts.stats.backingOpens++;
+    if (file === undefined) return undefined;
+    this.#parts.stats.backingOpens++;
+    // The kernel reads the file itself and tells nobody: what was fetched ahead of this open counts as read.
+    for (const extent of this.#owner.extents.values()) if (!extent.used) this.#parts.onUsed(extent);
     return file;
   }
 

@@ -11,6 +11,7 @@ import { dirname } from "node:path";
 import { createContent, defaultMemoryBytes } from "../cache/create-content.ts";
 import type { BlockCache } from "../cache/create-content.ts";
 import type { ContentStats } from "../cache/content-stats.ts";
+import type { NeighbourSource } from "../cache/neighbours.ts";
 import { Disk } from "../cache/disk.ts";
 import { systemClock } from "../common/clock.ts";
 import { HawserError } from "../common/errors.ts";
@@ -171,7 +172,12 @@ class Parts implements OpenVolume {
         requestPayer: store.requestPayer,
       },
     });
-    this.content = createContent({ reader: this.reader, slab, disk });
+    // Content asks what lies beside a file when one is opened, and that happens through the filesystem below.
+    const neighbours: NeighbourSource = {
+      after: (key, limit) => this.filesystem.neighbours.after(key, limit),
+      folder: (prefix, mostBytes) => this.filesystem.neighbours.folder(prefix, mostBytes),
+    };
+    this.content = createContent({ reader: this.reader, slab, disk, neighbours });
     this.filesystem = createVolumeFilesystem({
       store,
       content: withReadFailures(this.content, log),

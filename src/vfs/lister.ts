@@ -17,7 +17,7 @@
 import type { Clock } from "../common/clock.ts";
 import { HawserError, toHawserError } from "../common/errors.ts";
 import type { MaybePromise } from "../common/maybe-promise.ts";
-import type { Milliseconds } from "../common/units.ts";
+import type { Bytes, Milliseconds } from "../common/units.ts";
 import type { Logger } from "../observe/logger.ts";
 import type { ObjectStore } from "../store/object-store.ts";
 import { Flag, Word } from "./inode-segment.ts";
@@ -124,6 +124,29 @@ export class Lister {
         cancelTimer();
         this.#tree.unpin(folder);
       },
+    };
+    return this.#waiters.wait(waiter, signal);
+  }
+
+  /**
+   * Lists what is not fresh below a folder, for somebody who wants all of it.
+   *
+   * @param goOn asked after every page with the bytes of the objects that this listing has told of
+   * @returns false when `goOn` said no, or when the store cannot list subtrees
+   * @throws HawserError the listing's failure, `interrupted`, `closed`
+   */
+  async listBelow(folder: Row, signal: AbortSignal, goOn: (listedBytes: Bytes) => boolean): Promise<boolean> {
+    if (!this.#subtrees) return false;
+    const run = this.#subtreeRun(folder);
+    this.#tree.pin(folder);
+    const waiter: Waiter<boolean> = {
+      step: (answer) => {
+        this.#failures.throwIfHeld(folder, this.#clock.monotonic());
+        if (run.state === "ended") return answer(this.#subtrees);
+        if (!goOn(run.listedBytes)) return answer(false);
+        this.#proceed(run);
+      },
+      done: () => this.#tree.unpin(folder),
     };
     return this.#waiters.wait(waiter, signal);
   }
@@ -261,12 +284,25 @@ export class Lister {
       this.#end(run);
       return this.#allow(this.#start(folder, false), folder);
     }
-    run.budget = PAGES_PER_DEMAND;
-    if (run.state === "paused") {
-      run.state = "running";
-      void this.#drive(run);
-    }
+    this.#proceed(run);
     return run;
+  }
+
+  #proceed(run: ListingRun): void {
+    run.budget = PAGES_PER_DEMAND;
+    if (run.state !== "paused") return;
+    run.state = "running";
+    void this.#drive(run);
+  }
+
+  /** The run over everything below a folder; started when there is none that goes on. */
+  #subtreeRun(folder: Row): ListingRun {
+    for (const run of this.#active) {
+      if (!run.recursive || run.root !== folder) continue;
+      if (run.state !== "paused" || !this.#isOld(run)) return run;
+      this.#end(run);
+    }
+    return this.#start(folder, true);
   }
 
   #isOld(run: ListingRun): boolean {

@@ -12,7 +12,7 @@
  * lists out of order loses that, and its subtree runs, and nothing else.
  */
 import { HawserError } from "../common/errors.ts";
-import type { Milliseconds } from "../common/units.ts";
+import type { Bytes, Milliseconds } from "../common/units.ts";
 import { compareKeys } from "../store/key-order.ts";
 import type { ListedObject, ListPage } from "../store/object-store.ts";
 import type { Row } from "./inode-table.ts";
@@ -56,6 +56,8 @@ export class ListingRun {
   /** When the last page was asked for, on the monotonic clock. */
   requestedAt: Milliseconds = 0;
   pages = 0;
+  /** Size of all objects that its pages have told of. */
+  listedBytes: Bytes = 0;
   /** Pages it may still fetch before somebody has to want more. */
   budget = 0;
   state: "running" | "paused" | "ended" = "paused";
@@ -97,6 +99,7 @@ export class ListingRun {
         p++;
       } else {
         this.#take(object.key, object);
+        this.listedBytes += object.sizeBytes;
         o++;
       }
     }

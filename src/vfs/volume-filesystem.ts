@@ -34,11 +34,13 @@ import { NAME_MAX, normalizePrefix } from "./key-path.ts";
 import type { UnreachableKey } from "./key-path.ts";
 import { Lister } from "./lister.ts";
 import { MetadataSource } from "./metadata-source.ts";
+import { folderKeyOf, objectVersion } from "./object-version.ts";
 import { OpenFiles } from "./open-files.ts";
 import { OpenFolders } from "./open-folders.ts";
 import { resolveVolumeOptions } from "./options.ts";
 import type { ResolvedVolumeOptions, VolumeOptions } from "./options.ts";
 import { ReadOnly } from "./read-only.ts";
+import { TreeNeighbours } from "./tree-neighbours.ts";
 import { Tree } from "./tree.ts";
 import { UnreachableNotes } from "./unreachable.ts";
 import { utf8Length } from "./utf8.ts";
@@ -86,6 +88,8 @@ export function createVolumeFilesystem(options: VolumeFilesystemOptions): Volume
 }
 
 export class VolumeFilesystem extends ReadOnly implements Filesystem {
+  /** What lies beside and below files, for who fetches ahead. */
+  readonly neighbours: TreeNeighbours;
   readonly #options: ResolvedVolumeOptions;
   readonly #prefix: string;
   readonly #content: Content;
@@ -112,6 +116,7 @@ export class VolumeFilesystem extends ReadOnly implements Filesystem {
     });
     const shared = { store, clock, logger, tree: this.#tree, prefix: this.#prefix, ...this.#options };
     this.#lister = new Lister({ ...shared, notes: this.#notes });
+    this.neighbours = new TreeNeighbours({ ...shared, lister: this.#lister });
     this.#metadata = new MetadataSource({ ...shared, level: this.#options.metadata });
     const takeHandle = (): HandleId => ++this.#lastHandle;
     this.#files = new OpenFiles(takeHandle);
@@ -140,6 +145,7 @@ export class VolumeFilesystem extends ReadOnly implements Filesystem {
 
   async close(): Promise<void> {
     this.#housekeeping.close();
+    this.neighbours.close();
     this.#lister.close();
     this.#folders.close();
     this.#files.close();
@@ -287,14 +293,8 @@ export class VolumeFilesystem extends ReadOnly implements Filesystem {
   }
 
   #openReader(row: Row, caller: Caller): ReturnType<Content["open"]> {
-    const { table } = this.#tree;
-    const version = {
-      key: this.#prefix + this.#tree.path(row),
-      etag: table.etag(row),
-      sizeBytes: table.getDouble(row, Double.size),
-      mtimeMs: table.getDouble(row, Double.mtimeMs),
-      storageClass: table.storageClass(row),
-    };
+    const folderKey = folderKeyOf(this.#tree, this.#prefix, this.#tree.parent(row));
+    const version = objectVersion(this.#tree, folderKey, row);
     return this.#content.open(version, { pid: caller.pid });
   }
 

@@ -50,7 +50,7 @@ test.each([
 });
 
 test("the longer files are opened in order, the more are fetched ahead, up to a bound", () => {
-  expect([0, 4, 8, 100].map(nextFiles)).toEqual([4, 8, 16, 64]);
+  expect([0, 4, 8, 100].map(nextFiles)).toEqual([8, 16, 32, 512]);
 });
 
 test("one reader in order, and 16 taking turns by ten files, are seen as in order", () => {
@@ -58,8 +58,15 @@ test("one reader in order, and 16 taking turns by ten files, are seen as in orde
   const source = sourceOf(files);
   for (const order of [files, turns(files, 16, 10)]) {
     const learner = new OpenLearner();
-    const ahead = order.map(({ key }) => learner.opened(key, (limit) => source.after(key, limit)).next);
-    expect(ahead.slice(200).filter((next) => next > 0).length / (order.length - 200)).toBeGreaterThan(0.9);
+    const fetched = new Set<string>();
+    const fetch = ({ key }: ObjectVersion): boolean => fetched.add(key) !== undefined;
+    const before = order.map(({ key }, at) => {
+      const there = fetched.has(key);
+      expect([at, ...learner.opened(key, source.after, fetch)]).toEqual([at]);
+      return there;
+    });
+    expect(before.slice(200).filter(Boolean).length / (order.length - 200)).toBeGreaterThan(0.95);
+    expect(fetched.size).toBeLessThan(order.length);
   }
 });
 
@@ -67,11 +74,38 @@ test("a shuffled epoch asks for hydration, the wide folder included, and for no 
   const files = shuffled(listing(10_000, 100));
   const source = sourceOf([...files].sort((a, b) => (a.key < b.key ? -1 : 1)));
   const learner = new OpenLearner();
-  const advice = files
-    .slice(0, 500)
-    .map(({ key }) => learner.opened(key, (limit) => source.after(key, limit)));
-  expect(advice.every(({ next }) => next === 0)).toBe(true);
-  expect(advice.some(({ hydrate }) => hydrate.includes("small/"))).toBe(true);
+  const fetched: ObjectVersion[] = [];
+  const fetch = (version: ObjectVersion): boolean => fetched.push(version) > 0;
+  const hydrate = files.slice(0, 500).map(({ key }) => learner.opened(key, source.after, fetch));
+  expect(fetched).toEqual([]);
+  expect(hydrate.flatMap((folders, at) => (folders.includes("small/") ? [at + 1] : []))).toEqual([
+    32, 64, 128, 256,
+  ]);
+});
+
+test("the nearest files are fetched first, as many as can be taken, and the rest is offered again", () => {
+  const files = listing(200, 200);
+  const source = sourceOf(files);
+  const learner = new OpenLearner();
+  const fetched: string[] = [];
+  for (const { key } of files.slice(0, 40)) {
+    let room = 3;
+    learner.opened(key, source.after, (version) => room-- > 0 && fetched.push(version.key) > 0);
+  }
+  expect(fetched.length).toBeGreaterThan(60);
+  const places = fetched.map((key) => files.findIndex((file) => file.key === key));
+  expect(places).toEqual([...places].sort((a, b) => a - b));
+  expect(new Set(fetched).size).toBe(fetched.length);
+});
+
+test("of large files only the next two are begun ahead", () => {
+  const files = listing(40, 40).map((file) => ({ ...file, sizeBytes: 100 * MiB }));
+  const source = sourceOf(files);
+  const learner = new OpenLearner();
+  const fetched: string[] = [];
+  for (const { key } of files.slice(0, 20))
+    learner.opened(key, source.after, (version) => fetched.push(version.key) > 0);
+  expect(fetched.at(-1)).toBe(files[21]!.key);
 });
 
 /** Workers take chunks of files in order and open them in turn. */
