@@ -16,7 +16,7 @@ export const parts: Parts = {
   async createChannel({ volume }, log): Promise<Channel> {
     if (volume.channel === "fuse-native") {
       const { FuseNativeChannel } = await import("../fuse/fuse-native-channel.ts");
-      return new FuseNativeChannel();
+      return new FuseNativeChannel({ logger: log });
     }
     const { NativeChannel } = await import("../fuse/native-channel.ts").catch((error: unknown) => {
       throw new HawserError("addon_missing", "The native channel could not be loaded.", { cause: error });

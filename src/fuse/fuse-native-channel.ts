@@ -8,6 +8,7 @@
  */
 import { access, constants, readdir, readlink } from "node:fs/promises";
 import { HawserError } from "../common/errors.ts";
+import type { Logger } from "../observe/logger.ts";
 import type { Filesystem, Kernel } from "../vfs/filesystem.ts";
 import type { Channel, ChannelEnd, ChannelSettings, MountOptions } from "./channel.ts";
 import { PathOperations } from "./fuse-native-operations.ts";
@@ -46,6 +47,10 @@ const NO_KERNEL: Kernel = {
   closeBacking: () => {},
 };
 
+export interface FuseNativeChannelOptions {
+  logger: Logger;
+}
+
 interface Mounted {
   readonly mountPoint: string;
   /** The kernel's device number of this mount; another mount over it has another one. */
@@ -59,12 +64,14 @@ interface Mounted {
 export class FuseNativeChannel implements Channel {
   readonly kind = "fuse-native";
   readonly ended: Promise<ChannelEnd>;
+  readonly #logger: Logger;
   #end: (end: ChannelEnd) => void = () => {};
   #hasEnded = false;
   #mounted: Mounted | undefined;
   #watch: NodeJS.Timeout | undefined;
 
-  constructor() {
+  constructor(options: FuseNativeChannelOptions) {
+    this.#logger = options.logger;
     this.ended = new Promise((resolve) => (this.#end = resolve));
   }
 
@@ -76,7 +83,7 @@ export class FuseNativeChannel implements Channel {
     if (Buffer.byteLength(mountPoint) > MAX_MOUNT_POINT_BYTES) {
       throw new HawserError("mount_failed", `${mountPoint} is too long a path for the fuse-native channel.`);
     }
-    const operations = new PathOperations(filesystem);
+    const operations = new PathOperations(filesystem, this.#logger);
     const fuse = await prepareFuseNative(mountPoint, operations, libfuseOptions(options));
     const before = await fuseDescriptors();
     filesystem.attach(NO_KERNEL);
@@ -123,7 +130,9 @@ export class FuseNativeChannel implements Channel {
       return this.#finish({ reason: "unmounted" });
     }
     // Aborted from outside: a dead mount is left, which answers ENOTCONN to everybody.
-    await unmountPath(mountPoint, { lazy: true, abort: false }).catch(() => {});
+    await unmountPath(mountPoint, { lazy: true, abort: false }).catch((error: unknown) => {
+      this.#logger.warn({ error, mountPoint }, "the dead mount could not be detached");
+    });
     const error = new HawserError("mount_failed", `The kernel connection of ${mountPoint} was aborted.`);
     return this.#finish({ reason: "failed", error });
   }
@@ -133,7 +142,9 @@ export class FuseNativeChannel implements Channel {
     this.#hasEnded = true;
     clearInterval(this.#watch);
     this.#mounted?.fuse.detach();
-    await this.#mounted?.operations.close().catch(() => {});
+    await this.#mounted?.operations.close().catch((error: unknown) => {
+      this.#logger.error({ error }, "releasing what was open failed");
+    });
     this.#end(end);
   }
 }

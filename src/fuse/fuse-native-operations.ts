@@ -9,6 +9,7 @@
  */
 import type Fuse from "fuse-native";
 import { HawserError } from "../common/errors.ts";
+import type { Logger } from "../observe/logger.ts";
 import type { MaybePromise } from "../common/maybe-promise.ts";
 import {
   type Attributes,
@@ -59,11 +60,13 @@ type Success = void | number | readonly unknown[];
 
 export class PathOperations implements Fuse.Operations {
   readonly #filesystem: Filesystem;
+  readonly #logger: Logger;
   readonly #paths: Paths;
   readonly #files = new OpenFiles();
 
-  constructor(filesystem: Filesystem) {
+  constructor(filesystem: Filesystem, logger: Logger) {
     this.#filesystem = filesystem;
+    this.#logger = logger;
     this.#paths = new Paths(filesystem);
   }
 
@@ -394,6 +397,8 @@ export class PathOperations implements Fuse.Operations {
       const success = await work(new OwnProcess());
       return typeof success === "object" ? [0, ...success] : [success ?? 0];
     } catch (error) {
+      const isBug = !HawserError.is(error) || error.code === "internal";
+      if (isBug) this.#logger.error({ error }, "an operation broke");
       return [-errnoOf(error)];
     }
   }

@@ -138,8 +138,27 @@ export class NativeChannel implements Channel {
       begin,
       logger: this.#logger,
       writerThreads: writerThreads ?? DEFAULT_WRITER_THREADS,
-      onEnd: (end) => this.#end(end),
+      onEnd: (end) => void this.#connectionEnded(end),
     });
+  }
+
+  /**
+   * The kernel says that the connection is gone, not always why: umount -f aborts it, is then refused while files are
+   * open, and leaves a dead mount that answers ENOTCONN to everybody.
+   */
+  async #connectionEnded(end: ChannelEnd): Promise<void> {
+    const left = this.#device && (await mountedAt(this.#mountPoint));
+    if (!left || left.minor !== this.#device?.minor) {
+      this.#end(end);
+      return;
+    }
+    try {
+      await unmountFolder(this.#mountPoint, true);
+    } catch (error) {
+      this.#logger.warn({ error, mountPoint: this.#mountPoint }, "the dead mount could not be detached");
+    }
+    const error = new HawserError("io_error", "The kernel connection was aborted.");
+    this.#end(end.reason === "failed" ? end : { reason: "failed", error });
   }
 
   #end(end: ChannelEnd): void {

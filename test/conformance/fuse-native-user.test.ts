@@ -53,7 +53,8 @@ const filesystem = {
   opendir: () => ({ handle: 1, keepCache: false, directIo: false, noFlush: false }),
   readdir(_handle, offset, sink) { if (offset === 0) sink.add(Buffer.from("entry"), 2, "file", 1); },
 };
-const channel = new FuseNativeChannel();
+const logger = { error() {}, warn() {} };
+const channel = new FuseNativeChannel({ logger });
 try {
   await channel.mount(filesystem, { mountPoint, source: "a source, with a comma\\\\", readOnly: true,
     allowOther: allowOther === "true", nonempty: false, passthrough: true });

@@ -121,6 +121,20 @@ conformance("lifetime", {}, ({ channel, rowAlone }) => {
     closeSync(folder);
   });
 
+  rowAlone(
+    "a connection that is aborted from outside ends the channel, and no dead mount is left",
+    async (start) => {
+      await using mount = await start();
+      const fd = openSync(mount.at("files/middling"), "r");
+      // MNT_FORCE aborts; the open file then keeps the mount itself busy.
+      expect(() => umount("-i", "-f", mount.path)).toThrow(/busy/);
+      await mount.happened("ended failed");
+      closeDead(fd);
+      expect(await mount.stop()).toBe(0);
+      expect(mount.isMounted()).toBe(false);
+    },
+  );
+
   rowAlone("a process can mount again after a close, at the same place", async (start) => {
     await using mount = await start();
     await mount.call("close");

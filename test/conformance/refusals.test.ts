@@ -49,7 +49,6 @@ conformance("refusals", {}, ({ row, rowAlone }) => {
     const cases: [ErrorCode, string][] = [
       ["io_error", "EIO"],
       ["endpoint_unreachable", "EIO"],
-      ["internal", "EIO"],
       ["object_archived", "EIO"],
       ["checksum_mismatch", "EIO"],
       ["access_denied", "EACCES"],

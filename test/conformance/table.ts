@@ -5,14 +5,11 @@
  * cannot do by its nature is named in the row's `limits`, with the reason; such a row is skipped for that channel and
  * the reason is part of its title.
  */
-import { afterAll, beforeAll, describe, test } from "vitest";
+import { afterAll, beforeAll, test } from "vitest";
 import type { ChannelKind } from "../../src/fuse/channel.ts";
+import { describeChannels } from "../support/channels.ts";
 import { compileChildPrograms } from "../support/child-programs.ts";
 import { MemoryMount, type MemoryMountOptions } from "../support/memory-mount.ts";
-
-export type { ChannelKind };
-
-export const CHANNELS: readonly ChannelKind[] = ["native", "fuse-native"];
 
 export type Limits = Partial<Record<ChannelKind, string>>;
 
@@ -34,25 +31,31 @@ export function conformance(
 ): void {
   beforeAll(() => compileChildPrograms());
 
-  describe.each(CHANNELS)(`%s: ${theme}`, (channel) => {
-    let mount: MemoryMount | undefined;
-    const shared = async (): Promise<MemoryMount> =>
-      (mount ??= await MemoryMount.start({ ...options, channel }));
+  describeChannels(theme, (channel) => declareOn(channel, options, declare));
+}
 
-    afterAll(async () => {
-      await mount?.[Symbol.asyncDispose]();
-    });
+function declareOn(
+  channel: ChannelKind,
+  options: Omit<MemoryMountOptions, "channel">,
+  declare: (table: Table) => void,
+): void {
+  let mount: MemoryMount | undefined;
+  const shared = async (): Promise<MemoryMount> =>
+    (mount ??= await MemoryMount.start({ ...options, channel }));
 
-    const add = (behaviour: string, limits: Limits | undefined, run: () => Promise<void> | void): void => {
-      const limit = limits?.[channel];
-      if (limit === undefined) test(behaviour, run);
-      else test.skip(`${behaviour} [not on ${channel}: ${limit}]`, run);
-    };
-    declare({
-      channel,
-      row: (behaviour, run, limits) => add(behaviour, limits, async () => run(await shared())),
-      rowAlone: (behaviour, run, limits) =>
-        add(behaviour, limits, () => run((own) => MemoryMount.start({ ...options, ...own, channel }))),
-    });
+  afterAll(async () => {
+    await mount?.[Symbol.asyncDispose]();
+  });
+
+  const add = (behaviour: string, limits: Limits | undefined, run: () => Promise<void> | void): void => {
+    const limit = limits?.[channel];
+    if (limit === undefined) test(behaviour, run);
+    else test.skip(`${behaviour} [not on ${channel}: ${limit}]`, run);
+  };
+  declare({
+    channel,
+    row: (behaviour, run, limits) => add(behaviour, limits, async () => run(await shared())),
+    rowAlone: (behaviour, run, limits) =>
+      add(behaviour, limits, () => run((own) => MemoryMount.start({ ...options, ...own, channel }))),
   });
 }

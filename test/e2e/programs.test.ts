@@ -7,9 +7,10 @@ import { execFileSync } from "node:child_process";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { GiB } from "../../src/common/units.ts";
 import { syntheticBytes } from "../../src/devs3/index.ts";
+import { describeChannels } from "../support/channels.ts";
 import { testClient } from "../support/dev-s3.ts";
 import { python } from "../support/python.ts";
 import { World, runProgram } from "./harness.ts";
@@ -67,7 +68,7 @@ async function shell(script: string, folder: string, ...args: string[]): Promise
   return code === 0 ? stdout + stderr : `ended with ${code}: ${stdout}${stderr}`;
 }
 
-describe.each(["native", "fuse-native"])("on the %s channel", (channel) => {
+describeChannels("programs", (channel) => {
   let mounted: string;
   let out: string;
 

@@ -4,10 +4,11 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { World } from "../e2e/harness.ts";
 import { makeTree, noise, uploadTree } from "../e2e/program-tree.ts";
 import { debTool } from "../support/deb-tools.ts";
+import { describeChannels } from "../support/channels.ts";
 import { testClient } from "../support/dev-s3.ts";
 import { pipTools } from "../support/pip-tools.ts";
 
@@ -35,7 +36,7 @@ afterAll(async () => {
   await rm(scratch, { recursive: true, force: true });
 });
 
-describe.each(["native", "fuse-native"])("on the %s channel", (channel) => {
+describeChannels("programs", (channel) => {
   let mounted: string;
 
   beforeAll(async () => {

@@ -32,7 +32,7 @@ let filesystem = new MemoryFilesystem();
 let channel: Channel | undefined;
 
 async function makeChannel(kind: ChannelKind): Promise<Channel> {
-  if (kind === "fuse-native") return new FuseNativeChannel();
+  if (kind === "fuse-native") return new FuseNativeChannel({ logger });
   const { NativeChannel } = await import("../../src/fuse/native-channel.ts");
   return new NativeChannel({ logger });
 }
