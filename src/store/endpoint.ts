@@ -93,7 +93,12 @@ function chooseAddressing(
   if (options.addressing !== undefined) return options.addressing;
   if (!possible || (url.protocol === "https:" && bucket.includes("."))) return "path";
   if (options.endpoint === undefined) return byPreset;
-  return /(^|\.)amazonaws\.(com(\.cn)?|eu)$/.test(url.hostname) ? "virtual" : "path";
+  return isAws(url.hostname) ? "virtual" : "path";
+}
+
+/** One of AWS's own endpoints. */
+export function isAws(hostname: string): boolean {
+  return /(^|\.)amazonaws\.(com(\.cn)?|eu)$/.test(hostname);
 }
 
 function isAddress(hostname: string): boolean {

@@ -3,6 +3,7 @@ import { HawserError } from "../common/errors.ts";
 import type { Bytes, EpochMs } from "../common/units.ts";
 import { unquoteEtag } from "./etag.ts";
 import type { GetRequest, ObjectInfo, PutBody } from "./object-store.ts";
+import { sourceError, streamOf } from "./put-body.ts";
 
 export interface MemoryObject {
   readonly key: string;
@@ -124,11 +125,15 @@ export function unsupported(bucket: string, operation: string, key: string): Haw
   });
 }
 
-/** A body's bytes in memory of their own. @throws `invalid_argument` when a stream is not as long as it said */
+/** A body's bytes in memory of their own. @throws `invalid_argument` when it is not as long as it said */
 export async function collectBody(body: PutBody): Promise<Uint8Array> {
   if (body instanceof Uint8Array) return body.slice();
   const chunks: Uint8Array[] = [];
-  for await (const chunk of body.open()) chunks.push(chunk.slice());
+  try {
+    for await (const chunk of streamOf(body).open()) chunks.push(chunk.slice());
+  } catch (error) {
+    throw sourceError(error);
+  }
   const bytes = Buffer.concat(chunks);
   if (bytes.length !== body.sizeBytes) {
     throw new HawserError(

@@ -96,15 +96,25 @@ export interface PutOptions extends RequestOptions {
   tags?: Record<string, string> | undefined;
 }
 
-/** A body to send: bytes in memory, or a function that opens a fresh stream for each try. */
-export type PutBody =
-  | Uint8Array
-  | {
-      sizeBytes: Bytes;
-      open(): AsyncIterable<Uint8Array>;
-      /** base64, when already known */
-      crc32c?: string;
-    };
+/** A body that a function opens as a fresh stream for each try. */
+export interface StreamBody {
+  sizeBytes: Bytes;
+  open(): AsyncIterable<Uint8Array>;
+  /** base64, when already known */
+  crc32c?: string;
+}
+
+/** A range of a local file. It must not change until the call settles, and a descriptor must stay open. */
+export interface FileBody {
+  file: { path: string } | { fd: number };
+  offset: Bytes;
+  sizeBytes: Bytes;
+  /** base64, when already known */
+  crc32c?: string;
+}
+
+/** A body to send. From files and memory costs least. */
+export type PutBody = Uint8Array | FileBody | StreamBody;
 
 export interface PutResult {
   etag: string;

@@ -1,13 +1,13 @@
 /** What every operation of an S3 store works with, and the few steps that all of them share. */
 import type { S3Client } from "@aws-sdk/client-s3";
-import { HawserError } from "../common/errors.ts";
 import type { Call, Retrier } from "./attempts.ts";
-import { uriEncode } from "../common/sigv4.ts";
 import type { Agents } from "./http-request.ts";
+import { checkedMetadata, tagging } from "./object-headers.ts";
 import type { PutOptions, RequestOptions, StoreCapabilities } from "./object-store.ts";
 import { DEADLINES } from "./retry.ts";
 import { loadSdk } from "./sdk-client.ts";
 import type { Sdk, SdkClients } from "./sdk-client.ts";
+import type { UploadSender } from "./sender/sender.ts";
 import type { Site } from "./site.ts";
 
 export interface S3Context {
@@ -15,6 +15,8 @@ export interface S3Context {
   readonly retrier: Retrier;
   readonly agents: Agents;
   readonly clients: SdkClients;
+  /** Undefined: everything goes through the SDK. */
+  readonly sender: UploadSender | undefined;
   /** Corrected when the store turns out to lack something. */
   readonly capabilities: StoreCapabilities;
 }
@@ -76,21 +78,4 @@ export function objectParameters(options: PutOptions): ObjectParameters {
   if (sseKmsKeyId !== undefined) parameters.SSEKMSKeyId = sseKmsKeyId;
   if (tags !== undefined) parameters.Tagging = tagging(tags);
   return parameters;
-}
-
-export function tagging(tags: Record<string, string>): string {
-  return Object.entries(tags)
-    .map(([name, value]) => `${uriEncode(name)}=${uriEncode(value)}`)
-    .join("&");
-}
-
-function checkedMetadata(metadata: Record<string, string>): Record<string, string> {
-  for (const [name, value] of Object.entries(metadata)) {
-    if (/^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/.test(name) && /^[\x20-\x7e]*$/.test(value)) continue;
-    throw new HawserError(
-      "invalid_argument",
-      `The metadata '${name}' cannot be sent: names are tokens and values printable ASCII; encode others, for example as base64.`,
-    );
-  }
-  return metadata;
 }

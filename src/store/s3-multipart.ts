@@ -21,13 +21,15 @@ import type {
   RequestOptions,
   UploadedPart,
 } from "./object-store.ts";
+import { sizeOf } from "./put-body.ts";
 import { ATTEMPT_LIMITS } from "./retry.ts";
 import { bucketOf, metadataCall, objectParameters, sdkOf, writeCall } from "./s3-context.ts";
 import type { S3Context } from "./s3-context.ts";
 import { head } from "./s3-read.ts";
 import { payloadHeaders, putResult, writeConditions } from "./s3-write.ts";
 import { withHeaders } from "./sdk-client.ts";
-import { openBody, sizeOf } from "./upload-body.ts";
+import { isLean, uploadPartLean } from "./s3-upload.ts";
+import { openBody } from "./upload-body.ts";
 
 export async function createMultipart(
   context: S3Context,
@@ -62,6 +64,7 @@ export async function uploadPart(
   body: PutBody,
   options?: RequestOptions,
 ): Promise<UploadedPart> {
+  if (isLean(context, body)) return await uploadPartLean(context, key, uploadId, partNumber, body, options);
   const headers = await payloadHeaders(context, body);
   const sizeBytes = sizeOf(body);
   const etag = await context.retrier.run(writeCall("UploadPart", key, options), async (attempt) => {

@@ -1,5 +1,5 @@
 /**
- * createObjectStore: one bucket of an S3 store, over the AWS SDK.
+ * createObjectStore: one bucket of an S3 store, over the upload sender and the AWS SDK.
  *
  * The operations are functions on an S3Context, one file a family (s3-read, s3-write, s3-multipart, s3-copy); this ties
  * them to the ObjectStore interface and owns what must be closed. Nothing is sent or loaded before the first call.
@@ -11,6 +11,7 @@ import { Retrier, clockSleep, systemSleep } from "./attempts.ts";
 import type { RequestEvent, RetryEvent, Sleep } from "./attempts.ts";
 import { createCredentialSource } from "./credentials.ts";
 import type { CredentialOptions, CredentialSource } from "./credentials.ts";
+import { isAws } from "./endpoint.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { createAgents } from "./http-request.ts";
 import type { Agents } from "./http-request.ts";
@@ -25,6 +26,7 @@ import * as multipart from "./s3-multipart.ts";
 import * as reading from "./s3-read.ts";
 import * as writing from "./s3-write.ts";
 import { SdkClients } from "./sdk-client.ts";
+import { createUploadSender } from "./sender/sender.ts";
 import { Site } from "./site.ts";
 
 export interface ObjectStoreOptions {
@@ -43,6 +45,11 @@ export interface ObjectStoreOptions {
   credentials?: CredentialSource | CredentialOptions["credentials"];
   profile?: string | undefined;
   requestPayer?: boolean | undefined;
+  /**
+   * How bodies from memory and files are sent: by the upload sender, or by the AWS SDK at several times the CPU. `lean`
+   * when absent.
+   */
+  engine?: "lean" | "sdk" | undefined;
   /** Corrects what the preset says. */
   capabilities?: Partial<StoreCapabilities> | undefined;
   env?: Environment | undefined;
@@ -143,7 +150,8 @@ class SdkStore implements S3Store {
       onRequest: options.onRequest,
     });
     const clients = new SdkClients(site, this.#agents, () => capabilities.checksums);
-    this.#context = { site, retrier, agents: this.#agents, clients, capabilities };
+    const sender = options.engine === "sdk" ? undefined : createUploadSender({ site });
+    this.#context = { site, retrier, agents: this.#agents, clients, sender, capabilities };
   }
 
   get endpoint(): Endpoint {
@@ -192,12 +200,12 @@ class SdkStore implements S3Store {
   readonly deleteMany: ObjectStore["deleteMany"] = (keys, options) =>
     writing.removeMany(this.#context, keys, options);
 
-  close(): Promise<void> {
+  async close(): Promise<void> {
     this.#closing.abort();
     this.#context.clients.close();
     this.#agents.http.destroy();
     this.#agents.https.destroy();
-    return Promise.resolve();
+    await this.#context.sender?.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -213,6 +221,6 @@ class SdkStore implements S3Store {
 
 /** A region is no part of it: the bucket's name is its own at AWS, and a redirect must not make another store of it. */
 function identityOf(endpoint: Endpoint, storage: StoragePreset): string {
-  const aws = storage === "s3" && /\.amazonaws\.(com(\.cn)?|eu)$/.test(endpoint.hostname);
+  const aws = storage === "s3" && isAws(endpoint.hostname);
   return aws ? `s3://${endpoint.bucket}` : `${endpoint.url}/${endpoint.bucket}`;
 }

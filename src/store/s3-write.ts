@@ -10,9 +10,11 @@ import { AttemptFailure } from "./failure.ts";
 import type { DeleteFailure, PutBody, PutOptions, PutResult, RequestOptions } from "./object-store.ts";
 import { bucketOf, metadataCall, objectParameters, sdkOf, writeCall } from "./s3-context.ts";
 import type { S3Context } from "./s3-context.ts";
+import { sizeOf } from "./put-body.ts";
 import { head } from "./s3-read.ts";
 import { withHeaders } from "./sdk-client.ts";
-import { crc32cOf, openBody, sha256Of, sizeOf } from "./upload-body.ts";
+import { isLean, putLean } from "./s3-upload.ts";
+import { crc32cOf, openBody, sha256Of } from "./upload-body.ts";
 
 /** DeleteObjects takes so many keys. */
 const DELETE_BATCH = 1000;
@@ -27,6 +29,7 @@ export async function put(
 ): Promise<PutResult> {
   const parameters = objectParameters(options);
   const conditions = await writeConditions(context, key, options);
+  if (isLean(context, body)) return await putLean(context, key, body, options, conditions);
   const headers = await payloadHeaders(context, body);
   return await context.retrier.run(writeCall("PutObject", key, options), async (attempt) => {
     const { sdk, client } = await sdkOf(context);

@@ -10,7 +10,7 @@ import type { Clock } from "../common/clock.ts";
 import { Signer } from "../common/sigv4.ts";
 import type { EpochMs, Milliseconds } from "../common/units.ts";
 import type { CredentialSource, Credentials } from "./credentials.ts";
-import { resolveEndpoint } from "./endpoint.ts";
+import { isAws, resolveEndpoint } from "./endpoint.ts";
 import type { Endpoint, EndpointOptions } from "./endpoint.ts";
 import { AttemptFailure, CREDENTIALS_UNAVAILABLE } from "./failure.ts";
 import { Pacer } from "./pacer.ts";
@@ -33,6 +33,7 @@ export class Site {
   #clockOffsetMs: Milliseconds = 0;
   #used: Credentials | undefined;
   #signer: Signer | undefined;
+  #refusesUnsigned = false;
 
   constructor(options: SiteOptions) {
     const { credentials, clock, requestPayer, ...where } = options;
@@ -82,6 +83,18 @@ export class Site {
   credentialsExpired(used: Credentials | undefined): void {
     const stale = used ?? this.#used;
     if (stale) this.credentials.invalidate(stale);
+  }
+
+  /** True when signatures have to cover the payload: at AWS without TLS, and where the store turned out to want it. */
+  get hashesPayloads(): boolean {
+    const { tls, hostname } = this.#endpoint;
+    if (tls || this.credentials.anonymous) return false;
+    return this.#refusesUnsigned || isAws(hostname);
+  }
+
+  /** The store took a payload only with its hash. */
+  hashPayloads(): void {
+    this.#refusesUnsigned = true;
   }
 
   /** Takes the store's time from its Date header. False when there is none to take. */

@@ -9,6 +9,7 @@ import { systemClock } from "../common/clock.ts";
 import type { Clock } from "../common/clock.ts";
 import type { Bytes, Milliseconds } from "../common/units.ts";
 import type { ObjectStore, RequestOptions } from "./object-store.ts";
+import { sizeOf } from "./put-body.ts";
 
 export interface SlowOptions {
   /** Until the first byte of every answer. */
@@ -100,8 +101,4 @@ export function createSlowStore<Store extends ObjectStore>(store: Store, options
       };
     },
   });
-}
-
-function sizeOf(body: Uint8Array | { sizeBytes: Bytes }): Bytes {
-  return body instanceof Uint8Array ? body.length : body.sizeBytes;
 }

@@ -1,21 +1,17 @@
 /**
- * Upload bodies: what goes out, how long it is, and its checksum, whether it lies in memory or is opened anew.
+ * Upload bodies as the SDK takes them: what goes out and its checksum, whether it lies in memory or is opened anew.
  *
- * A body that is a stream is opened once for its checksum (unless the caller knows it) and once for every attempt. What
- * its source throws, or a length other than announced, is the caller's error and not the store's: it ends the call.
+ * A body that is a stream or a file is opened once for its checksum (unless the caller knows it) and once for every
+ * attempt.
  */
 import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
-import { HawserError } from "../common/errors.ts";
-import type { Bytes } from "../common/units.ts";
+import type { HawserError } from "../common/errors.ts";
 import { base64Of32, crc32c } from "./crc.ts";
 import type { PutBody } from "./object-store.ts";
+import { sourceError, streamOf, wrongLength } from "./put-body.ts";
 import { ATTEMPT_LIMITS } from "./retry.ts";
 import type { Attempt } from "./watched-attempt.ts";
-
-export function sizeOf(body: PutBody): Bytes {
-  return body instanceof Uint8Array ? body.length : body.sizeBytes;
-}
 
 /** base64. */
 export async function crc32cOf(body: PutBody): Promise<string> {
@@ -52,12 +48,7 @@ export function openBody(body: PutBody, attempt: Attempt): OutgoingBody {
   const stream = Readable.from(source, { objectMode: false, highWaterMark: 256 * 1024 });
   stream.on("error", (error) => {
     if (attempt.signal.aborted) return;
-    failed =
-      error instanceof HawserError
-        ? error
-        : new HawserError("io_error", `Reading what was to be uploaded failed: ${error.message}.`, {
-            cause: error,
-          });
+    failed = sourceError(error);
     attempt.abort();
   });
   attempt.signal.addEventListener("abort", () => stream.destroy(), { once: true });
@@ -70,7 +61,7 @@ async function* checkedLength(
 ): AsyncGenerator<Uint8Array> {
   let length = 0;
   try {
-    for await (const chunk of body.open()) {
+    for await (const chunk of streamOf(body).open()) {
       length += chunk.length;
       if (length > body.sizeBytes) throw wrongLength(body.sizeBytes, `more than ${body.sizeBytes}`);
       onPiece();
@@ -80,17 +71,4 @@ async function* checkedLength(
     throw sourceError(error);
   }
   if (length !== body.sizeBytes) throw wrongLength(body.sizeBytes, String(length));
-}
-
-function sourceError(error: unknown): HawserError {
-  if (error instanceof HawserError) return error;
-  const message = error instanceof Error ? error.message : String(error);
-  return new HawserError("io_error", `Reading what was to be uploaded failed: ${message}.`, { cause: error });
-}
-
-function wrongLength(announced: Bytes, found: string): HawserError {
-  return new HawserError(
-    "invalid_argument",
-    `What was to be uploaded has ${found} bytes where ${announced} were announced; it changed meanwhile.`,
-  );
 }

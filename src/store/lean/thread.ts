@@ -35,7 +35,8 @@ export class Thread<From, To> {
   constructor(options: ThreadOptions<From, To>) {
     const { program, name, workerData, farewell, receive, broken } = options;
     this.#farewell = farewell;
-    const worker = new Worker(workerFile(program, import.meta.url), { workerData, name });
+    // Options of the process such as --input-type are not meant for the worker's program.
+    const worker = new Worker(workerFile(program, import.meta.url), { workerData, name, execArgv: [] });
     this.#worker = worker;
     this.#outbox = new Outbox(queueMicrotask, (batch, transfer) => worker.postMessage(batch, transfer));
     worker.unref();
