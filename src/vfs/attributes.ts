@@ -55,8 +55,9 @@ export function fillAttributes(
   into.nlink = 1;
   into.uid = metadata?.uid ?? options.uid;
   into.gid = metadata?.gid ?? options.gid;
-  into.atimeMs = mtimeMs;
+  into.atimeMs = metadata?.atimeMs ?? mtimeMs;
   into.mtimeMs = mtimeMs;
-  into.ctimeMs = mtimeMs;
+  // Stored only where attributes changed after the content; the content's own changes count too.
+  into.ctimeMs = Math.max(metadata?.ctimeMs ?? mtimeMs, mtimeMs);
   into.blocks = Math.ceil(into.sizeBytes / 512);
 }

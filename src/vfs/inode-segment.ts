@@ -62,6 +62,8 @@ export const Flag = {
   suspect: 32,
   /** In use: distinguishes a record from a free one. */
   used: 64,
+  /** Made, changed or moved here, and not to be overruled by listings: see Claims. */
+  local: 128,
 } as const;
 
 /** Average name length that the blob is first sized for. */

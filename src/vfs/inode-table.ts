@@ -123,6 +123,17 @@ export class InodeTable {
     return decoder.decode(this.nameBytes(row));
   }
 
+  /** Gives a row another name. */
+  rename(row: Row, name: Uint8Array, length: number): void {
+    const segment = this.#segments[row >>> SEGMENT_BITS]!;
+    const bits = this.get(row, Word.bits);
+    // The old name is garbage, and must count as such before room is made: what is copied then is the new length.
+    segment.nameGarbage += bits & 0xff;
+    this.set(row, Word.bits, bits & ~0xff);
+    this.set(row, Word.nameOffset, segment.placeName(name, 0, length));
+    this.set(row, Word.bits, (bits & ~0xff) | length);
+  }
+
   nameEquals(row: Row, bytes: Uint8Array, length: number): boolean {
     const segment = this.#segments[row >>> SEGMENT_BITS]!;
     const at = (row & INDEX_MASK) * RECORD_WORDS;
@@ -264,6 +275,7 @@ export class InodeTable {
     this.set(ghost, Word.parent, NO_ROW);
     this.set(ghost, Word.next, NO_ROW);
     this.setFlag(ghost, Flag.listed, false);
+    this.setFlag(ghost, Flag.local, false);
     this.setFlag(ghost, Flag.ghost, true);
     this.setFlag(ghost, Flag.dead, true);
     if (this.has(ghost, Flag.directory)) {

@@ -151,6 +151,20 @@ export class Lister {
     return this.#waiters.wait(waiter, signal);
   }
 
+  /**
+   * Resolves when all names of a folder are known: it is fresh, or it was listed to its end since the call.
+   *
+   * @throws as `waitFor`
+   */
+  async whole(folder: Row, signal: AbortSignal): Promise<void> {
+    const since = this.#clock.monotonic();
+    const isWhole = (): boolean => {
+      if (!this.#tree.isAttached(folder) || this.isFresh(folder)) return true;
+      return this.isWhole(folder) && this.#tree.freshUntil(folder) - this.#options.metadataTtlMs >= since;
+    };
+    if (!isWhole()) await this.waitFor(folder, signal, () => (isWhole() ? true : undefined));
+  }
+
   /** True when the folder's listing may be believed as it is. */
   isFresh(folder: Row): boolean {
     const now = this.#clock.monotonic();
@@ -177,12 +191,27 @@ export class Lister {
     if (run) until = Math.max(until, run.requestedAt + this.#options.metadataTtlMs);
     until = Math.max(until, this.#failures.staleUntil(folder));
     if (row !== NO_ROW) until = Math.max(until, this.#probed.get(row) ?? 0);
+    if (row !== NO_ROW && this.#tree.isLocal(row)) until = now + this.#options.metadataTtlMs;
     return Math.min(LONGEST_TTL_MS, Math.max(0, until - now));
   }
 
   /** How long the kernel may believe what does not depend on a listing. */
   get rootTtl(): Milliseconds {
     return Math.min(LONGEST_TTL_MS, this.#options.metadataTtlMs);
+  }
+
+  /** When the oldest listing under way was begun; Infinity when there is none. */
+  get oldestListing(): Milliseconds {
+    let oldest = Number.POSITIVE_INFINITY;
+    for (const run of this.#active) oldest = Math.min(oldest, run.begunAt);
+    return this.#probes.size > 0 ? 0 : oldest;
+  }
+
+  /** Gives up what is under way: names have moved, or what was told is not to be believed. Who waits begins anew. */
+  restart(): void {
+    for (const run of this.#active) this.#end(run);
+    this.#probed.clear();
+    this.#waiters.step();
   }
 
   /** Forgets what is kept by row. */
@@ -217,6 +246,7 @@ export class Lister {
     if (!tree.isAttached(folder)) return NO_ROW;
     const row = tree.find(folder, name);
     const known = row !== NO_ROW && !tree.isDead(row);
+    if (known ? tree.isLocal(row) : tree.isRemoved(folder, name)) return known ? row : NO_ROW;
     const suspect = known && !tree.isFolder(row) && tree.table.has(row, Flag.suspect);
     if (!suspect && this.isFresh(folder)) return known ? row : NO_ROW;
     if (known && !suspect && this.#runs.has(folder) && tree.isSeen(row)) return row;
@@ -355,6 +385,7 @@ export class Lister {
       left: (row) => this.#runs.delete(row),
       unreachable: (key, reason) => this.#options.notes.add(key, reason),
     });
+    run.begunAt = now;
     run.requestedAt = now;
     this.#active.add(run);
     run.begin();
@@ -454,18 +485,20 @@ export class Lister {
 
   async #sendProbe(folder: Row, name: string, key: string): Promise<void> {
     const tree = this.#tree;
-    const until = this.#clock.monotonic() + this.#options.metadataTtlMs;
+    const since = this.#clock.monotonic();
+    const until = since + this.#options.metadataTtlMs;
     tree.pin(folder);
     try {
       const found = await probeName(this.#options.store, key, this.#abort.signal);
       if (!tree.isAttached(folder)) return;
       if (found === undefined) {
         const row = tree.find(folder, name);
-        if (row !== NO_ROW && !tree.isDead(row)) tree.retire(row);
+        if (row !== NO_ROW && !tree.isDead(row) && tree.mayRetire(folder, row, since)) tree.retire(row);
         return;
       }
-      const row = found === "folder" ? tree.putFolder(folder, name) : tree.putFile(folder, name, found);
-      this.#probed.set(row, until);
+      const row =
+        found === "folder" ? tree.putFolder(folder, name, since) : tree.putFile(folder, name, found, since);
+      if (row !== NO_ROW) this.#probed.set(row, until);
     } catch (error) {
       throw this.#failures.translate(toHawserError(error), key);
     } finally {

@@ -15,6 +15,7 @@ import { HawserError } from "../common/errors.ts";
 import type { Bytes, Milliseconds } from "../common/units.ts";
 import { compareKeys } from "../store/key-order.ts";
 import type { ListedObject, ListPage } from "../store/object-store.ts";
+import { NO_ROW } from "./inode-table.ts";
 import type { Row } from "./inode-table.ts";
 import { isBefore, nameProblem } from "./key-path.ts";
 import type { UnreachableReason } from "./key-path.ts";
@@ -53,6 +54,8 @@ export class ListingRun {
   readonly prefix: string;
   readonly recursive: boolean;
   readonly startAfter: string | undefined;
+  /** When it was begun, on the monotonic clock. */
+  begunAt: Milliseconds = 0;
   /** When the last page was asked for, on the monotonic clock. */
   requestedAt: Milliseconds = 0;
   pages = 0;
@@ -168,7 +171,8 @@ export class ListingRun {
         this.#options.unreachable(last.key, "shadowed_by_folder");
       }
       const folder = this.#tree.putFolder(frame.folder, name);
-      if (!this.recursive) return;
+      // None where the folder was removed here; a file where one was put here: what is below is not to be seen.
+      if (!this.recursive || folder === NO_ROW || !this.#tree.isFolder(folder)) return;
       this.#enter(folder, `${frame.path}${name}/`, !this.#options.skips(folder));
     }
   }
@@ -176,6 +180,7 @@ export class ListingRun {
   #placeMarker(frame: Frame, object: ListedObject | undefined): void {
     if (object === undefined) return;
     this.#tree.setMtime(frame.folder, object.mtimeMs);
+    this.#tree.setMarker(frame.folder, true);
     if (object.sizeBytes > 0) this.#options.unreachable(object.key, "marker_with_content");
   }
 
@@ -211,7 +216,7 @@ export class ListingRun {
     this.#tree.pin(folder);
     this.#frames.push({ folder, path, fills, pending: [] });
     if (!fills) return;
-    this.#tree.beginListing(folder);
+    this.#tree.beginListing(folder, this.requestedAt);
     this.#options.entered(folder);
   }
 

@@ -9,7 +9,7 @@ import { HawserError } from "../common/errors.ts";
 import type { ObjectStore } from "../store/object-store.ts";
 import { Double, Flag } from "./inode-segment.ts";
 import type { Row } from "./inode-table.ts";
-import { parseFileMetadata } from "./object-metadata.ts";
+import { readObjectMetadata } from "./object-metadata.ts";
 import type { FileMetadata } from "./object-metadata.ts";
 import type { Tree } from "./tree.ts";
 
@@ -42,6 +42,21 @@ export class MetadataSource {
 
   get(row: Row): FileMetadata | undefined {
     return this.#known.get(row);
+  }
+
+  /** Keeps what this mount itself has written, or is about to: nothing is asked about the row then. */
+  set(row: Row, metadata: FileMetadata): void {
+    this.#known.set(row, metadata);
+  }
+
+  /** Asks again when next wanted. */
+  forget(row: Row): void {
+    this.#known.delete(row);
+  }
+
+  /** True when the object has been asked, or was written here, at whatever level. */
+  has(row: Row): boolean {
+    return this.#known.has(row);
   }
 
   /** Forgets what is kept by row. */
@@ -83,10 +98,10 @@ export class MetadataSource {
       if (folder)
         return void this.#known.set(
           row,
-          info ? { ...parseFileMetadata(info.metadata), type: undefined } : {},
+          info ? { ...readObjectMetadata(table.name(row), info), type: undefined } : {},
         );
       if (info!.etag !== table.etag(row) || info!.sizeBytes !== size) return this.#suspect(row);
-      const metadata = parseFileMetadata(info!.metadata);
+      const metadata = readObjectMetadata(table.name(row), info!);
       table.setFlag(row, Flag.symlink, metadata.type === "symlink" && size > 0 && size <= MAX_TARGET_BYTES);
       // A refresh that moved the time while the HEAD was under way has forgotten this answer already.
       if (table.getDouble(row, Double.mtimeMs) === mtimeMs) this.#known.set(row, metadata);

@@ -71,9 +71,9 @@ export class OpenFolders {
       if (!fresh && !listing) return "wait";
       row = tree.firstChild(folder);
     } else {
-      const last = offset - ROW_OFFSET;
-      if (!tree.table.isUsed(last) || tree.parent(last) !== folder) return "end";
-      row = tree.nextSibling(last);
+      const place = tree.placeOf(folder, offset - ROW_OFFSET);
+      if (place === NO_ROW) return "end";
+      row = tree.nextSibling(place);
     }
     const whole = fresh || lister.isWhole(folder);
     for (; row !== NO_ROW; row = tree.nextSibling(row)) {

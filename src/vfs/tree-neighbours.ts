@@ -167,7 +167,9 @@ export class TreeNeighbours implements NeighbourSource {
 
   #isFile(row: Row): boolean {
     const tree = this.#tree;
-    return !tree.isDead(row) && tree.type(row) === "file" && !tree.table.has(row, Flag.suspect);
+    // What was changed here may not be in the bucket yet.
+    if (tree.isDead(row) || tree.isLocal(row)) return false;
+    return tree.type(row) === "file" && !tree.table.has(row, Flag.suspect);
   }
 
   #rowOf(key: string): Row {

@@ -10,10 +10,15 @@
  * stamped with it, and `finishListing` retires what was not. Until then a name is known to be current only if it bears
  * the folder's epoch. Nothing here depends on the order in which names arrive.
  *
+ * In a writable volume names also come from this mount itself (`create`, `move`), bear the flag `local`, and are left
+ * alone by listings for as long as Claims says so. A row that moves keeps its node id and its inode number; where a
+ * reader of the folder may stand on it, a dead row takes its place in the list.
+ *
  * A version is (ETag, size). An unchanged version keeps its node id, and with it the kernel's page cache; a changed one
  * gets another node id (see InodeTable), and the old one stays valid for those who have it open.
  */
 import type { EpochMs, Milliseconds } from "../common/units.ts";
+import type { Claims } from "./claims.ts";
 import type { FileType, NodeId } from "./filesystem.ts";
 import { Double, Flag, Word } from "./inode-segment.ts";
 import { InodeTable, NO_ROW, ROOT_ROW } from "./inode-table.ts";
@@ -22,6 +27,11 @@ import { NAME_MAX } from "./key-path.ts";
 import { NameIndex } from "./name-index.ts";
 import { childIno, ROOT_INO } from "./path-hash.ts";
 import { encodeUtf8 } from "./utf8.ts";
+
+/** In the place of a folder's storage class, which it has none of. */
+const MARKER = "MARKER";
+/** Inode numbers of other paths remembered before those without an owner are dropped. */
+const MOST_TAKEN = 10_000;
 
 /** What a listing tells about a file. */
 export interface ListedFile {
@@ -42,10 +52,21 @@ export class Tree {
     this.table.get(row, Word.parent) === this.#parent &&
     this.table.nameEquals(row, this.#name, this.#nameLength);
   readonly #rowChanged: (row: Row) => void;
+  readonly #claims: Claims | undefined;
+  /** Index hashes of rows that have moved, whose inode numbers are those of other paths. */
+  readonly #movedHashes = new Map<Row, number>();
+  /** Inode numbers of paths that somebody else may still have, and who. */
+  readonly #takenInos = new Map<number, NodeId>();
+  /** By folder: rows that went elsewhere while it was being read, and the dead rows in their places. */
+  readonly #places = new Map<Row, Map<Row, Row>>();
 
-  /** @param rowChanged told when what was kept by row no longer holds: the version changed, or the row went */
-  constructor(startMs: EpochMs, rowChanged: (row: Row) => void = () => {}) {
+  /**
+   * @param rowChanged told when what was kept by row no longer holds: the version changed, or the row went
+   * @param claims of a writable volume
+   */
+  constructor(startMs: EpochMs, rowChanged: (row: Row) => void = () => {}, claims?: Claims) {
     this.#rowChanged = rowChanged;
+    this.#claims = claims;
     const root = this.table.allocate(new Uint8Array(0), 0);
     this.table.setFlag(root, Flag.directory, true);
     this.table.setDouble(root, Double.ino, ROOT_INO);
@@ -128,9 +149,26 @@ export class Tree {
     return this.table.epoch(row) === this.table.get(this.parent(row), Word.childEpoch);
   }
 
+  /** The row whose place in a folder's list a reader means by `row`: its own, or that of who stands in for it. */
+  placeOf(folder: Row, row: Row): Row {
+    const standIn = this.#places.size === 0 ? undefined : this.#places.get(folder)?.get(row);
+    if (standIn !== undefined) return standIn;
+    return this.table.isUsed(row) && this.parent(row) === folder ? row : NO_ROW;
+  }
+
+  /** True when a name was removed here and the bucket may still have it. */
+  isRemoved(folder: Row, name: string): boolean {
+    const claims = this.#claims;
+    if (claims === undefined || claims.hidesNothing || !this.isAttached(folder)) return false;
+    const path = this.#childPath(folder, name);
+    return claims.hides(path, Infinity) || claims.hidesFolder(`${path}/`, Infinity);
+  }
+
   // ---- listings ----
 
-  beginListing(folder: Row): void {
+  /** @param since when its first page was asked for, on the monotonic clock */
+  beginListing(folder: Row, since: Milliseconds = 0): void {
+    this.#claims?.listingBegan(folder, since);
     this.table.set(folder, Word.childEpoch, (this.table.get(folder, Word.childEpoch) + 1) & 0xff);
   }
 
@@ -140,16 +178,26 @@ export class Tree {
     if (!this.isAttached(folder)) return this.#detachChildren(folder);
     const epoch = this.table.get(folder, Word.childEpoch);
     for (let row = this.firstChild(folder); row !== NO_ROW; row = this.nextSibling(row)) {
-      if (this.table.epoch(row) !== epoch && !this.isDead(row)) this.retire(row);
+      if (this.table.epoch(row) !== epoch && !this.isDead(row) && this.mayRetire(folder, row))
+        this.retire(row);
     }
     this.#compact(folder);
     this.table.setFlag(folder, Flag.complete, true);
     this.setFreshUntil(folder, freshUntil);
   }
 
-  /** Puts what a listing tells about an object. */
-  putFile(folder: Row, name: string, file: ListedFile): Row {
+  /**
+   * Puts what a listing tells about an object.
+   *
+   * @param since when that was asked for; the time of the folder's listing when absent
+   * @returns none when the name was removed here since
+   */
+  putFile(folder: Row, name: string, file: ListedFile, since?: Milliseconds): Row {
     let row = this.find(folder, name);
+    if (this.#claims !== undefined) {
+      const answer = this.#claimed(this.#claims, folder, name, row, file, since);
+      if (answer !== undefined) return answer;
+    }
     if (row === NO_ROW) {
       row = this.#append(folder);
       this.#writeFile(row, file);
@@ -176,9 +224,13 @@ export class Tree {
     return row;
   }
 
-  /** Puts a folder that a listing tells of. */
-  putFolder(folder: Row, name: string): Row {
+  /** Puts a folder that a listing tells of; see putFile. */
+  putFolder(folder: Row, name: string, since?: Milliseconds): Row {
     let row = this.find(folder, name);
+    if (this.#claims !== undefined) {
+      const answer = this.#claimed(this.#claims, folder, name, row, undefined, since);
+      if (answer !== undefined) return answer;
+    }
     if (row === NO_ROW) {
       row = this.#append(folder);
       this.#writeFolder(row);
@@ -188,6 +240,109 @@ export class Tree {
     }
     this.#stamp(folder, row);
     return row;
+  }
+
+  // ---- changes made here ----
+
+  /** A new name, in place of none or of one that is gone. It is claimed. */
+  create(folder: Row, name: string, type: FileType): Row {
+    let row = this.find(folder, name);
+    if (row === NO_ROW) {
+      row = this.#append(folder);
+    } else {
+      const ino = this.table.getDouble(row, Double.ino);
+      const old = this.table.nodeId(row);
+      row = this.isFolder(row) ? this.#endFolder(row) : this.#startVersion(row);
+      // Who has the old file open, or stands in the old folder, must be able to tell the two apart.
+      if (this.table.rowOf(old) !== NO_ROW && this.table.getDouble(row, Double.ino) === ino) {
+        this.#takenInos.set(ino, old);
+        this.#giveFreshIno(row);
+      }
+    }
+    if (type === "directory") this.#writeFolder(row);
+    this.table.setFlag(row, Flag.symlink, type === "symlink");
+    this.claim(row);
+    this.#stamp(folder, row);
+    return row;
+  }
+
+  /** Listings leave the row alone until the claim is settled. */
+  claim(row: Row): void {
+    this.table.setFlag(row, Flag.local, true);
+    this.#claims?.unsettleRow(row);
+  }
+
+  isLocal(row: Row): boolean {
+    return this.table.has(row, Flag.local);
+  }
+
+  /** Gives a row another version in place: its node id, and all that the kernel keeps by it, stay. */
+  rewrite(row: Row, file: ListedFile): void {
+    this.#writeFile(row, file);
+    this.table.setFlag(row, Flag.suspect, false);
+  }
+
+  /** Takes the list of a folder's names as all there are, until then. */
+  setWhole(folder: Row, until: Milliseconds): void {
+    this.table.setFlag(folder, Flag.complete, true);
+    this.setFreshUntil(folder, until);
+  }
+
+  /** True when a listing has told of the folder's marker object, or one was put. */
+  hasMarker(folder: Row): boolean {
+    return this.table.storageClass(folder) === MARKER;
+  }
+
+  setMarker(folder: Row, on: boolean): void {
+    this.table.setStorageClass(folder, on ? MARKER : undefined);
+  }
+
+  /** True when no name is in the folder, as far as is known. */
+  isEmpty(folder: Row): boolean {
+    for (let row = this.firstChild(folder); row !== NO_ROW; row = this.nextSibling(row)) {
+      if (!this.isDead(row)) return false;
+    }
+    return true;
+  }
+
+  setSize(row: Row, sizeBytes: number): void {
+    this.table.setDouble(row, Double.size, sizeBytes);
+  }
+
+  /** Moves a row, with all below it, to a name that is free. It is claimed. */
+  move(row: Row, folder: Row, name: string): void {
+    const from = this.parent(row);
+    const { table } = this;
+    const ino = table.getDouble(row, Double.ino);
+    this.#index.remove(this.#hashOf(row), row);
+    this.#takenInos.set(ino, table.nodeId(row));
+    const dead = this.find(folder, name);
+    // It keeps its place in the list and gives up its name.
+    if (dead !== NO_ROW) this.#index.remove(this.#hashOf(dead), dead);
+    const hash = this.#hash();
+    table.rename(row, this.#name, this.#nameLength);
+    if (from !== folder) {
+      this.#takeOut(from, row);
+      const place = this.#places.get(folder)?.get(row);
+      if (place === undefined) this.#putLast(folder, row);
+      else this.#putBack(folder, row, place);
+    }
+    if (this.#takenInos.size > MOST_TAKEN) for (const taken of this.#takenInos.keys()) this.#isTaken(taken);
+    this.#index.add(hash, row);
+    if (ino >>> 0 === hash) this.#movedHashes.delete(row);
+    else this.#movedHashes.set(row, hash);
+    this.claim(row);
+    this.#stamp(folder, row);
+  }
+
+  /** Exchanges the names of two rows, and all below them. Both are claimed. */
+  exchange(first: Row, second: Row): void {
+    const { table } = this;
+    const homes = [first, second].map((row) => ({ folder: this.parent(row), name: table.name(row) }));
+    // Neither name is free: one steps aside, under a name that nobody can ask for.
+    this.move(first, homes[0]!.folder, "/");
+    this.move(second, homes[0]!.folder, homes[0]!.name);
+    this.move(first, homes[1]!.folder, homes[1]!.name);
   }
 
   setMtime(row: Row, mtimeMs: EpochMs): void {
@@ -201,6 +356,8 @@ export class Tree {
       this.setFreshUntil(row, 0);
     }
     this.table.setFlag(row, Flag.dead, true);
+    this.table.setFlag(row, Flag.local, false);
+    this.#claims?.unsettleRow(row);
     const parent = this.parent(row);
     if (parent !== NO_ROW) this.table.set(parent, Word.deadCount, this.table.get(parent, Word.deadCount) + 1);
     this.#rowChanged(row);
@@ -258,14 +415,140 @@ export class Tree {
     const row = this.table.allocate(this.#name, this.#nameLength);
     const ino = childIno(this.table.getDouble(folder, Double.ino), this.#name, 0, this.#nameLength);
     this.table.setDouble(row, Double.ino, ino);
+    this.#putLast(folder, row);
+    this.#index.add(ino >>> 0, row);
+    if (this.#takenInos.size > 0 && this.#isTaken(ino)) this.#giveFreshIno(row);
+    return row;
+  }
+
+  #putLast(folder: Row, row: Row): void {
     this.table.set(row, Word.parent, folder);
+    this.table.set(row, Word.next, NO_ROW);
     this.table.setFlag(row, Flag.listed, true);
     const last = this.table.get(folder, Word.lastChild);
     if (last === NO_ROW) this.table.set(folder, Word.firstChild, row);
     else this.table.set(last, Word.next, row);
     this.table.set(folder, Word.lastChild, row);
-    this.#index.add(ino >>> 0, row);
+  }
+
+  /** Back where it was before it went elsewhere: a reader of the folder may still stand there. */
+  #putBack(folder: Row, row: Row, place: Row): void {
+    this.#places.get(folder)!.delete(row);
+    this.table.set(row, Word.parent, folder);
+    this.table.set(row, Word.next, this.nextSibling(place));
+    this.table.set(place, Word.next, row);
+    if (this.table.get(folder, Word.lastChild) === place) this.table.set(folder, Word.lastChild, row);
+  }
+
+  /** Takes a row out of its folder's list; while somebody reads the folder, a dead row stays in its place. */
+  #takeOut(folder: Row, row: Row): void {
+    const { table } = this;
+    let previous = NO_ROW;
+    for (let at = this.firstChild(folder); at !== row; at = this.nextSibling(at)) previous = at;
+    let next = this.nextSibling(row);
+    if (table.get(folder, Word.pins) > 0) {
+      const standIn = table.allocate(this.#name, 0);
+      table.set(standIn, Word.parent, folder);
+      table.set(standIn, Word.next, next);
+      table.setFlag(standIn, Flag.listed, true);
+      table.setFlag(standIn, Flag.dead, true);
+      table.set(folder, Word.deadCount, table.get(folder, Word.deadCount) + 1);
+      const places = this.#places.get(folder) ?? new Map<Row, Row>();
+      this.#places.set(folder, places.set(row, standIn));
+      next = standIn;
+    }
+    if (previous === NO_ROW) table.set(folder, Word.firstChild, next);
+    else table.set(previous, Word.next, next);
+    if (table.get(folder, Word.lastChild) === row)
+      table.set(folder, Word.lastChild, next === NO_ROW ? previous : next);
+  }
+
+  /** What the index knows a row by. */
+  #hashOf(row: Row): number {
+    const moved = this.#movedHashes.size === 0 ? undefined : this.#movedHashes.get(row);
+    return moved ?? this.table.getDouble(row, Double.ino) >>> 0;
+  }
+
+  /** True when the path's own inode number belongs to somebody who was there before and still exists. */
+  #isTaken(ino: number): boolean {
+    const nodeId = this.#takenInos.get(ino);
+    if (nodeId === undefined) return false;
+    const row = this.table.rowOf(nodeId);
+    if (row !== NO_ROW && this.table.getDouble(row, Double.ino) === ino) return true;
+    this.#takenInos.delete(ino);
+    return false;
+  }
+
+  #giveFreshIno(row: Row): void {
+    const hash = this.#hashOf(row);
+    const name = this.table.nameBytes(row);
+    let ino = this.table.getDouble(row, Double.ino);
+    do ino = childIno(ino, name, 0, name.length);
+    while (this.#isTaken(ino));
+    this.table.setDouble(row, Double.ino, ino);
+    this.#movedHashes.set(row, hash);
+    // So that the next one here does not get it again.
+    this.#takenInos.set(ino, this.table.nodeId(row));
+  }
+
+  /** What a claim says to a listing's name: a row (or none) that is the answer, or undefined when there is no claim. */
+  #claimed(
+    claims: Claims,
+    folder: Row,
+    name: string,
+    row: Row,
+    file: ListedFile | undefined,
+    since = claims.listingOf(folder),
+  ): Row | undefined {
+    const live = row !== NO_ROW && !this.isDead(row);
+    if (!live && !claims.hidesNothing) {
+      const path = this.#childPath(folder, name);
+      if (file ? claims.hides(path, since) : claims.hidesFolder(`${path}/`, since)) return NO_ROW;
+    }
+    if (!live) return undefined;
+    const same = file === undefined ? this.isFolder(row) : !this.isFolder(row) && this.#isVersion(row, file);
+    if (this.isLocal(row)) {
+      if (!claims.yields(row, since)) return this.#keep(folder, row);
+      this.table.setFlag(row, Flag.local, false);
+      claims.unsettleRow(row);
+      if (same && file !== undefined) {
+        // What was written here is known to the last attribute, whatever time the store has given the object.
+        this.#writeFile(row, file);
+        return this.#keep(folder, row);
+      }
+    }
+    if (same || !claims.isHeld(this.table.nodeId(row)) || this.table.has(row, Flag.suspect)) return undefined;
+    return this.#keep(folder, row);
+  }
+
+  #isVersion(row: Row, file: ListedFile): boolean {
+    return this.table.getDouble(row, Double.size) === file.sizeBytes && this.table.etag(row) === file.etag;
+  }
+
+  #keep(folder: Row, row: Row): Row {
+    this.table.setEpoch(row, this.table.get(folder, Word.childEpoch));
     return row;
+  }
+
+  /** The key of a name, by the volume's prefix that the claims know. */
+  #childPath(folder: Row, name: string): string {
+    return `${this.#claims!.prefix}${folder === ROOT_ROW ? "" : `${this.path(folder)}/`}${name}`;
+  }
+
+  /** False for a name that an answer asked for at `since` cannot know, or came too early to know. */
+  mayRetire(folder: Row, row: Row, since?: Milliseconds): boolean {
+    const claims = this.#claims;
+    if (claims === undefined) return true;
+    if (this.isLocal(row) && !claims.yields(row, since ?? claims.listingOf(folder))) return false;
+    return !this.isFolder(row) || !this.#hasLocalBelow(row);
+  }
+
+  #hasLocalBelow(folder: Row): boolean {
+    for (let row = this.firstChild(folder); row !== NO_ROW; row = this.nextSibling(row)) {
+      if (this.isDead(row)) continue;
+      if (this.isLocal(row) || (this.isFolder(row) && this.#hasLocalBelow(row))) return true;
+    }
+    return false;
   }
 
   /** Another version at the same place. @returns the row it is in */
@@ -290,7 +573,7 @@ export class Tree {
   /** A new row for the name of `row`, which was the last one searched for. */
   #replaceRow(row: Row): Row {
     const folder = this.parent(row);
-    this.#index.remove(this.table.getDouble(row, Double.ino) >>> 0, row);
+    this.#index.remove(this.#hashOf(row), row);
     if (!this.isDead(row)) this.retire(row);
     return this.#append(folder);
   }
@@ -336,6 +619,8 @@ export class Tree {
       row = next;
     }
     this.table.set(folder, Word.lastChild, previous);
+    // Nobody reads the folder: nobody stands anywhere in its list.
+    this.#places.delete(folder);
   }
 
   /** Takes everything below a folder out of the tree. */
@@ -353,6 +638,7 @@ export class Tree {
         row = next;
       }
       for (const word of [Word.firstChild, Word.lastChild, Word.deadCount]) this.table.set(top, word, 0);
+      this.#places.delete(top);
       this.table.setFlag(top, Flag.complete, false);
       this.setFreshUntil(top, 0);
       if (top !== folder) this.#freeDetached(top);
@@ -361,7 +647,10 @@ export class Tree {
 
   /** Cuts a row off its folder, whose list the caller mends. */
   #detach(row: Row): void {
-    this.#index.remove(this.table.getDouble(row, Double.ino) >>> 0, row);
+    this.#index.remove(this.#hashOf(row), row);
+    this.#movedHashes.delete(row);
+    this.#claims?.rowGone(row);
+    this.table.setFlag(row, Flag.local, false);
     this.table.set(row, Word.parent, NO_ROW);
     this.table.set(row, Word.next, NO_ROW);
     this.table.setFlag(row, Flag.listed, false);
@@ -378,6 +667,8 @@ export class Tree {
 
   #isUnreferenced(row: Row): boolean {
     if (this.table.get(row, Word.lookups) > 0) return false;
+    if (this.isLocal(row) && !this.isDead(row)) return false;
+    if (this.#claims?.isHeld(this.table.nodeId(row))) return false;
     if (!this.isFolder(row)) return true;
     return this.table.get(row, Word.pins) === 0 && this.firstChild(row) === NO_ROW;
   }

@@ -27,6 +27,7 @@ import type {
   StatfsReply,
 } from "./filesystem.ts";
 import { Housekeeping } from "./housekeeping.ts";
+import type { Claims } from "./claims.ts";
 import { Double, Flag } from "./inode-segment.ts";
 import { NO_ROW, ROOT_ROW } from "./inode-table.ts";
 import type { Row } from "./inode-table.ts";
@@ -51,6 +52,23 @@ export interface VolumeFilesystemOptions {
   clock: Clock;
   logger: Pick<Logger, "debug" | "info" | "warn" | "error">;
   options?: VolumeOptions | undefined;
+}
+
+/** What a writable volume is put on top of. */
+export interface VolumeParts {
+  readonly options: ResolvedVolumeOptions;
+  readonly prefix: string;
+  readonly tree: Tree;
+  readonly lister: Lister;
+  readonly metadata: MetadataSource;
+  readonly takeHandle: () => HandleId;
+}
+
+/** What makes the read-only half of a writable volume. */
+export interface WritableHooks {
+  claims: Claims;
+  /** True for a file whose attributes are being changed by writers: they are asked for one by one. */
+  isChanging(nodeId: NodeId): boolean;
 }
 
 /** What a volume holds at the moment. */
@@ -100,20 +118,29 @@ export class VolumeFilesystem extends ReadOnly implements Filesystem {
   readonly #files: OpenFiles;
   readonly #folders: OpenFolders;
   readonly #housekeeping: Housekeeping;
+  readonly #hooks: WritableHooks | undefined;
   /** One for all entries of all readdirs: a sink has encoded it before it asks for the next. */
   readonly #dirent = newEntry();
   #lastHandle = 0;
 
-  constructor({ store, content, clock, logger, options = {} }: VolumeFilesystemOptions) {
+  constructor(
+    { store, content, clock, logger, options = {} }: VolumeFilesystemOptions,
+    hooks?: WritableHooks,
+  ) {
     super();
+    this.#hooks = hooks;
     this.#options = resolveVolumeOptions(options);
     this.#prefix = normalizePrefix(options.prefix ?? "");
     this.#content = content;
     this.#notes = new UnreachableNotes(logger);
-    this.#tree = new Tree(clock.now(), (row) => {
-      this.#lister.rowChanged(row);
-      this.#metadata.rowChanged(row);
-    });
+    this.#tree = new Tree(
+      clock.now(),
+      (row) => {
+        this.#lister.rowChanged(row);
+        this.#metadata.rowChanged(row);
+      },
+      hooks?.claims,
+    );
     const shared = { store, clock, logger, tree: this.#tree, prefix: this.#prefix, ...this.#options };
     this.#lister = new Lister({ ...shared, notes: this.#notes });
     this.neighbours = new TreeNeighbours({ ...shared, lister: this.#lister });
@@ -122,6 +149,18 @@ export class VolumeFilesystem extends ReadOnly implements Filesystem {
     this.#files = new OpenFiles(takeHandle);
     this.#folders = new OpenFolders(this.#tree, this.#lister, takeHandle);
     this.#housekeeping = new Housekeeping({ ...shared, lister: this.#lister });
+  }
+
+  /** For the writable volume alone. */
+  get parts(): VolumeParts {
+    return {
+      options: this.#options,
+      prefix: this.#prefix,
+      tree: this.#tree,
+      lister: this.#lister,
+      metadata: this.#metadata,
+      takeHandle: () => ++this.#lastHandle,
+    };
   }
 
   attach(kernel: Kernel): void {
@@ -405,7 +444,7 @@ export class VolumeFilesystem extends ReadOnly implements Filesystem {
       return sink.add(table.nameBytes(row), table.getDouble(row, Double.ino), this.#tree.type(row), offset);
     this.#fillEntry(this.#dirent, folder, row);
     // Told as a name only: the lookup that follows finds out what is there now.
-    if (this.#isSuspect(row)) this.#dirent.nodeId = 0;
+    if (this.#isSuspect(row) || this.#hooks?.isChanging(this.#dirent.nodeId)) this.#dirent.nodeId = 0;
     if (!sink.addPlus(table.nameBytes(row), this.#dirent, offset)) return false;
     if (this.#dirent.nodeId !== 0) this.#tree.reference(row);
     return true;

@@ -23,7 +23,7 @@ test.each([
   [{ uid: "4294967295" }, NOTHING],
   [{ uid: "-1" }, NOTHING],
   [{ mtime: "1700000000" }, { ...NOTHING, mtimeMs: 1_700_000_000_000 }],
-  [{ mtime: "1700000000.123456789" }, { ...NOTHING, mtimeMs: 1_700_000_000_123 }],
+  [{ mtime: "1700000000.123456789" }, { ...NOTHING, mtimeMs: 1_700_000_000_123.456 }],
   [{ mtime: "2024-01-01" }, NOTHING],
 ])("R17 metadata %j is read", (metadata, expected) => {
   expect(parseFileMetadata(metadata)).toEqual(expected);
