@@ -53,6 +53,7 @@ export class FolderHydration {
     if (disk?.find(owner.fingerprint)?.complete && !this.#learner.awaits(key)) return;
     if (this.#openedKeys.size >= MOST_REMEMBERED) this.#openedKeys.clear();
     this.#openedKeys.add(key);
+    if (this.#isHydrated(key)) return;
     const hydrate = this.#learner.opened(
       key,
       (after, limit) => source.after(after, limit),
@@ -86,7 +87,7 @@ export class FolderHydration {
     this.#deciding = true;
     try {
       for (const prefix of folders.toReversed()) {
-        if (this.#covered(prefix)) return;
+        if (this.#isHydrated(prefix)) return;
         const folder = await this.#parts.source.folder(prefix, this.#freeBytes());
         if (folder === undefined || folder.totalBytes > this.#freeBytes()) continue;
         this.#hydrate(prefix, folder);
@@ -120,8 +121,9 @@ export class FolderHydration {
     for await (const version of folder.versions()) if (!this.#openedKeys.has(version.key)) yield version;
   }
 
-  #covered(prefix: string): boolean {
-    for (const hydrated of this.#hydrated) if (prefix.startsWith(hydrated)) return true;
+  /** True when the key or folder is in one that has been, is, or will be hydrated. */
+  #isHydrated(keyOrPrefix: string): boolean {
+    for (const hydrated of this.#hydrated) if (keyOrPrefix.startsWith(hydrated)) return true;
     return false;
   }
 

@@ -89,7 +89,7 @@ export class OpenLearner {
     const inFolder = (group.folders.get(folder) ?? 0) + 1;
     group.folders.set(folder, inFolder);
     const inOrder = group.score >= IN_ORDER;
-    group.trails.extend(trail, inOrder ? nextFiles(group.streak) : EXPECTED_AFTER, after);
+    group.trails.extend(trail, inOrder ? nextFiles(group.streak) : 0, after);
     if (inOrder) group.trails.fetchPending(trail, fetch);
     if (group.score > SHUFFLED) return [];
     const hydrate: string[] = [];

@@ -77,8 +77,13 @@ export class Trails {
     return { trail, expected };
   }
 
-  /** Takes more of the listing, when less than half of `ahead` is left before the reader. */
-  extend(trail: Trail, ahead: number, after: After): void {
+  /**
+   * Takes more of the listing, when less than half of what is wanted is left before the reader.
+   *
+   * @param files to be fetched ahead; without, what is expected will do
+   */
+  extend(trail: Trail, files: number, after: After): void {
+    const ahead = Math.max(files, Math.min(EXPECTED_AFTER, 2 + trail.proofs));
     const left = trail.first + trail.keys.length - 1 - trail.opened;
     if (left > ahead / 2 || trail.pending.length > MOST_PENDING) return;
     for (const version of after(trail.lastKey, ahead - left)) {

@@ -13,7 +13,10 @@ export const EPOCH_MS: Milliseconds = 200;
 /** More than measurement noise from epoch to epoch. */
 const GAIN_THAT_PAYS = 1.05;
 const GAIN_THAT_PAYS_AT_FIRST = 1.15;
-const REST_EPOCHS = 50;
+/** The first failure to pay may be noise: a short rest and another doubling. Each further one doubles the rest. */
+const FIRST_REST_EPOCHS = 5;
+const MOST_REST_EPOCHS = 50;
+const START_UP_FAILURES = 3;
 const PAUSE_AFTER_SLOW_DOWN: Milliseconds = 2000;
 /** A request costs about what this many bytes cost: lets one number compare epochs of small and large objects. */
 const BYTES_PER_REQUEST: Bytes = 64 * 1024;
@@ -38,6 +41,8 @@ export class ConcurrencyLimit {
   /** The limit before the last growth, and what it reached: what growth is judged by. */
   #before: { limit: number; goodput: number } | undefined;
   #startingUp = true;
+  /** Growths in a row that did not pay. */
+  #failures = 0;
   #rest = 0;
   #pausedUntil = 0;
   #halvedAt = Number.NEGATIVE_INFINITY;
@@ -77,10 +82,12 @@ export class ConcurrencyLimit {
     if (this.#before && goodput < this.#before.goodput * pays) {
       this.#limit = this.#before.limit;
       this.#before = undefined;
-      this.#startingUp = false;
-      this.#rest = REST_EPOCHS;
+      this.#rest = Math.min(MOST_REST_EPOCHS, FIRST_REST_EPOCHS << Math.min(this.#failures, 8));
+      this.#failures++;
+      if (this.#failures >= START_UP_FAILURES) this.#startingUp = false;
       return;
     }
+    if (this.#before) this.#failures = 0;
     this.#before = { limit: this.#limit, goodput };
     const step = this.#startingUp ? this.#limit : Math.max(1, this.#limit >> 3);
     this.#limit = clamp(this.#limit + step, this.#bounds);

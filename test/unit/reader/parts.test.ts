@@ -405,6 +405,15 @@ describe("the limit", () => {
     expect(run(limit, 300, 90_000, 1e9, 8000)).toBeGreaterThan(64);
   });
 
+  test("does not take one bad moment for the end of the road", () => {
+    const limit = new ConcurrencyLimit(bounds);
+    limit.epoch({ elapsedMs: 200, bytes: 16 * 90_000 * 200, requests: 1, saturated: true }, 200);
+    // The doubled limit brought nothing, because the machine was busy with something else just then.
+    limit.epoch({ elapsedMs: 200, bytes: 16 * 90_000 * 200, requests: 1, saturated: true }, 400);
+    expect(limit.value).toBe(16);
+    expect(run(limit, 10, 90_000, 1e9, 400)).toBe(128);
+  });
+
   test("is halved by SlowDown, once for many at a time, and comes back", () => {
     const limit = new ConcurrencyLimit(bounds);
     for (let at = 0; at < 10; at++) limit.slowDown(1000 + at);
