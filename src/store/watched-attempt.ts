@@ -16,6 +16,8 @@ export interface Attempt {
   readonly signal: AbortSignal;
   /** 1 for the first. */
   readonly number: number;
+  /** Calls `listener` when the attempt is over that way, at once if it is. One at a time; undefined ends that. */
+  onAbort(listener: (() => void) | undefined): void;
   /** A sign of life: what comes next may take `limitMs`. */
   alive(limitMs?: Milliseconds): void;
   /** Gives the attempt up. */
@@ -44,7 +46,10 @@ export class WatchedAttempt implements Attempt {
   readonly region: string;
   readonly credentials: Credentials | undefined;
   readonly #clock: Clock;
-  readonly #controller = new AbortController();
+  /** Made when somebody asks for the signal: it costs more than all else here. */
+  #controller: AbortController | undefined;
+  #onAbort: (() => void) | undefined;
+  #aborted = false;
   readonly #release: () => void;
   readonly #endsAt: Milliseconds;
   #aliveAt: Milliseconds;
@@ -60,7 +65,7 @@ export class WatchedAttempt implements Attempt {
     this.region = site.endpoint.region;
     this.credentials = site.credentials.current();
     this.#clock = site.clock;
-    this.#release = followSignals(() => this.#controller.abort(), ...signals);
+    this.#release = followSignals(() => this.abort(), ...signals);
     this.#aliveAt = site.clock.monotonic();
     this.#limitMs = limitMs;
     this.#endsAt = this.#aliveAt + endsInMs;
@@ -68,7 +73,16 @@ export class WatchedAttempt implements Attempt {
   }
 
   get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController();
+      if (this.#aborted) this.#controller.abort();
+    }
     return this.#controller.signal;
+  }
+
+  onAbort(listener: (() => void) | undefined): void {
+    this.#onAbort = listener;
+    if (this.#aborted) listener?.();
   }
 
   alive(limitMs?: Milliseconds): void {
@@ -81,7 +95,10 @@ export class WatchedAttempt implements Attempt {
   }
 
   abort(): void {
-    this.#controller.abort();
+    if (this.#aborted) return;
+    this.#aborted = true;
+    this.#controller?.abort();
+    this.#onAbort?.();
   }
 
   end(): void {
@@ -114,7 +131,7 @@ export class WatchedAttempt implements Attempt {
         return;
       }
       this.#expired = true;
-      this.#controller.abort();
+      this.abort();
     });
   }
 }

@@ -10,13 +10,15 @@
  */
 import { createHash } from "node:crypto";
 import type { Hash } from "node:crypto";
-import * as fs from "node:fs";
+import { setImmediate } from "node:timers/promises";
 import { EMPTY_SHA256 } from "../../common/sigv4.ts";
+import { MiB } from "../../common/units.ts";
 import type { Bytes } from "../../common/units.ts";
 import { base64Of32, crc32c } from "../crc.ts";
-import { sourceError, wrongLength } from "../put-body.ts";
+import { wrongLength } from "../put-body.ts";
 import { PIECE_BYTES } from "./blocks.ts";
 import type { Blocks } from "./blocks.ts";
+import type { LocalFiles } from "./local-file.ts";
 import { HEAD_ROOM } from "./protocol.ts";
 import type { Source } from "./protocol.ts";
 
@@ -50,26 +52,30 @@ export interface Body {
   close(): void;
 }
 
+/** Digests let others have a turn after so many bytes: about a millisecond. */
+const TURN_BYTES: Bytes = 4 * MiB;
+
 /** @throws HawserError `io_error` when the file cannot be opened */
-export async function openBody(source: Source, blocks: Blocks): Promise<Body> {
-  if (source.kind === "memory") return new MemoryBody(source.buffer);
+export async function openBody(source: Source, files: LocalFiles, blocks: Blocks): Promise<Body> {
+  if (source.kind === "memory") return new MemoryBody(source.buffer, source.sizeBytes);
   const { file, offset, sizeBytes } = source;
-  if (typeof file === "number") return new FileBody(file, false, offset, sizeBytes, blocks);
-  return new FileBody(await open(file), true, offset, sizeBytes, blocks);
+  const own = typeof file === "string";
+  const fd = own ? await files.open(file) : file;
+  return new FileBody({ fd, own, offset, sizeBytes }, files, blocks);
 }
 
 class MemoryBody implements Body {
   readonly sizeBytes: Bytes;
   readonly #buffer: Buffer;
 
-  constructor(buffer: ArrayBuffer) {
+  constructor(buffer: ArrayBuffer, sizeBytes: Bytes) {
     this.#buffer = Buffer.from(buffer);
-    this.sizeBytes = buffer.byteLength - HEAD_ROOM;
+    this.sizeBytes = sizeBytes;
   }
 
   digest(wanted: Wanted): Promise<Digests> {
     const digests = new Digesting(wanted);
-    digests.update(this.#buffer.subarray(HEAD_ROOM));
+    digests.update(this.#buffer.subarray(HEAD_ROOM, HEAD_ROOM + this.sizeBytes));
     return Promise.resolve(digests.result());
   }
 
@@ -79,26 +85,32 @@ class MemoryBody implements Body {
   }
 
   close(): void {
-    // The buffer was this body's alone.
+    // The buffer belongs to the request.
   }
+}
+
+interface OpenRange {
+  fd: number;
+  /** Opened for this body. */
+  own: boolean;
+  offset: Bytes;
+  sizeBytes: Bytes;
 }
 
 class FileBody implements Body {
   readonly sizeBytes: Bytes;
-  readonly #fd: number;
-  readonly #own: boolean;
-  readonly #offset: Bytes;
+  readonly #range: OpenRange;
+  readonly #files: LocalFiles;
   readonly #blocks: Blocks;
   readonly #taken: Buffer[] = [];
   #turn = 0;
   /** The only piece, once it was read. */
   #only: Piece | undefined;
 
-  constructor(fd: number, own: boolean, offset: Bytes, sizeBytes: Bytes, blocks: Blocks) {
-    this.#fd = fd;
-    this.#own = own;
-    this.#offset = offset;
-    this.sizeBytes = sizeBytes;
+  constructor(range: OpenRange, files: LocalFiles, blocks: Blocks) {
+    this.sizeBytes = range.sizeBytes;
+    this.#range = range;
+    this.#files = files;
     this.#blocks = blocks;
   }
 
@@ -106,8 +118,10 @@ class FileBody implements Body {
     const digests = new Digesting(wanted);
     if (wanted.crc32c || wanted.sha256) {
       for (let at = 0; at < this.sizeBytes; at += PIECE_BYTES) {
-        const { buffer, start, end } = await this.piece(at);
+        const reading = this.piece(at);
+        const { buffer, start, end } = reading instanceof Promise ? await reading : reading;
         digests.update(buffer.subarray(start, end));
+        if (at > 0 && at % TURN_BYTES === 0) await setImmediate();
       }
     }
     return digests.result();
@@ -119,21 +133,33 @@ class FileBody implements Body {
 
   close(): void {
     for (const block of this.#taken.splice(0)) this.#blocks.giveBack(block);
-    // Read-only: there is nothing to be told.
-    if (this.#own) fs.close(this.#fd, () => undefined);
+    if (this.#range.own) this.#files.close(this.#range.fd);
   }
 
-  async #read(at: Bytes): Promise<Piece> {
+  #read(at: Bytes): Piece | Promise<Piece> {
     const single = this.sizeBytes <= PIECE_BYTES;
     const buffer = this.#block(single ? 0 : (this.#turn ^= 1));
     const length = Math.min(PIECE_BYTES, this.sizeBytes - at);
-    for (let got = 0; got < length;) {
-      const count = await read(this.#fd, buffer, HEAD_ROOM + got, length - got, this.#offset + at + got);
-      if (count === 0) throw wrongLength(this.sizeBytes, String(at + got));
-      got += count;
-    }
     const piece = { buffer, start: HEAD_ROOM, end: HEAD_ROOM + length };
     if (single) this.#only = piece;
+    const count = this.#fill(piece, at, 0);
+    if (count === length) return piece;
+    return this.#rest(piece, at, count);
+  }
+
+  /** One read of what is missing of a piece behind its first `got` bytes. */
+  #fill(piece: Piece, at: Bytes, got: Bytes): number | Promise<number> {
+    const { fd, offset } = this.#range;
+    const start = piece.start + got;
+    return this.#files.read(fd, piece.buffer, start, piece.end - start, offset + at + got);
+  }
+
+  async #rest(piece: Piece, at: Bytes, first: number | Promise<number>): Promise<Piece> {
+    let count = await first;
+    for (let got = count; got < piece.end - piece.start; got += count) {
+      if (count === 0) throw wrongLength(this.sizeBytes, String(at + got));
+      count = await this.#fill(piece, at, got);
+    }
     return piece;
   }
 
@@ -166,22 +192,4 @@ class Digesting {
       sha256: this.#hash && (this.#empty ? EMPTY_SHA256 : this.#hash.digest("hex")),
     };
   }
-}
-
-function open(path: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    fs.open(path, "r", (error, fd) => {
-      if (error) reject(sourceError(error));
-      else resolve(fd);
-    });
-  });
-}
-
-function read(fd: number, buffer: Buffer, start: number, length: Bytes, position: Bytes): Promise<number> {
-  return new Promise((resolve, reject) => {
-    fs.read(fd, buffer, start, length, position, (error, count) => {
-      if (error) reject(sourceError(error));
-      else resolve(count);
-    });
-  });
 }

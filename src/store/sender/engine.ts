@@ -28,6 +28,7 @@ import { openBody } from "./body.ts";
 import type { Body, Digests } from "./body.ts";
 import { Lane, StaleConnection } from "./lane.ts";
 import type { LaneOwner, RawAnswer } from "./lane.ts";
+import { LocalFiles } from "./local-file.ts";
 import type { Answer, SendSpec, SenderAccess, SenderHost } from "./protocol.ts";
 import { RequestWriter } from "./request.ts";
 
@@ -73,6 +74,7 @@ export class SendEngine implements LaneOwner {
   readonly #max: number;
   readonly #dialer: Dialer;
   readonly #blocks = new Blocks();
+  readonly #files: LocalFiles;
   readonly #pulse: Pulse;
   readonly #queue = new RankedQueue<Exchange>();
   readonly #exchanges = new Map<number, Exchange>();
@@ -91,6 +93,7 @@ export class SendEngine implements LaneOwner {
     this.#host = host;
     this.#clock = parts.clock;
     this.#max = config.maxConnections;
+    this.#files = new LocalFiles(() => performance.now());
     this.#dialer = new Dialer(new AddressBook(parts.resolve, parts.clock), config.ca);
     this.#pulse = new Pulse(parts.clock, (now) => this.#tick(now));
   }
@@ -120,6 +123,7 @@ export class SendEngine implements LaneOwner {
     if (exchange.queued) {
       this.#queue.remove(exchange);
       this.#fail(exchange, cancelled());
+      this.#emptied(exchange);
     } else exchange.lane?.abandon();
   }
 
@@ -163,7 +167,7 @@ export class SendEngine implements LaneOwner {
     const { id } = exchange.spec;
     let body: Body | undefined;
     try {
-      body = await openBody(exchange.spec.source, this.#blocks);
+      body = await openBody(exchange.spec.source, this.#files, this.#blocks);
       const { checksum, hashPayload } = exchange.spec;
       const digests = await body.digest({ crc32c: checksum, sha256: hashPayload });
       const answer = await this.#exchange(exchange, body, digests);
@@ -173,6 +177,7 @@ export class SendEngine implements LaneOwner {
       this.#fail(exchange, error);
     } finally {
       body?.close();
+      this.#emptied(exchange);
       this.#running--;
       this.#pump();
     }
@@ -228,6 +233,10 @@ export class SendEngine implements LaneOwner {
     this.#host.refused(id, toWire(toHawserError(error)));
   }
 
+  #emptied({ spec: { source } }: Exchange): void {
+    if (source.kind === "memory") this.#host.empty(source.buffer);
+  }
+
   // The passing of time.
 
   #tick(now: Milliseconds): void {
@@ -262,20 +271,13 @@ const LIMITS: Record<Lane["phase"], Milliseconds> = {
   closed: Number.POSITIVE_INFINITY,
 };
 
-/** What of an answer's head is read. */
-const READ_HEADERS = [
-  "etag",
-  "x-amz-version-id",
-  "x-amz-request-id",
-  "x-amz-checksum-crc32c",
-  "x-amz-bucket-region",
-  "date",
-  "retry-after",
-] as const;
+/** What of an answer's head is read: of most, as little as can be, because it crosses threads. */
+const GOOD_HEADERS = ["etag", "x-amz-version-id", "x-amz-checksum-crc32c"];
+const ERROR_HEADERS = ["x-amz-request-id", "x-amz-bucket-region", "date", "retry-after"];
 
 function answerOf({ head, text }: RawAnswer, digests: Digests): Answer {
   const headers: Record<string, string> = {};
-  for (const name of READ_HEADERS) {
+  for (const name of head.status === 200 ? GOOD_HEADERS : ERROR_HEADERS) {
     const value = head.headers.get(name);
     if (value !== undefined) headers[name] = value;
   }

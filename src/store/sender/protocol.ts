@@ -16,7 +16,7 @@ export const HEAD_ROOM: Bytes = 8 * 1024;
 
 export type Source =
   /** The body begins at HEAD_ROOM. */
-  | { kind: "memory"; buffer: ArrayBuffer }
+  | { kind: "memory"; buffer: ArrayBuffer; sizeBytes: Bytes }
   | { kind: "file"; file: string | number; offset: Bytes; sizeBytes: Bytes };
 
 /** One request with a body, to be sent once. */
@@ -68,13 +68,16 @@ export type FromSender =
   /** Nothing, or half an answer, came. */
   | { op: "failed"; id: number; failure: StoreFailure }
   /** What was to be sent cannot be read, or is not as long as it was said to be. */
-  | { op: "refused"; id: number; error: WireError };
+  | { op: "refused"; id: number; error: WireError }
+  /** A body's buffer comes back. */
+  | { op: "empty"; buffer: ArrayBuffer };
 
 /** What an engine tells; the other side of `FromSender`. */
 export interface SenderHost {
   answered(id: number, answer: Answer): void;
   failed(id: number, failure: StoreFailure): void;
   refused(id: number, error: WireError): void;
+  empty(buffer: ArrayBuffer): void;
 }
 
 /** What a message asks of. */
@@ -99,10 +102,11 @@ export function apply(engine: Commanded, message: ToSender): void {
 }
 
 /** A host that turns what it is told into messages. */
-export function hostOf(tell: (message: FromSender) => void): SenderHost {
+export function hostOf(tell: (message: FromSender, moved?: ArrayBuffer) => void): SenderHost {
   return {
     answered: (id, answer) => tell({ op: "answered", id, answer }),
     failed: (id, failure) => tell({ op: "failed", id, failure }),
     refused: (id, error) => tell({ op: "refused", id, error }),
+    empty: (buffer) => tell({ op: "empty", buffer }, buffer),
   };
 }

@@ -23,6 +23,7 @@ import type { Site } from "../site.ts";
 import type { Attempt } from "../watched-attempt.ts";
 import { SendEngine } from "./engine.ts";
 import type { SenderConfig } from "./engine.ts";
+import { Parcels } from "./parcels.ts";
 import { HEAD_ROOM, apply, hostOf } from "./protocol.ts";
 import type { Answer, FromSender, SendSpec, SenderAccess, Source, ToSender } from "./protocol.ts";
 
@@ -84,6 +85,7 @@ interface Pending {
 class ThreadedSender implements UploadSender {
   readonly #options: UploadSenderOptions;
   readonly #site: Site;
+  readonly #parcels = new Parcels();
   readonly #pending = new Map<number, Pending>();
   #seats: Seat[] = [];
   #access: SenderAccess | undefined;
@@ -111,13 +113,12 @@ class ThreadedSender implements UploadSender {
         if (this.#pending.size === 0) this.#setRef(true);
         this.#pending.set(id, { seat, resolve, reject });
         seat.outstanding += weight;
-        const spec = specOf(id, upload);
+        const spec = specOf(id, upload, this.#parcels);
         seat.link.post({ op: "send", spec }, spec.source.kind === "memory" ? spec.source.buffer : undefined);
-        if (attempt.signal.aborted) cancel();
-        else attempt.signal.addEventListener("abort", cancel, { once: true });
+        attempt.onAbort(cancel);
       });
     } finally {
-      attempt.signal.removeEventListener("abort", cancel);
+      attempt.onAbort(undefined);
       seat.outstanding -= weight;
       this.#pending.delete(id);
       if (this.#pending.size === 0) this.#setRef(false);
@@ -179,6 +180,7 @@ class ThreadedSender implements UploadSender {
   }
 
   #receive(message: FromSender): void {
+    if (message.op === "empty") return this.#parcels.giveBack(message.buffer);
     const pending = this.#pending.get(message.id);
     if (!pending) return;
     switch (message.op) {
@@ -215,9 +217,9 @@ function localLink(engine: SendEngine): Link {
   };
 }
 
-function specOf(id: number, upload: Upload): SendSpec {
+function specOf(id: number, upload: Upload, parcels: Parcels): SendSpec {
   const { key, query, headers, checksum, hashPayload, doubtful, reason } = upload;
-  const source = sourceOf(upload.body);
+  const source = sourceOf(upload.body, parcels);
   return {
     id,
     rank: RANKS[reason],
@@ -233,14 +235,14 @@ function specOf(id: number, upload: Upload): SendSpec {
 }
 
 /** Memory is copied once, so that it may be changed by its owner, and into a buffer that can move to the thread. */
-function sourceOf(body: Uint8Array | FileBody): Source {
+function sourceOf(body: Uint8Array | FileBody, parcels: Parcels): Source {
   if (!(body instanceof Uint8Array)) {
     const { file, offset, sizeBytes } = body;
     return { kind: "file", file: "path" in file ? file.path : file.fd, offset, sizeBytes };
   }
-  const buffer = Buffer.allocUnsafeSlow(HEAD_ROOM + body.length);
-  buffer.set(body, HEAD_ROOM);
-  return { kind: "memory", buffer: buffer.buffer };
+  const buffer = parcels.take(HEAD_ROOM + body.length);
+  new Uint8Array(buffer, HEAD_ROOM).set(body);
+  return { kind: "memory", buffer, sizeBytes: body.length };
 }
 
 /** A sender for a site. Sends nothing and starts no thread before the first request. */

@@ -11,11 +11,11 @@ import type { FromSender, ToSender } from "./protocol.ts";
 const port = parentPort!;
 
 /** After this turn's input was taken in: what came together is told together. */
-const outbox = new Outbox<FromSender>(setImmediate, (batch) => port.postMessage(batch, []));
+const outbox = new Outbox<FromSender>(setImmediate, (batch, moved) => port.postMessage(batch, moved));
 
 const engine = new SendEngine(
   workerData as SenderConfig,
-  hostOf((message) => outbox.push(message)),
+  hostOf((message, moved) => outbox.push(message, moved)),
   { clock: systemClock, resolve: systemResolve },
 );
 
