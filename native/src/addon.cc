@@ -2,10 +2,12 @@
 
 #include <napi.h>
 
+#include "block-file.h"
 #include "checksum.h"
 #include "connection.h"
 #include "errors.h"
 #include "files.h"
+#include "memory.h"
 #include "mount.h"
 #include "process.h"
 
@@ -36,6 +38,8 @@ Napi::Object Initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("crc64nvme", Napi::Function::New(env, Crc64NvmeFromJs, "crc64nvme"));
   DefineMount(env, exports);
   DefineFiles(env, exports);
+  DefineBlockFile(env, exports);
+  DefineMemory(env, exports);
   DefineProcess(env, exports);
   return exports;
 }

@@ -12,7 +12,8 @@ import type { Clock } from "../common/clock.ts";
 import type { MaybePromise } from "../common/maybe-promise.ts";
 import type { Bytes } from "../common/units.ts";
 import { BLOCK } from "./blocks.ts";
-import { checksumFile, checksumsOf, filePath, unusedFileIds } from "./cache-file.ts";
+import { BlockWriter } from "./block-writer.ts";
+import { checksumFile, filePath, unusedFileIds } from "./cache-file.ts";
 import type { CachedVolume, VolumePlace } from "./cache-folder.ts";
 import { claimFolder, takePlace } from "./cache-folder.ts";
 import type { BackingFile, ObjectVersion } from "./content.ts";
@@ -20,7 +21,7 @@ import type { DiskEntry } from "./disk-entry.ts";
 import { DiskIndex } from "./disk-index.ts";
 import { DiskRoom } from "./disk-room.ts";
 import { DiskSpace } from "./disk-space.ts";
-import { errnoOf, readFully, writeFully } from "./fd-io.ts";
+import { errnoOf, readFully } from "./fd-io.ts";
 import { LoadAgain } from "./load-again.ts";
 import { OpenFiles } from "./open-files.ts";
 import type { OpenFile } from "./open-files.ts";
@@ -61,6 +62,7 @@ export class DiskStore {
   readonly place: VolumePlace;
   readonly #files: OpenFiles;
   readonly #room: DiskRoom;
+  readonly #writer: BlockWriter;
   readonly #onTrouble: (error: unknown) => void;
   readonly #stats = {
     bytesRead: 0,
@@ -78,6 +80,7 @@ export class DiskStore {
     this.space = space;
     this.#onTrouble = options.onTrouble;
     this.#files = new OpenFiles(options.mostOpenFiles ?? 1024, (entry) => filePath(place.path, entry.fileId));
+    this.#writer = new BlockWriter(place.path);
     this.#room = new DiskRoom({
       index,
       space,
@@ -144,6 +147,7 @@ export class DiskStore {
    * Writes blocks that are not here yet. Resolves when they are in the file and the index, or were not stored.
    *
    * @param source their bytes, unchanged until this resolves
+   * @param direct around the page cache, where that can be
    * @returns whether they are stored
    */
   async write(
@@ -151,21 +155,23 @@ export class DiskStore {
     fingerprint: string,
     firstBlock: number,
     source: Uint8Array,
+    direct: boolean,
   ): Promise<boolean> {
     const entry = this.index.get(fingerprint) ?? this.index.create(fingerprint, version.sizeBytes);
     if (entry.has(firstBlock)) return true;
     if (entry.punching) return false;
     entry.pins++;
     this.#room.writingBytes += source.length;
-    let file: OpenFile | undefined;
     try {
       if (!this.#room.make(0)) {
         this.#stats.refusedBytes += source.length;
         return false;
       }
-      const crcs = checksumsOf(source);
-      file = await this.#files.acquire(entry);
-      await writeFully(file.fd, source, firstBlock * BLOCK);
+      const crcs = await this.#writer.write(entry, firstBlock, source, direct);
+      if (crcs === undefined) {
+        this.remove(entry);
+        return false;
+      }
       this.#stats.bytesWritten += source.length;
       this.dirty = true;
       entry.warm(firstBlock, crcs.length, ++this.#tick);
@@ -177,7 +183,6 @@ export class DiskStore {
     } finally {
       this.#room.writingBytes -= source.length;
       this.#room.unpin(entry);
-      if (file) this.#files.release(file);
       if (entry.presentBlocks === 0 && entry.pins === 0) this.remove(entry);
     }
   }

@@ -79,8 +79,9 @@ export class Disk {
     fingerprint: string,
     firstBlock: number,
     source: Uint8Array,
+    direct: boolean,
   ): Promise<boolean> {
-    return (await this.#store?.write(version, fingerprint, firstBlock, source)) ?? false;
+    return (await this.#store?.write(version, fingerprint, firstBlock, source, direct)) ?? false;
   }
 
   backing(fingerprint: string): MaybePromise<BackingFile | undefined> {

@@ -17,7 +17,7 @@ export class Extent {
   /** The bytes the blocks hold. */
   readonly bodyBytes: Bytes;
   /** First unit and number of units in the slab. */
-  readonly unit: number;
+  unit: number;
   units: number;
   /** Where the first block begins in the slab; known once ready. */
   bodyOffset = 0;
@@ -33,6 +33,10 @@ export class Extent {
   stored = false;
   /** Some reader has had bytes of it. */
   used = false;
+  /** How many bytes readers have had, the same ones counted as often as they were read. */
+  servedBytes: Bytes = 0;
+  /** In the line of those that leave memory next. */
+  leaving = false;
   /** Settles when the extent is ready, or rejects with why it is not. */
   loaded: Promise<void> | undefined;
 

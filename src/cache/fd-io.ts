@@ -1,5 +1,5 @@
-/** Reads and writes of whole ranges by descriptor, straight from and to shared memory. */
-import { close, open, read, write } from "node:fs";
+/** Reads of whole ranges by descriptor, straight into shared memory. */
+import { close, open, read } from "node:fs";
 import { HawserError } from "../common/errors.ts";
 import type { Bytes } from "../common/units.ts";
 
@@ -23,23 +23,9 @@ export async function readFully(fd: number, target: Uint8Array, position: Bytes)
   }
 }
 
-export async function writeFully(fd: number, source: Uint8Array, position: Bytes): Promise<void> {
-  let done = await writeSome(fd, source, 0, position);
-  while (done < source.length) done += await writeSome(fd, source, done, position);
-}
-
 function readSome(fd: number, target: Uint8Array, from: Bytes, position: Bytes): Promise<Bytes> {
   return new Promise((resolve, reject) => {
     read(fd, target, from, target.length - from, position + from, (error, bytes) => {
-      if (error) reject(error);
-      else resolve(bytes);
-    });
-  });
-}
-
-function writeSome(fd: number, source: Uint8Array, from: Bytes, position: Bytes): Promise<Bytes> {
-  return new Promise((resolve, reject) => {
-    write(fd, source, from, source.length - from, position + from, (error, bytes) => {
       if (error) reject(error);
       else resolve(bytes);
     });

@@ -8,6 +8,7 @@
 import { LRUCache } from "lru-cache";
 import { HEAD_ROOM } from "../store/range-reader.ts";
 import type { Reason } from "../store/object-store.ts";
+import { MiB } from "../common/units.ts";
 import type { Bytes } from "../common/units.ts";
 import { runBytes } from "./blocks.ts";
 import { Extent } from "./extent.ts";
@@ -36,6 +37,10 @@ export interface ReserveRequest {
   leaveBytes?: Bytes | undefined;
 }
 
+/** Of what was read and is on disk, this much stays for a second reader close behind, and at most this part of all. */
+const SPENT_BYTES: Bytes = 32 * MiB;
+const SPENT_PART = 1 / 8;
+
 /** How much is evicted in search of the whole run that was wanted, in units of that run, before a shorter one will do. */
 const EVICTION_PATIENCE = 2;
 
@@ -49,6 +54,9 @@ export class Memory {
   readonly #onGone: ((extent: Extent) => void) | undefined;
   readonly #waiting: (() => void)[] = [];
   #pinnedUnits = 0;
+  readonly #spent: Extent[] = [];
+  #spentUnits = 0;
+  readonly #mostSpentUnits: number;
 
   constructor(options: MemoryOptions) {
     this.slab = options.slab;
@@ -61,6 +69,7 @@ export class Memory {
       maxSize: Math.max(1, this.#allocator.units),
       sizeCalculation: (extent) => extent.units,
     });
+    this.#mostSpentUnits = Math.floor(Math.min(SPENT_BYTES, this.capacityBytes * SPENT_PART) / UNIT);
     this.#onGone = options.onGone;
   }
 
@@ -110,6 +119,8 @@ export class Memory {
     extent.bodyOffset = bodyOffset;
     extent.state = "ready";
     extent.filled = true;
+    const unused = Math.floor((bodyOffset - this.windowOffset(extent)) / UNIT);
+    if (unused > 0) this.#giveFront(extent, unused);
     const needed = unitsFor(bodyOffset + extent.bodyBytes - this.windowOffset(extent));
     if (needed < extent.units) {
       this.#allocator.give(extent.unit + needed, extent.units - needed);
@@ -138,6 +149,7 @@ export class Memory {
     if (extent.state === "gone" || --extent.pins > 0) return;
     this.#pinnedUnits -= extent.units;
     if (extent.state === "ready" && !this.#order.has(extent)) this.#order.set(extent, extent);
+    if (isSpent(extent)) this.#leave(extent);
     this.#announceRoom();
   }
 
@@ -198,6 +210,30 @@ export class Memory {
     return true;
   }
 
+  /** Stands in the line of those that leave; the first of it go when it is too long. */
+  #leave(extent: Extent): void {
+    if (!extent.leaving) {
+      extent.leaving = true;
+      this.#spent.push(extent);
+      this.#spentUnits += extent.units;
+    }
+    while (this.#spentUnits > this.#mostSpentUnits) {
+      const first = this.#spent.shift()!;
+      first.leaving = false;
+      this.#spentUnits -= first.units;
+      if (first.state !== "ready" || first.pins > 0) continue;
+      this.#order.delete(first);
+      this.#drop(first);
+    }
+  }
+
+  #giveFront(extent: Extent, units: number): void {
+    this.#allocator.give(extent.unit, units);
+    this.#pinnedUnits -= units;
+    extent.unit += units;
+    extent.units -= units;
+  }
+
   #drop(extent: Extent): void {
     extent.state = "gone";
     extent.owner.remove(extent);
@@ -209,6 +245,16 @@ export class Memory {
     if (this.#waiting.length === 0) return;
     for (const fn of this.#waiting.splice(0)) fn();
   }
+}
+
+/**
+ * All of it was read, and it is on disk: the kernel's page cache has it, and who asks again gets it from there or from
+ * disk. Memory that is used again is still in the CPU's cache and costs no page fault.
+ */
+function isSpent(extent: Extent): boolean {
+  return (
+    extent.state === "ready" && (extent.stored || extent.fromDisk) && extent.servedBytes >= extent.bodyBytes
+  );
 }
 
 /** The most blocks, up to `wanted`, whose window fits a run of `units`. */

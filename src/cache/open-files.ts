@@ -5,8 +5,6 @@
  * same file at once share one open(2).
  */
 import { constants } from "node:fs";
-import { mkdir } from "node:fs/promises";
-import { dirname } from "node:path";
 import { LRUCache } from "lru-cache";
 import type { MaybePromise } from "../common/maybe-promise.ts";
 import type { DiskEntry } from "./disk-entry.ts";
@@ -32,7 +30,6 @@ export class OpenFiles {
   readonly #files: LRUCache<DiskEntry, OpenFile>;
   readonly #opening = new Map<DiskEntry, Opening>();
   readonly #pathOf: (entry: DiskEntry) => string;
-  readonly #folders = new Set<string>();
   readonly #closing = new Set<Promise<void>>();
 
   constructor(mostOpen: number, pathOf: (entry: DiskEntry) => string) {
@@ -46,7 +43,7 @@ export class OpenFiles {
     });
   }
 
-  /** Opens the entry's file, creating it when it never was. Each use ends with `release`. */
+  /** Opens the entry's file. Each use ends with `release`. */
   acquire(entry: DiskEntry): MaybePromise<OpenFile> {
     const file = this.#files.get(entry);
     if (file !== undefined) {
@@ -83,12 +80,10 @@ export class OpenFiles {
   }
 
   async #open(entry: DiskEntry): Promise<OpenFile> {
-    const { O_RDWR, O_RDONLY, O_CREAT, O_EXCL } = constants;
+    const { O_RDWR, O_RDONLY } = constants;
     try {
       // A complete file is never written again.
-      const flags = entry.complete ? O_RDONLY : O_RDWR;
-      const fd = await this.#openOrCreate(entry, entry.created ? flags : O_RDWR | O_CREAT | O_EXCL);
-      const file = new OpenFile(fd);
+      const file = new OpenFile(await openFile(this.#pathOf(entry), entry.complete ? O_RDONLY : O_RDWR));
       // Counted here and not when each of them runs again: the file must not be closed before.
       file.users = this.#opening.get(entry)?.waiters ?? 0;
       if (entry.removed) file.dropped = true;
@@ -97,21 +92,6 @@ export class OpenFiles {
     } finally {
       this.#opening.delete(entry);
     }
-  }
-
-  async #openOrCreate(entry: DiskEntry, flags: number): Promise<number> {
-    const path = this.#pathOf(entry);
-    if (!entry.created) await this.#ensureFolder(dirname(path));
-    const fd = await openFile(path, flags);
-    entry.created = true;
-    return fd;
-  }
-
-  /** Makes a folder once; a second mkdir of thousands would cost as much as the files in it. */
-  async #ensureFolder(path: string): Promise<void> {
-    if (this.#folders.has(path)) return;
-    await mkdir(path, { recursive: true, mode: 0o700 });
-    this.#folders.add(path);
   }
 
   #close(file: OpenFile): void {

@@ -16,6 +16,7 @@ export class ExtentSpan implements Span {
 
   constructor(memory: Memory, extent: Extent, offset: Bytes, length: Bytes) {
     memory.pin(extent);
+    extent.servedBytes += length;
     this.#memory = memory;
     this.#extent = extent;
     this.chunks = [memory.view(extent.bodyOffset + offset - extent.firstBlock * BLOCK, length)];
@@ -45,6 +46,7 @@ export class GatheredSpan implements Span {
       const base = extent.firstBlock * BLOCK;
       const from = Math.max(offset, base);
       const to = Math.min(end, base + extent.bodyBytes);
+      extent.servedBytes += to - from;
       return memory.view(extent.bodyOffset + from - base, to - from);
     });
   }

@@ -3,19 +3,24 @@
  *
  * An extent that waits to be written is pinned. A disk slower than the network must not slow down readers, nor take the
  * memory from them: at most five eighths of it may wait so. What comes beyond that is put off without a pin and written when
- * the disk has caught up, if it is still in memory then.
+ * the disk has caught up, if it is still in memory then. While the disk keeps up, large extents go around the page cache:
+ * that saves the copy, and the reader has the bytes in the page cache of the mount already.
  */
+import { MiB } from "../common/units.ts";
 import type { Bytes } from "../common/units.ts";
 import type { Disk } from "./disk.ts";
 import type { Extent } from "./extent.ts";
 import type { Memory } from "./memory.ts";
 
+/** From here on writing around the page cache is cheaper than a copy into it. */
+const DIRECT_FROM: Bytes = MiB;
 /** Enough to keep a disk busy, few enough that reads find a free thread. */
 const WRITES_AT_ONCE = 3;
 
 export class WriteBehind {
   readonly #memory: Memory;
   readonly #disk: Disk;
+  readonly #directBytes: Bytes;
   readonly #throttleBytes: Bytes;
   readonly #mostBytes: Bytes;
   readonly #queue: Extent[] = [];
@@ -31,6 +36,7 @@ export class WriteBehind {
   constructor(memory: Memory, disk: Disk) {
     this.#memory = memory;
     this.#disk = disk;
+    this.#directBytes = memory.capacityBytes / 8;
     this.#throttleBytes = memory.capacityBytes / 4;
     this.#mostBytes = (memory.capacityBytes * 5) / 8;
   }
@@ -104,7 +110,9 @@ export class WriteBehind {
     const { owner, firstBlock, bodyOffset, bodyBytes } = extent;
     try {
       const source = this.#memory.view(bodyOffset, bodyBytes);
-      extent.stored = await this.#disk.write(owner.version, owner.fingerprint, firstBlock, source);
+      // A disk that does not keep up gets what the page cache can take off our hands.
+      const direct = bodyBytes >= DIRECT_FROM && this.#waitingBytes <= this.#directBytes;
+      extent.stored = await this.#disk.write(owner.version, owner.fingerprint, firstBlock, source, direct);
     } finally {
       this.#active--;
       this.#waitingBytes -= bodyBytes;

@@ -87,12 +87,32 @@ export interface NativeAddon {
   /** flock(LOCK_EX | LOCK_NB). @returns false when another open file holds it. Released by closing the file. */
   flockExclusive(fd: number): boolean;
   fallocate(fd: number, mode: number, offset: Bytes, length: Bytes): Promise<void>;
+  /**
+   * Writes a run of blocks that begins at `offset`, with the CRC32C of each into `crcs`, all on one thread.
+   *
+   * @param fileBytes creates the file, which must not exist, at this length; -1 writes to the one that is there. A file
+   *   that could be created but not written is unlinked again
+   * @param direct go around the page cache where memory and file system allow it
+   * @returns whether it did
+   */
+  writeBlocks(
+    path: string,
+    source: Uint8Array,
+    offset: Bytes,
+    blockBytes: Bytes,
+    crcs: Uint32Array,
+    fileBytes: Bytes,
+    direct: boolean,
+  ): Promise<boolean>;
   /** Frees the range; the file's size stays. */
   punchHole(fd: number, offset: Bytes, length: Bytes): Promise<void>;
   /** @returns where the next data begins, or -1 */
   lseekData(fd: number, offset: Bytes): number;
   /** @returns where the next hole begins, or -1 past the end */
   lseekHole(fd: number, offset: Bytes): number;
+
+  /** How far behind the first byte the next page of memory begins. */
+  bytesToPage(bytes: Uint8Array): Bytes;
 
   /** Replaces this process's program. `env` holds NAME=value. Returns only by throwing. */
   execve(path: string, argv: readonly string[], env: readonly string[]): never;

@@ -13,6 +13,7 @@ import type { BlockCache } from "../cache/create-content.ts";
 import type { ContentStats } from "../cache/content-stats.ts";
 import type { NeighbourSource } from "../cache/neighbours.ts";
 import { Disk } from "../cache/disk.ts";
+import { newSlab } from "../cache/slab.ts";
 import { systemClock } from "../common/clock.ts";
 import { HawserError } from "../common/errors.ts";
 import { MiB } from "../common/units.ts";
@@ -159,10 +160,10 @@ class Parts implements OpenVolume {
     { memoryBytes, disk, log }: { memoryBytes: Bytes; disk: Disk | undefined; log: Logger },
   ) {
     this.store = store;
-    const slab = new SharedArrayBuffer(memoryBytes);
+    const slab = newSlab(memoryBytes);
     const { endpoint } = store;
     this.reader = createRangeReader({
-      slab,
+      slab: slab.slab,
       credentials: store.credentials,
       target: {
         endpoint: endpoint.url,
@@ -177,7 +178,7 @@ class Parts implements OpenVolume {
       after: (key, limit) => this.filesystem.neighbours.after(key, limit),
       folder: (prefix, mostBytes) => this.filesystem.neighbours.folder(prefix, mostBytes),
     };
-    this.content = createContent({ reader: this.reader, slab, disk, neighbours });
+    this.content = createContent({ reader: this.reader, ...slab, disk, neighbours });
     this.filesystem = createVolumeFilesystem({
       store,
       content: withReadFailures(this.content, log),

@@ -8,7 +8,8 @@ import type { Endpoint } from "../endpoint.ts";
 import { AttemptFailure, answerFailure, describeFailure } from "../failure.ts";
 import type { StoreFailure } from "../failure.ts";
 import { parseErrorDocument } from "../http-request.ts";
-import type { Milliseconds } from "../../common/units.ts";
+import { MiB } from "../../common/units.ts";
+import type { Bytes, Milliseconds } from "../../common/units.ts";
 import { HEAD_ROOM } from "../range-reader.ts";
 import type { Access } from "./access.ts";
 import { checksumPlan } from "./checksum-plan.ts";
@@ -39,6 +40,11 @@ export interface LaneOwner {
 
 /** Most heads fit; longer ones make it grow. What of a body comes with the head has to be copied: so it is small. */
 const SCRATCH_BYTES = 2048;
+/**
+ * Bodies from this length on begin at a whole page of the slab, so that they can go to disk without a copy: their heads
+ * are received elsewhere.
+ */
+const ALIGNED_FROM: Bytes = MiB;
 /** S3's error documents have below 1 KiB. */
 const DOCUMENT_BYTES = 16 * 1024;
 
@@ -93,10 +99,8 @@ export class Lane implements Receiver {
     this.#sentGeneration = access.generation;
     const first = fetch.whole ? undefined : offset + fetch.received;
     const request = access.write({ key, versionId, etag, first, last: offset + length - 1 });
-    this.#connection.send(
-      request,
-      exclusive && fetch.received === 0 ? this.#window(fetch) : this.#scratchBuffer(),
-    );
+    const inWindow = exclusive && fetch.received === 0 && length < ALIGNED_FROM;
+    this.#connection.send(request, inWindow ? this.#window(fetch) : this.#scratchBuffer());
   }
 
   /** Ends the connection; the fetch, if any, fails with this. */

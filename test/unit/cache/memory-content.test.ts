@@ -3,7 +3,7 @@ import { HawserError } from "../../../src/common/errors.ts";
 import { KiB, MiB } from "../../../src/common/units.ts";
 import { createContent } from "../../../src/cache/create-content.ts";
 import type { Span } from "../../../src/cache/content.ts";
-import { FakeRangeReader, bytesOf, expectedBytes, settle, version } from "./support.ts";
+import { FakeRangeReader, bytesOf, expectedBytes, nextTurn, version } from "./support.ts";
 
 function contentOf(slabBytes: number) {
   const slab = new SharedArrayBuffer(slabBytes);
@@ -41,10 +41,10 @@ test("many readers of one block share one request", async () => {
   reader.hold = true;
   const of = version("a", MiB);
   const reads = Array.from({ length: 64 }, () => content.open(of).read(0, MiB));
-  await settle();
-  expect(reader.sent).toHaveLength(1);
+  await reader.untilSent(1);
   reader.release();
   for (const read of reads) (await read).release();
+  expect(reader.sent).toHaveLength(1);
   await content.close();
 });
 
@@ -98,7 +98,7 @@ test("a slab smaller than what its readers want is slow, never stuck and never o
       const open = content.open(of);
       for (let at = (i * 37) % 1000; at < of.sizeBytes; at += MiB) {
         const span = await open.read(at, MiB);
-        await settle(1);
+        await nextTurn();
         expect(Buffer.compare(bytesOf(span), expectedBytes(of, at, span.lengthBytes))).toBe(0);
         span.release();
       }
@@ -117,7 +117,7 @@ test("whoever waits for room can be interrupted and does not hold up those behin
   const abort = new AbortController();
   const first = open.read(20 * MiB, MiB, abort.signal);
   const second = open.read(30 * MiB, MiB);
-  await settle();
+  await nextTurn();
   abort.abort();
   await expect(first).rejects.toMatchObject({ code: "interrupted" });
   for (const span of held) span.release();

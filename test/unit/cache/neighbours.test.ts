@@ -1,11 +1,11 @@
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { createContent } from "../../../src/cache/create-content.ts";
 import type { ObjectVersion } from "../../../src/cache/content.ts";
 import { OpenLearner, foldersOf, nextFiles } from "../../../src/cache/neighbours.ts";
 import type { NeighbourSource } from "../../../src/cache/neighbours.ts";
 import { KiB, MiB } from "../../../src/common/units.ts";
 import { CacheFolders, openCache, readWhole } from "./disk-support.ts";
-import { FakeRangeReader, settle, version } from "./support.ts";
+import { FakeRangeReader, nextTurn, version } from "./support.ts";
 
 const folders = new CacheFolders();
 afterEach(() => folders.clear());
@@ -131,7 +131,7 @@ test("readers in order find files fetched before they open them, one request eac
     const open = content.open(of);
     (await open.read(0, of.sizeBytes)).release();
     open.close();
-    await settle(1);
+    await nextTurn();
   }
   const { hits, prefetchUsefulBytes, prefetchWastedBytes, storeRequests } = content.stats();
   expect(hits).toBeGreaterThan(350);
@@ -150,7 +150,7 @@ test("a folder opened at random is fetched whole, each file once", async () => {
   const content = createContent({ reader: range, slab, disk, neighbours: sourceOf(files) });
   for (const of of shuffled(files).slice(0, 64)) await readWhole(content, of);
   await range.untilSent(300);
-  while (disk.stats()!.entries < 300) await settle(1);
+  await vi.waitFor(() => expect(disk.stats()!.entries).toBe(300));
   await content.drain();
   expect(new Set(range.sent.map(({ key }) => key)).size).toBe(300);
   expect(range.sent).toHaveLength(300);

@@ -1,10 +1,10 @@
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { HawserError } from "../../../src/common/errors.ts";
 import { KiB, MiB } from "../../../src/common/units.ts";
 import { WAIT_BUCKETS_MS } from "../../../src/cache/content-stats.ts";
 import { createContent } from "../../../src/cache/create-content.ts";
 import { CacheFolders, FakeClock, openCache, readAndCompare, readWhole } from "./disk-support.ts";
-import { FakeRangeReader, settle, version } from "./support.ts";
+import { FakeRangeReader, version } from "./support.ts";
 
 const folders = new CacheFolders();
 afterEach(() => folders.clear());
@@ -62,8 +62,7 @@ test("a demand read overtakes what is being prefetched and shares its request", 
   const warming = content.warm([of]);
   await reader.untilSent(1);
   const read = readAndCompare(content.open(of), MiB, 1000);
-  await settle();
-  expect(reader.pending[0]!.rank).toBe("demand");
+  await vi.waitFor(() => expect(reader.pending[0]!.rank).toBe("demand"));
   reader.release();
   await read;
   await warming;

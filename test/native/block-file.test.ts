@@ -1,0 +1,105 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { native } from "../../src/common/native.ts";
+
+const KiB = 1024;
+const BLOCK = 128 * KiB;
+let scratch = "";
+
+beforeAll(() => {
+  // On a disk: what is written around the page cache is not on every file system of /tmp.
+  scratch = mkdtempSync(join(tmpdir(), "hawser-blocks-"));
+});
+afterAll(() => rmSync(scratch, { recursive: true }));
+
+/** Bytes that begin `behind` a page's start, in shared memory as the product's do. */
+function bytesBehindPage(length: number, behind: number): Uint8Array {
+  const memory = new SharedArrayBuffer(length + 8 * KiB);
+  const from = native().bytesToPage(new Uint8Array(memory)) + behind;
+  const bytes = new Uint8Array(memory, from, length);
+  for (let i = 0; i < length; i++) bytes[i] = (i * 31) ^ (i >>> 9);
+  return bytes;
+}
+
+function write(
+  path: string,
+  source: Uint8Array,
+  { offset = 0, fileBytes = -1, direct = false } = {},
+): Promise<Uint32Array> {
+  const crcs = new Uint32Array(Math.ceil(source.length / BLOCK));
+  return native()
+    .writeBlocks(path, source, offset, BLOCK, crcs, fileBytes, direct)
+    .then(() => crcs);
+}
+
+it.each([
+  { direct: false, behind: 0, length: 100 * KiB },
+  { direct: true, behind: 0, length: 2 * BLOCK },
+  { direct: true, behind: 0, length: 2 * BLOCK + 5 * KiB + 3 },
+  { direct: true, behind: 700, length: BLOCK + 1 },
+  { direct: true, behind: 0, length: 10 },
+])("creates a file of its bytes and tells the checksum of each block: %o", async (given) => {
+  const path = join(scratch, `whole-${Object.values(given).join("-")}`);
+  const source = bytesBehindPage(given.length, given.behind);
+  const crcs = await write(path, source, { direct: given.direct, fileBytes: source.length });
+  expect(Buffer.compare(readFileSync(path), source)).toBe(0);
+  expect(Array.from(crcs)).toEqual(
+    Array.from(crcs, (_, i) => native().crc32c(source.subarray(i * BLOCK, (i + 1) * BLOCK), 0)),
+  );
+  expect(statSync(path).mode & 0o777).toBe(0o600);
+});
+
+it("a file has its full length from the first of its runs on, in whatever order they come", async () => {
+  const path = join(scratch, "runs");
+  const source = bytesBehindPage(3 * BLOCK + 77, 0);
+  const run = (first: number, end: number, fileBytes: number): Promise<unknown> =>
+    write(path, source.subarray(first * BLOCK, end * BLOCK), {
+      offset: first * BLOCK,
+      fileBytes,
+      direct: true,
+    });
+  await run(1, 2, source.length);
+  expect(statSync(path).size).toBe(source.length);
+  await Promise.all([run(2, 4, -1), run(0, 1, -1)]);
+  expect(Buffer.compare(readFileSync(path), source)).toBe(0);
+});
+
+it("says where the next page begins", () => {
+  const memory = new SharedArrayBuffer(16 * KiB);
+  const toPage = native().bytesToPage(new Uint8Array(memory));
+  expect(native().bytesToPage(new Uint8Array(memory, toPage))).toBe(0);
+  expect(native().bytesToPage(new Uint8Array(memory, toPage + 1))).toBe(4 * KiB - 1);
+});
+
+it("an existing file is not taken for a new one, and a missing one not for an old", async () => {
+  const path = join(scratch, "there");
+  writeFileSync(path, "theirs");
+  const source = bytesBehindPage(10, 0);
+  await expect(write(path, source, { fileBytes: 10 })).rejects.toMatchObject({ code: "EEXIST" });
+  expect(readFileSync(path, "utf8")).toBe("theirs");
+  await expect(write(join(scratch, "missing"), source)).rejects.toMatchObject({
+    code: "ENOENT",
+    syscall: "open",
+  });
+});
+
+it("a file that was created but cannot be written goes again", async () => {
+  const folder = join(scratch, "limited");
+  mkdirSync(folder);
+  const source = bytesBehindPage(BLOCK, 0);
+  // Longer than any file may be.
+  const writing = write(join(folder, "x"), source, { offset: 0, fileBytes: 2 ** 62 });
+  await expect(writing).rejects.toMatchObject({ code: "EFBIG", syscall: "ftruncate" });
+  expect(() => statSync(join(folder, "x"))).toThrow("ENOENT");
+});
+
+it("refuses what has no room for its checksums, and what is no memory", () => {
+  const source = bytesBehindPage(BLOCK + 1, 0);
+  const path = join(scratch, "never");
+  const call = (...args: unknown[]): unknown => Reflect.apply(native().writeBlocks, undefined, args);
+  expect(() => call(path, source, 0, BLOCK, new Uint32Array(1), -1, false)).toThrow(RangeError);
+  expect(() => call(path, source, 0, BLOCK, new Uint8Array(8), -1, false)).toThrow(TypeError);
+  expect(() => call(path, "bytes", 0, BLOCK, new Uint32Array(1), -1, false)).toThrow(TypeError);
+});
