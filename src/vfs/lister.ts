@@ -14,8 +14,10 @@
  * Waiters pin their folder, and are answered in the same turn in which their answer became known, so that no row they
  * are given can have gone meanwhile.
  */
+import { setMaxListeners } from "node:events";
 import type { Clock } from "../common/clock.ts";
-import { HawserError, toHawserError } from "../common/errors.ts";
+import { toHawserError } from "../common/errors.ts";
+import type { HawserError } from "../common/errors.ts";
 import type { MaybePromise } from "../common/maybe-promise.ts";
 import type { Bytes, Milliseconds } from "../common/units.ts";
 import type { Logger } from "../observe/logger.ts";
@@ -25,6 +27,7 @@ import { NO_ROW, ROOT_ROW } from "./inode-table.ts";
 import type { Row } from "./inode-table.ts";
 import { ListingFailures } from "./listing-failures.ts";
 import { ListingRun } from "./listing-run.ts";
+import { PageSource } from "./page-source.ts";
 import { probeName } from "./probe.ts";
 import type { Tree } from "./tree.ts";
 import type { UnreachableNotes } from "./unreachable.ts";
@@ -35,8 +38,10 @@ import type { Waiter } from "./wait-list.ts";
 export const PROBE_AFTER_MS: Milliseconds = 30;
 /** Folders of one parent that are listed one by one before the parent is listed as a whole. */
 export const SIBLINGS_BEFORE_SUBTREE = 3;
-/** Pages that a question about a folder allows a listing. */
+/** Pages that a question about a name allows a listing. */
 export const PAGES_PER_DEMAND = 16;
+/** Pages that a reader of all names allows it: what several ranges at once can make use of. */
+const PAGES_PER_READER = 32;
 /** The longest time that the kernel is told to believe anything, for listings that live forever. */
 export const LONGEST_TTL_MS: Milliseconds = 365 * 86_400_000;
 
@@ -72,6 +77,8 @@ export class Lister {
   #subtrees = true;
 
   constructor(options: ListerOptions) {
+    // Every request listens on it, and a listing sends several at once.
+    setMaxListeners(0, this.#abort.signal);
     this.#options = options;
     this.#tree = options.tree;
     this.#clock = options.clock;
@@ -99,7 +106,7 @@ export class Lister {
   /** Starts or continues what a reader of the folder needs. @throws HawserError when it failed just now */
   demand(folder: Row): void {
     if (this.isFresh(folder)) return;
-    this.#ensureRun(folder);
+    this.#ensureRun(folder, PAGES_PER_READER);
   }
 
   /**
@@ -118,7 +125,7 @@ export class Lister {
       step: (answer) => {
         const value = ready();
         if (value !== undefined) answer(value);
-        else this.#ensureRun(folder);
+        else this.#ensureRun(folder, PAGES_PER_READER);
       },
       done: () => {
         cancelTimer();
@@ -144,7 +151,7 @@ export class Lister {
         this.#failures.throwIfHeld(folder, this.#clock.monotonic());
         if (run.state === "ended") return answer(this.#subtrees);
         if (!goOn(run.listedBytes)) return answer(false);
-        this.#proceed(run);
+        this.#proceed(run, PAGES_PER_READER);
       },
       done: () => this.#tree.unpin(folder),
     };
@@ -297,9 +304,9 @@ export class Lister {
   // ---- runs ----
 
   /** The run that fills the folder or will come to it; started when there is none. */
-  #ensureRun(folder: Row): ListingRun {
+  #ensureRun(folder: Row, pages = PAGES_PER_DEMAND): ListingRun {
     const run = this.#runs.get(folder) ?? this.#coveringRun(folder) ?? this.#startFor(folder);
-    return this.#allow(run, folder);
+    return this.#allow(run, folder, pages);
   }
 
   /** The same, but does not rely on a run that has yet to come to the folder. */
@@ -309,17 +316,17 @@ export class Lister {
   }
 
   /** Lets a run go on for somebody who wants the folder. A run that has rested too long starts anew. */
-  #allow(run: ListingRun, folder: Row): ListingRun {
+  #allow(run: ListingRun, folder: Row, pages = PAGES_PER_DEMAND): ListingRun {
     if (run.state === "paused" && run.pages > 0 && this.#isOld(run)) {
       this.#end(run);
-      return this.#allow(this.#start(folder, false), folder);
+      return this.#allow(this.#start(folder, false), folder, pages);
     }
-    this.#proceed(run);
+    this.#proceed(run, pages);
     return run;
   }
 
-  #proceed(run: ListingRun): void {
-    run.budget = PAGES_PER_DEMAND;
+  #proceed(run: ListingRun, pages: number): void {
+    run.budget = Math.max(run.budget, pages);
     if (run.state !== "paused") return;
     run.state = "running";
     void this.#drive(run);
@@ -373,12 +380,21 @@ export class Lister {
     this.#failures.throwIfHeld(folder, now);
     const path = this.#tree.path(folder);
     const prefix = path === "" ? this.#options.prefix : `${this.#options.prefix}${path}/`;
+    const startAfter =
+      recursive && this.isFresh(folder) ? this.#beforeFirstUnlisted(folder, prefix) : undefined;
     const run = new ListingRun({
       tree: this.#tree,
       root: folder,
       prefix,
       recursive,
-      startAfter: recursive && this.isFresh(folder) ? this.#beforeFirstUnlisted(folder, prefix) : undefined,
+      startAfter,
+      source: new PageSource({
+        ...this.#options,
+        prefix,
+        delimiter: recursive ? undefined : "/",
+        startAfter,
+        signal: this.#abort.signal,
+      }),
       lifeMs: this.#options.metadataTtlMs,
       skips: (row) => this.#runs.has(row) || this.isFresh(row),
       entered: (row) => this.#runs.set(row, run),
@@ -403,6 +419,7 @@ export class Lister {
 
   /** Fetches pages until the end, a failure, or nobody wants more. Never rejects. */
   async #drive(run: ListingRun): Promise<void> {
+    const { source } = run;
     try {
       for (;;) {
         if (run.budget <= 0) {
@@ -410,23 +427,11 @@ export class Lister {
           return;
         }
         run.budget--;
-        const requestedAt = this.#clock.monotonic();
-        const page = await this.#options.store.list(
-          {
-            prefix: run.prefix,
-            delimiter: run.recursive ? undefined : "/",
-            continuationToken: run.token,
-            startAfter: run.token === undefined ? run.startAfter : undefined,
-          },
-          { reason: "metadata", signal: this.#abort.signal },
-        );
+        const next = await source.next(run.budget + 1);
         if (run.state === "ended") return;
-        run.takePage(page, requestedAt);
-        if (page.nextToken === undefined) break;
-        if (page.nextToken === run.token) {
-          throw new HawserError("store_failed", `The store repeats itself listing '${run.prefix}'.`);
-        }
-        run.token = page.nextToken;
+        if (next === undefined) break;
+        run.takePage(next.page, next.requestedAt);
+        if (source.ended) break;
         this.#waiters.step();
       }
       run.finish();

@@ -19,6 +19,7 @@ import { NO_ROW } from "./inode-table.ts";
 import type { Row } from "./inode-table.ts";
 import { isBefore, nameProblem } from "./key-path.ts";
 import type { UnreachableReason } from "./key-path.ts";
+import type { PageSource } from "./page-source.ts";
 import type { Tree } from "./tree.ts";
 
 export interface ListingRunOptions {
@@ -29,6 +30,8 @@ export interface ListingRunOptions {
   prefix: string;
   /** Lists everything below, not only the folder. */
   recursive: boolean;
+  /** Where its pages come from. */
+  source: PageSource;
   /** Starts behind this key, at one of the root's folders; then the root itself is not filled. */
   startAfter?: string | undefined;
   /** How long what a page tells may be believed. */
@@ -64,7 +67,7 @@ export class ListingRun {
   /** Pages it may still fetch before somebody has to want more. */
   budget = 0;
   state: "running" | "paused" | "ended" = "paused";
-  token: string | undefined;
+  readonly source: PageSource;
 
   readonly #options: ListingRunOptions;
   readonly #tree: Tree;
@@ -79,6 +82,7 @@ export class ListingRun {
     this.root = options.root;
     this.prefix = options.prefix;
     this.recursive = options.recursive;
+    this.source = options.source;
     this.startAfter = options.startAfter;
     if (options.startAfter !== undefined) this.#position = options.startAfter.slice(options.prefix.length);
   }

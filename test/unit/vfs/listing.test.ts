@@ -87,7 +87,8 @@ test("a huge folder is not listed to its end for one name", async () => {
   await fs.lookup(ROOT, "f00003", caller());
   await settle();
   await settle();
-  expect(bucket.lists.length).toBeLessThan(20);
+  // Of 300 pages: what one question allows, and the ends of ranges that were listed beside.
+  expect(bucket.lists.length).toBeLessThan(26);
   expect(await names(fs)).toHaveLength(3000);
 });
 
@@ -101,7 +102,7 @@ test("a subtree much larger than its use is given up", async () => {
   await settle();
   await settle();
   // Of 200 pages: those that were waited for, and what one demand allows beyond.
-  expect(bucket.lists.filter((query) => query.delimiter === undefined).length).toBeLessThan(24);
+  expect(bucket.lists.filter((query) => query.delimiter === undefined).length).toBeLessThan(32);
 });
 
 test("R7 changes are seen after the metadata's lifetime, and the kernel is told for how long to believe", async () => {
