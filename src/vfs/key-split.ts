@@ -109,7 +109,7 @@ function placesOf(names: Names, start: number): Place[] {
   for (const { classes, others, ends } of seen) {
     const wider = (classes & mixed) !== 0 ? classes | mixed : classes;
     const characters = [...others];
-    for (const [bit, alphabet] of ALPHABETS) if ((wider & bit) !== 0) characters.push(...alphabet);
+    for (const [bit, alphabet] of ALPHABETS) if ((wider & bit) !== 0) characters.push(...alphabet.split(""));
     // Beyond ASCII there is no telling what lies between two characters.
     if (characters.some((character) => character > "~" || character < " ")) break;
     characters.sort();

@@ -136,13 +136,12 @@ test("a short listing costs a request a page, a long one is asked for in eight p
   bucket.hold();
   const source = sourceOf(bucket, "/", "flat/");
   let most = 0;
-  for (let next = source.next(100), ended = false; !ended;) {
-    const page = next.then((got) => (ended = got === undefined));
+  for (;;) {
+    const next = source.next(100);
     await settle();
     most = Math.max(most, bucket.waiting.length);
     while (bucket.waiting.length > 0) await bucket.letOne();
-    await page;
-    if (!ended) next = source.next(100);
+    if ((await next) === undefined) break;
   }
   expect(most).toBe(8);
   expect(bucket.lists.length).toBeLessThan(200 * 1.25);
