@@ -119,7 +119,7 @@ export class Claims {
 
   /** A claimed row is true of the bucket from now on. */
   settleRow(row: Row, now: Milliseconds): void {
-    this.#settledRows.set(row, now);
+    if (!this.#settledRows.has(row)) this.#settledRows.set(row, now);
   }
 
   /** The row is being changed again. */

@@ -81,6 +81,8 @@ export interface OpenFlags {
   sync: boolean;
   /** O_DIRECT. */
   direct: boolean;
+  /** With `truncate`: clear suid and sgid, because somebody else does it. */
+  killSuidGid?: boolean | undefined;
 }
 
 export interface OpenReply {

@@ -40,6 +40,7 @@ import { OpenFiles } from "./open-files.ts";
 import { OpenFolders } from "./open-folders.ts";
 import { resolveVolumeOptions } from "./options.ts";
 import type { ResolvedVolumeOptions, VolumeOptions } from "./options.ts";
+import { refreshNames } from "./refresh.ts";
 import { ReadOnly } from "./read-only.ts";
 import { TreeNeighbours } from "./tree-neighbours.ts";
 import { Tree } from "./tree.ts";
@@ -122,6 +123,7 @@ export class VolumeFilesystem extends ReadOnly implements Filesystem {
   /** One for all entries of all readdirs: a sink has encoded it before it asks for the next. */
   readonly #dirent = newEntry();
   #lastHandle = 0;
+  #kernel: Kernel | undefined;
 
   constructor(
     { store, content, clock, logger, options = {} }: VolumeFilesystemOptions,
@@ -164,6 +166,7 @@ export class VolumeFilesystem extends ReadOnly implements Filesystem {
   }
 
   attach(kernel: Kernel): void {
+    this.#kernel = kernel;
     this.#files.attach(kernel);
   }
 
@@ -180,6 +183,11 @@ export class VolumeFilesystem extends ReadOnly implements Filesystem {
       openFolders: this.#folders.size,
       replacedVersions: this.#tree.table.ghosts,
     };
+  }
+
+  /** Forgets what listings said below a path. @returns names that the kernel was told to forget */
+  refresh(path: string): Promise<number> {
+    return refreshNames(path, this.parts, this.#kernel);
   }
 
   async close(): Promise<void> {
@@ -457,6 +465,11 @@ export class VolumeFilesystem extends ReadOnly implements Filesystem {
     const entry = newEntry();
     fillAttributes(entry.attributes, this.#tree, row, this.#options, undefined);
     return sink.addPlus(name, entry, nextOffset);
+  }
+
+  /** The folder that is open as a handle. */
+  openFolder(handle: HandleId): Row {
+    return this.#folders.get(handle);
   }
 
   releasedir(handle: HandleId): void {

@@ -130,7 +130,7 @@ export interface WriteBackStatus {
 
 export interface WriteBack extends AsyncDisposable {
   /** What replay found pending, for the filesystem to show: call once, before anything else. */
-  restored(): Iterable<{ file: StagedFile; meta: ObjectMeta }>;
+  restored(): Iterable<{ file: StagedFile; meta: ObjectMeta; base: Base }>;
   /** What replay found to be done and is not settled, in order. */
   restoredItems(): Iterable<RestoredItem>;
   onEvents(events: WriteBackEvents): void;

@@ -1,0 +1,132 @@
+/**
+ * What write-back tells, carried into names and inodes.
+ *
+ * A publication changes nothing that a program sees: the same node id, size and times, now of an object. A conflict
+ * does: the name shows what somebody else has put there, from the next lookup on.
+ */
+import type { ObjectVersion } from "../cache/content.ts";
+import type { Clock } from "../common/clock.ts";
+import type { HawserError } from "../common/errors.ts";
+import { wholeMicroseconds } from "../common/object-time.ts";
+import type { Logger } from "../observe/logger.ts";
+import type { StagedFile, WriteBackEvents } from "../writeback/write-back.ts";
+import type { Claims } from "./claims.ts";
+import type { Kernel } from "./filesystem.ts";
+import { Flag } from "./inode-segment.ts";
+import { NO_ROW } from "./inode-table.ts";
+import type { Inode, Inodes } from "./inodes.ts";
+import type { VolumeParts } from "./volume-filesystem.ts";
+
+export interface WriteEventsOptions {
+  parts: VolumeParts;
+  claims: Claims;
+  inodes: Inodes;
+  clock: Clock;
+  logger: Pick<Logger, "info" | "warn" | "error">;
+}
+
+export class WriteEvents implements WriteBackEvents {
+  readonly #options: WriteEventsOptions;
+  #kernel: Kernel | undefined;
+
+  constructor(options: WriteEventsOptions) {
+    this.#options = options;
+  }
+
+  attach(kernel: Kernel): void {
+    this.#kernel = kernel;
+  }
+
+  published(file: StagedFile, version: ObjectVersion): void {
+    const { inodes, claims, clock } = this.#options;
+    const inode = inodes.byFile(file);
+    if (!inode) return;
+    const now = clock.monotonic();
+    for (const key of inode.formerKeys.splice(0)) claims.settleKey(key, now);
+    inodes.settle(inode, whole(version), now);
+    inode.fromScratch = false;
+    // Who has it open goes on with the same local file.
+    if (inode.opens === 0) inodes.closed(inode);
+  }
+
+  copied(from: Pick<ObjectVersion, "key" | "etag">, version: ObjectVersion): void {
+    const { inodes, parts, clock } = this.#options;
+    const moved = inodes.movingFrom(from.key);
+    if (moved) {
+      inodes.setMoving(moved, false);
+      if (inodes.isNamed(moved) && inodes.key(moved) === version.key) {
+        inodes.settle(moved, whole(version), clock.monotonic());
+      } else {
+        // It has been renamed again, and the next move takes it from here.
+        moved.version = version;
+        if (!moved.unlinked) inodes.setMoving(moved, true);
+      }
+      inodes.dropIdle(moved);
+      return;
+    }
+    const row = inodes.rowAt(version.key);
+    if (row === NO_ROW || parts.tree.isFolder(row)) return;
+    const inode = inodes.get(parts.tree.table.nodeId(row));
+    if (inode?.version?.etag === from.etag) {
+      inodes.settle(inode, whole(version), clock.monotonic());
+      inodes.dropIdle(inode);
+    } else if (!inode && parts.tree.table.etag(row) === from.etag) {
+      const metadata = parts.metadata.get(row);
+      parts.tree.rewrite(row, version);
+      if (metadata) parts.metadata.set(row, { ...metadata, mtimeMs: wholeMicroseconds(version.mtimeMs) });
+      inodes.settleRow(row, clock.monotonic());
+    }
+  }
+
+  conflict(file: StagedFile, recoveredAs: string): void {
+    const { inodes, logger } = this.#options;
+    logger.warn(
+      { key: file.key, recoveredAs },
+      "The object in the bucket stays; what was written here is among the recovered files.",
+    );
+    const inode = inodes.byFile(file);
+    if (!inode) return;
+    this.#showBucket(inode);
+    if (inode.opens === 0) {
+      inodes.detach(inode);
+      inodes.closed(inode);
+    }
+  }
+
+  failed(file: StagedFile, error: HawserError): void {
+    this.#options.logger.error({ key: file.key, err: error }, "A file could not be uploaded");
+  }
+
+  settled(keys: readonly string[]): void {
+    const { claims, clock, inodes } = this.#options;
+    const now = clock.monotonic();
+    for (const key of keys) {
+      claims.settleKey(key, now);
+      if (!key.endsWith("/")) continue;
+      // A marker: the folder is there for everybody.
+      const row = inodes.rowAt(key);
+      if (row !== NO_ROW) inodes.settleRow(row, now);
+    }
+  }
+
+  /** The name is somebody else's again: the next lookup asks what is there, and finds another node id. */
+  #showBucket(inode: Inode): void {
+    const { inodes, parts, claims, clock } = this.#options;
+    if (!inodes.isNamed(inode)) return;
+    const { tree } = parts;
+    const row = inodes.row(inode);
+    tree.table.setFlag(row, Flag.local, false);
+    claims.unsettleRow(row);
+    tree.table.setFlag(row, Flag.suspect, true);
+    tree.table.setEtag(row, "");
+    for (let at = tree.parent(row); at !== NO_ROW; at = tree.parent(at)) {
+      if (tree.isLocal(at)) claims.settleRow(at, clock.monotonic());
+    }
+    const parent = tree.table.nodeId(tree.parent(row));
+    void this.#kernel?.invalidateEntry(parent, tree.table.nameBytes(row).slice());
+  }
+}
+
+function whole(version: ObjectVersion): ObjectVersion {
+  return { ...version, mtimeMs: wholeMicroseconds(version.mtimeMs) };
+}
