@@ -24,7 +24,14 @@ import { toStoreError } from "./errors.ts";
 import { AttemptFailure, describeFailure } from "./failure.ts";
 import type { StoreFailure } from "./failure.ts";
 import type { Reason, RequestOptions } from "./object-store.ts";
-import { ATTEMPT_LIMITS, CHECKSUM_RETRIES, CURE_LIMITS, classify, nextDelay } from "./retry.ts";
+import {
+  ATTEMPT_LIMITS,
+  CHECKSUM_RETRIES,
+  CURE_LIMITS,
+  classify,
+  isChecksumFailure,
+  nextDelay,
+} from "./retry.ts";
 import type { Verdict } from "./retry.ts";
 import type { Site } from "./site.ts";
 import { WatchedAttempt } from "./watched-attempt.ts";
@@ -189,7 +196,7 @@ export class Attempts {
   /** Applies the cure that a verdict stands for; `fatal` when there is none left. */
   #judge(failure: StoreFailure): Verdict {
     const { site } = this.#env;
-    if (failure.kind === "checksum" && ++this.#checksumFailures > CHECKSUM_RETRIES) return "fatal";
+    if (isChecksumFailure(failure) && ++this.#checksumFailures > CHECKSUM_RETRIES) return "fatal";
     const verdict = classify(failure, site.now());
     if (verdict === "retry" || verdict === "throttle" || verdict === "fatal") return verdict;
     const used = (this.#cures.get(verdict) ?? 0) + 1;

@@ -177,8 +177,15 @@ export const CURE_LIMITS: Record<Exclude<Verdict, "retry" | "throttle" | "fatal"
   follow_region: 1,
 };
 
-/** Bodies that fail their checksum are fetched again this often: a store with bad bytes stays bad. */
+/** Bodies that fail their checksum are fetched, or sent, again this often: what has bad bytes stays bad. */
 export const CHECKSUM_RETRIES = 2;
+
+const CHECKSUM_CODES = new Set(["BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"]);
+
+/** Found by us, or by the store. */
+export function isChecksumFailure({ kind, code }: StoreFailure): boolean {
+  return kind === "checksum" || CHECKSUM_CODES.has(code);
+}
 
 /** Default budgets, retries included. Reads and writes count from their last progress. */
 export const DEADLINES = {

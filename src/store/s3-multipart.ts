@@ -83,6 +83,8 @@ export async function uploadPart(
       return unquoteEtag(output.ETag ?? "");
     } catch (error) {
       throw outgoing.sourceError() ?? error;
+    } finally {
+      outgoing.close();
     }
   });
   return { partNumber, etag, sizeBytes, crc32c: headers["x-amz-checksum-crc32c"] };

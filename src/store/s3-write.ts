@@ -47,6 +47,8 @@ export async function put(
       return putResult(output);
     } catch (error) {
       throw outgoing.sourceError() ?? error;
+    } finally {
+      outgoing.close();
     }
   });
 }

@@ -34,6 +34,8 @@ export interface OutgoingBody {
   body: Uint8Array | Readable;
   /** What went wrong in the caller's stream. */
   sourceError(): HawserError | undefined;
+  /** Closes what is still open of the source: an answer may come before all of it was sent. */
+  close(): void;
 }
 
 /** A body for one attempt. Every piece of a stream is a sign of life. */
@@ -41,7 +43,7 @@ export function openBody(body: PutBody, attempt: Attempt): OutgoingBody {
   if (body instanceof Uint8Array) {
     // One write for all of it: allow for a slow line, 100 KB a second.
     attempt.alive(ATTEMPT_LIMITS.upload + body.length / 100);
-    return { body, sourceError: () => undefined };
+    return { body, sourceError: () => undefined, close: () => undefined };
   }
   let failed: HawserError | undefined;
   const source = checkedLength(body, () => attempt.alive(ATTEMPT_LIMITS.upload));
@@ -52,7 +54,7 @@ export function openBody(body: PutBody, attempt: Attempt): OutgoingBody {
     attempt.abort();
   });
   attempt.signal.addEventListener("abort", () => stream.destroy(), { once: true });
-  return { body: stream, sourceError: () => failed };
+  return { body: stream, sourceError: () => failed, close: () => void stream.destroy() };
 }
 
 async function* checkedLength(

@@ -86,6 +86,8 @@ export class SendEngine implements LaneOwner {
   #writer: RequestWriter | undefined;
   /** A large body was taken where we send now: no redirect or refusal of all requests is to be expected. */
   #welcome = false;
+  /** It kept silent when it was asked: it does not know how. */
+  #silent = false;
   #running = 0;
   #closed = false;
 
@@ -105,8 +107,8 @@ export class SendEngine implements LaneOwner {
   // Calls from outside.
 
   useAccess(access: SenderAccess): void {
+    if (this.#writer?.access.endpoint.url !== access.endpoint.url) this.#welcome = this.#silent = false;
     this.#writer = new RequestWriter(access);
-    this.#welcome = false;
   }
 
   submit(spec: SendSpec): void {
@@ -185,7 +187,8 @@ export class SendEngine implements LaneOwner {
 
   async #exchange(exchange: Exchange, body: Body, digests: Digests): Promise<Answer> {
     const { spec } = exchange;
-    let asks = body.sizeBytes >= WORTH_ASKING && (spec.doubtful || !this.#welcome);
+    const large = body.sizeBytes >= WORTH_ASKING;
+    let asks = large && !this.#silent && (spec.doubtful || !this.#welcome);
     for (let fresh = false; ;) {
       const lane = await this.#lane(exchange, fresh);
       const head = this.#writer!.write(spec, body, digests, asks, this.#clock.now());
@@ -196,7 +199,7 @@ export class SendEngine implements LaneOwner {
           asks = false;
           continue;
         }
-        if (raw.head.status === 200 && body.sizeBytes >= WORTH_ASKING) this.#welcome = true;
+        if (large && raw.head.status === 200) this.#welcome = true;
         return answerOf(raw, digests);
       } catch (error) {
         if (fresh || exchange.cancelled || !(error instanceof StaleConnection)) throw error;
@@ -247,7 +250,10 @@ export class SendEngine implements LaneOwner {
   #watch(lane: Lane, silence: Milliseconds): void {
     const limit = LIMITS[lane.phase];
     if (silence <= limit) return;
-    if (lane.phase === "continue") return lane.goOn();
+    if (lane.phase === "continue") {
+      this.#silent = true;
+      return lane.goOn();
+    }
     if (lane.phase === "idle") return lane.abandon();
     const what =
       lane.phase === "connecting"

@@ -139,7 +139,10 @@ export class FakeClock implements Clock {
   async passUntil<T>(promise: Promise<T>, step = 20): Promise<T> {
     const state = { settled: false };
     void promise.catch(() => undefined).finally(() => (state.settled = true));
-    while (!state.settled) await this.pass(step);
+    while (!state.settled) {
+      await this.pass(step);
+      await new Promise(setImmediate);
+    }
     return promise;
   }
 }
