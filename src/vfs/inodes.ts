@@ -67,6 +67,17 @@ export class Inodes {
   constructor(parts: VolumeParts, claims: Claims) {
     this.#parts = parts;
     this.#claims = claims;
+    const inodeOf = (row: Row): Inode | undefined => this.#inodes.get(parts.tree.table.nodeId(row));
+    parts.metadata.hooks = {
+      keyOf(row) {
+        const inode = inodeOf(row);
+        return inode?.moving ? inode.version?.key : undefined;
+      },
+      learned(row, metadata) {
+        const inode = inodeOf(row);
+        if (inode) inode.metadata = metadata;
+      },
+    };
   }
 
   get(nodeId: NodeId): Inode | undefined {
@@ -179,7 +190,7 @@ export class Inodes {
   async learn(inode: Inode): Promise<FileMetadata> {
     const { metadata } = this.#parts;
     const row = this.row(inode);
-    if (inode.version && !inode.moving && this.isNamed(inode) && !metadata.has(row)) {
+    if (inode.version && this.isNamed(inode) && !metadata.has(row)) {
       await metadata.fetch(row);
       inode.metadata = metadata.get(this.row(inode)) ?? inode.metadata;
     }
@@ -296,7 +307,9 @@ export class Inodes {
     const { tree } = this.#parts;
     if (inode.staged && inode.staged.state !== "published") return;
     tree.rewrite(row, version);
-    this.setMetadata(inode, { ...inode.metadata, mtimeMs: version.mtimeMs });
+    // What is not known yet is told by the object itself.
+    if (this.#parts.metadata.has(row))
+      this.setMetadata(inode, { ...inode.metadata, mtimeMs: version.mtimeMs });
     this.settleRow(row, now);
   }
 

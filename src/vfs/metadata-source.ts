@@ -18,7 +18,15 @@ const MAX_HEADS = 32;
 /** Longest symlink target that the kernel follows, and so the largest object that can be one. */
 export const MAX_TARGET_BYTES = 4095;
 
+/** What a writable volume knows of rows. */
+export interface MetadataHooks {
+  /** The key that a row's object is still under, where that is not the path's. */
+  keyOf(row: Row): string | undefined;
+  learned(row: Row, metadata: FileMetadata): void;
+}
+
 export class MetadataSource {
+  hooks: MetadataHooks | undefined;
   readonly #store: ObjectStore;
   readonly #tree: Tree;
   readonly #prefix: string;
@@ -87,7 +95,8 @@ export class MetadataSource {
     const nodeId = table.nodeId(row);
     const folder = this.#tree.isFolder(row);
     const path = this.#tree.path(row);
-    const key = folder && path !== "" ? `${this.#prefix}${path}/` : `${this.#prefix}${path}`;
+    const ownKey = folder && path !== "" ? `${this.#prefix}${path}/` : `${this.#prefix}${path}`;
+    const key = this.hooks?.keyOf(row) ?? ownKey;
     const isSame = (): boolean => table.rowOf(nodeId) === row && this.#tree.isAttached(row);
     const size = table.getDouble(row, Double.size);
     const mtimeMs = table.getDouble(row, Double.mtimeMs);
@@ -96,7 +105,7 @@ export class MetadataSource {
         key === "" ? undefined : await this.#limited(() => this.#store.head(key, { reason: "metadata" }));
       if (!isSame()) return;
       if (folder)
-        return void this.#known.set(
+        return this.#learn(
           row,
           info ? { ...readObjectMetadata(table.name(row), info), type: undefined } : {},
         );
@@ -104,13 +113,18 @@ export class MetadataSource {
       const metadata = readObjectMetadata(table.name(row), info!);
       table.setFlag(row, Flag.symlink, metadata.type === "symlink" && size > 0 && size <= MAX_TARGET_BYTES);
       // A refresh that moved the time while the HEAD was under way has forgotten this answer already.
-      if (table.getDouble(row, Double.mtimeMs) === mtimeMs) this.#known.set(row, metadata);
+      if (table.getDouble(row, Double.mtimeMs) === mtimeMs) this.#learn(row, metadata);
     } catch (error) {
       if (!HawserError.is(error, "not_found")) throw error;
       if (!isSame()) return;
-      if (folder) this.#known.set(row, {});
+      if (folder) this.#learn(row, {});
       else this.#suspect(row);
     }
+  }
+
+  #learn(row: Row, metadata: FileMetadata): void {
+    this.#known.set(row, metadata);
+    this.hooks?.learned(row, metadata);
   }
 
   #suspect(row: Row): void {

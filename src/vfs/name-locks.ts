@@ -7,6 +7,8 @@
  */
 import type { NodeId } from "./filesystem.ts";
 
+const NONE = Promise.resolve();
+
 export class NameLocks {
   readonly #tails = new Map<NodeId, Promise<void>>();
   #sharers = 0;
@@ -41,7 +43,7 @@ export class NameLocks {
   within<T>(folders: readonly NodeId[], action: () => Promise<T>): Promise<T> {
     return this.share(async () => {
       const { promise: done, resolve } = deferred();
-      const before = new Set(folders.map((folder) => this.#tails.get(folder)));
+      const before = new Set(folders.map((folder) => this.#tails.get(folder) ?? NONE));
       // Taken all at once, so no two can wait for each other.
       for (const folder of folders) this.#tails.set(folder, done);
       await Promise.all(before);

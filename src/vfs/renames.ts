@@ -295,10 +295,11 @@ export class Renames {
   #changed(row: Row): void {
     const { parts, inodes, clock } = this.#options;
     if (parts.tree.isFolder(row)) return;
+    const metadata = parts.metadata.get(row);
+    if (!metadata) return;
+    const changed = { ...metadata, ctimeMs: wholeMicroseconds(clock.now()) };
     const inode = inodes.get(parts.tree.table.nodeId(row));
-    const now = wholeMicroseconds(clock.now());
-    const metadata = inode?.metadata ?? parts.metadata.get(row);
-    if (inode) inodes.setMetadata(inode, { ...metadata, ctimeMs: now });
-    else if (metadata) parts.metadata.set(row, { ...metadata, ctimeMs: now });
+    if (inode) inodes.setMetadata(inode, changed);
+    else parts.metadata.set(row, changed);
   }
 }

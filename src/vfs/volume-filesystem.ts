@@ -46,6 +46,7 @@ import { TreeNeighbours } from "./tree-neighbours.ts";
 import { Tree } from "./tree.ts";
 import { UnreachableNotes } from "./unreachable.ts";
 import { utf8Length } from "./utf8.ts";
+import { VolumeFiles } from "./volume-files.ts";
 
 export interface VolumeFilesystemOptions {
   store: ObjectStore;
@@ -109,6 +110,8 @@ export function createVolumeFilesystem(options: VolumeFilesystemOptions): Volume
 export class VolumeFilesystem extends ReadOnly implements Filesystem {
   /** What lies beside and below files, for who fetches ahead. */
   readonly neighbours: TreeNeighbours;
+  /** Object versions by path, for who fetches what was asked for by path. */
+  readonly volumeFiles: VolumeFiles;
   readonly #options: ResolvedVolumeOptions;
   readonly #prefix: string;
   readonly #content: Content;
@@ -146,6 +149,7 @@ export class VolumeFilesystem extends ReadOnly implements Filesystem {
     const shared = { store, clock, logger, tree: this.#tree, prefix: this.#prefix, ...this.#options };
     this.#lister = new Lister({ ...shared, notes: this.#notes });
     this.neighbours = new TreeNeighbours({ ...shared, lister: this.#lister });
+    this.volumeFiles = new VolumeFiles({ ...shared, lister: this.#lister, neighbours: this.neighbours });
     this.#metadata = new MetadataSource({ ...shared, level: this.#options.metadata });
     const takeHandle = (): HandleId => ++this.#lastHandle;
     this.#files = new OpenFiles(takeHandle);
