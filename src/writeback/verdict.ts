@@ -21,11 +21,20 @@ export type Base =
   /** Whatever is there. */
   | { readonly kind: "any" };
 
-export type Verdict = "published" | "again" | "conflict";
+/** `earlier`: an earlier content of the same file is there, and may be replaced. */
+export type Verdict = "published" | "earlier" | "again" | "conflict";
 
 /** Decides from what HEAD says now; `present` is undefined when there is no object. */
-export function verdictOf(present: ObjectInfo | undefined, base: Base, uploadId: string): Verdict {
-  if (present?.metadata[UPLOAD_ID_METADATA] === uploadId) return "published";
+export function verdictOf(
+  present: ObjectInfo | undefined,
+  base: Base,
+  uploadId: string | undefined,
+  isEarlier: (uploadId: string) => boolean = () => false,
+): Verdict {
+  const presentId = present?.metadata[UPLOAD_ID_METADATA];
+  if (presentId !== undefined && presentId === uploadId) return "published";
+  const isBase = base.kind === "version" && present?.etag === base.etag;
+  if (presentId !== undefined && !isBase && isEarlier(presentId)) return "earlier";
   switch (base.kind) {
     case "any":
       return "again";

@@ -1,0 +1,443 @@
+/**
+ * Engine: the write-back of one volume. It owns the staged files by id and key and ties the parts together; what happens
+ * to a file is FileLife's, to everything else in the bucket Items'.
+ */
+import { stat } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
+import type { ObjectVersion } from "../cache/content.ts";
+import { HawserError } from "../common/errors.ts";
+import type { EpochMs, Milliseconds } from "../common/units.ts";
+import type { Context } from "./context.ts";
+import { FileLife } from "./file-life.ts";
+import type { LifeHost } from "./file-life.ts";
+import { Items } from "./items.ts";
+import type { ItemsHost } from "./items.ts";
+import { MultipartJanitor } from "./multipart-janitor.ts";
+import type { ByteRange } from "./part-plan.ts";
+import { fateOf } from "./recovery.ts";
+import type { Circumstances, Fate } from "./recovery.ts";
+import type { FileStamp } from "./records.ts";
+import { LocalStaged } from "./staged-file.ts";
+import { StrayObjects } from "./stray-objects.ts";
+import type { Base } from "./verdict.ts";
+import { untilOrAborted } from "./work-queue.ts";
+import type {
+  ObjectMeta,
+  PendingFile,
+  RestoredItem,
+  StageOptions,
+  StagedFile,
+  WriteBack,
+  WriteBackEvents,
+  WriteBackStatus,
+} from "./write-back.ts";
+
+/** Files closed since the last tick are synced at the next. */
+const TICK_MS: Milliseconds = 1_000;
+
+export class Engine implements WriteBack, LifeHost, ItemsHost {
+  readonly #context: Context;
+  readonly #closing: AbortController;
+  readonly #life: FileLife;
+  readonly #items: Items;
+  readonly #janitor: MultipartJanitor;
+  readonly #files = new Map<number, LocalStaged>();
+  readonly #byKey = new Map<string, LocalStaged>();
+  /** Files that may need an object under a key that is not theirs. */
+  readonly #foreign = new Set<LocalStaged>();
+  #sourceWaiters: (() => void)[] = [];
+  #restored: LocalStaged[] = [];
+  #restoredItems: RestoredItem[] = [];
+  readonly #session = randomBytes(4).toString("hex");
+  #syncedAtMs: EpochMs;
+  #cancelTick = (): void => undefined;
+  #ticking: Promise<void> | undefined;
+  #closed: Promise<void> | undefined;
+
+  constructor(context: Context, closing: AbortController) {
+    this.#context = context;
+    this.#closing = closing;
+    this.#life = new FileLife(context, this);
+    this.#items = new Items(context, this);
+    this.#janitor = new MultipartJanitor(context);
+    this.#syncedAtMs = context.clock.now();
+  }
+
+  /** Takes up what a process before has left. */
+  async recover(now: Circumstances): Promise<void> {
+    const { journal, area, logger } = this.#context;
+    const present = await area.present();
+    const fates: { file: LocalStaged; fate: Fate }[] = [];
+    for (const entry of journal.state.files.values()) {
+      const stamp = present.has(entry.id) ? await stampOf(area.path(entry.id)) : undefined;
+      present.delete(entry.id);
+      const file = new LocalStaged(this.#context, this.#life, entry);
+      if (stamp) area.resized(entry.id, stamp.size);
+      fates.push({ file, fate: fateOf(entry, stamp, now) });
+    }
+    // Files of which no record has survived were never promised to anybody.
+    for (const id of present) {
+      journal.state.nextId = Math.max(journal.state.nextId, id + 1);
+      await area.remove(id);
+    }
+    await new StrayObjects(this.#context).settleBefore(fates.map(({ file }) => file.entry));
+    for (const { file, fate } of fates) {
+      if (fate.kind === "lost") {
+        logger.error(
+          { key: file.key },
+          "a staged file is missing from the staging folder: it cannot be published",
+        );
+        journal.add({ t: "drop", id: file.id });
+      } else await this.#takeUp(file, fate);
+    }
+    this.#startInOrder();
+    await journal.flush();
+    void this.#janitor.findLost();
+    this.#tickLater();
+  }
+
+  async #takeUp(file: LocalStaged, fate: Exclude<Fate, { kind: "lost" }>): Promise<void> {
+    this.#register(file);
+    switch (fate.kind) {
+      case "recover":
+        return await this.#life.recover(file, fate.reason);
+      case "finish":
+        file.state = "published";
+        return this.#life.letGo(file);
+      case "open":
+        file.state = "open";
+        break;
+      case "publish":
+        file.state = "sealed";
+        break;
+      case "seal":
+        file.state = "closed";
+    }
+    this.#restored.push(file);
+  }
+
+  /** Puts what was pending into the queue as it was before. */
+  #startInOrder(): void {
+    const { state } = this.#context.journal;
+    const starts: { seq: number; start: () => void }[] = [];
+    for (const file of this.#restored) {
+      if (file.state !== "sealed") continue;
+      starts.push({ seq: file.entry.sealed!.seq, start: () => this.#life.enqueue(file, 0) });
+    }
+    for (const [seq, item] of state.items) {
+      starts.push({ seq, start: () => this.#items.start(seq, item) });
+      if (item.kind === "remove") this.#restoredItems.push({ kind: "remove", key: item.key });
+      else if (item.kind !== "meta") this.#restoredItems.push(item);
+    }
+    for (const { start } of starts.sort((a, b) => a.seq - b.seq)) start();
+    for (const file of this.#restored) if (file.state === "closed") this.#life.seal(file);
+  }
+
+  restored(): Iterable<{ file: StagedFile; meta: ObjectMeta; base: Base }> {
+    const files = this.#restored;
+    this.#restored = [];
+    return files.map((file) => ({ file, meta: file.entry.meta, base: file.entry.base }));
+  }
+
+  restoredItems(): Iterable<RestoredItem> {
+    return this.#restoredItems.splice(0);
+  }
+
+  onEvents(events: WriteBackEvents): void {
+    this.#context.events = events;
+  }
+
+  async stage(key: string, options: StageOptions): Promise<StagedFile> {
+    const { area, journal, fault, clock } = this.#context;
+    this.#refuseWhenClosed();
+    await area.makeRoom();
+    if (this.#byKey.has(key)) throw new HawserError("exists", `${key} has a staged file already.`);
+    const { state } = journal;
+    const id = state.nextId++;
+    const base = this.#items.fold(key) ?? options.base;
+    const uuid = `${state.volumeId}.${this.#session}.${id}`;
+    const { overlayOf: overlay, meta } = options;
+    // On its way to the log is enough: a file that nobody has closed may be lost, and one without a record is swept.
+    journal.add({ t: "stage", id, uuid, key, base, overlay, meta, at: clock.now() });
+    const file = new LocalStaged(this.#context, this.#life, state.files.get(id)!);
+    this.#register(file);
+    try {
+      file.local.opened(await area.create(id));
+      fault("staging.created");
+      if (overlay) {
+        await file.local.truncate(overlay.sizeBytes);
+        await file.local.setMtime(overlay.mtimeMs);
+        await file.local.closeWriter();
+        area.resized(id, overlay.sizeBytes);
+      }
+      return file;
+    } catch (error) {
+      this.#life.drop(file);
+      throw error;
+    }
+  }
+
+  find(key: string): LocalStaged | undefined {
+    return this.#byKey.get(key);
+  }
+
+  async drop(file: StagedFile): Promise<void> {
+    const staged = this.#own(file);
+    if (!staged) return;
+    this.#life.drop(staged);
+    await this.#context.journal.flush();
+  }
+
+  async rekey(file: StagedFile, key: string, base: Base): Promise<void> {
+    await this.rekeyAll([{ file, key, base }]);
+  }
+
+  async rekeyAll(renames: readonly { file: StagedFile; key: string; base: Base }[]): Promise<void> {
+    const moved: { file: LocalStaged; from: string; key: string; base: Base }[] = [];
+    for (const { file, key, base } of renames) {
+      const staged = this.#own(file);
+      if (staged && staged.key !== key) moved.push({ file: staged, from: staged.key, key, base });
+    }
+    const leaving = new Set(moved.map(({ file }) => file));
+    for (const { key } of moved) {
+      const there = this.#byKey.get(key);
+      if (there && !leaving.has(there)) throw new HawserError("exists", `${key} has a staged file already.`);
+    }
+    for (const { file } of moved) {
+      this.#life.leaveKey(file);
+      this.#byKey.delete(file.key);
+    }
+    const keys = moved.map(({ file, key, base }) => [file.id, key, this.#items.fold(key) ?? base] as const);
+    this.#context.journal.add({ t: "keys", keys });
+    for (const { file, from } of moved) {
+      this.#byKey.set(file.key, file);
+      this.#foreign.add(file);
+      this.#life.moved(file, from);
+    }
+    this.sourcesChanged();
+    await this.#context.journal.flush();
+  }
+
+  async remove(version: { key: string; etag?: string | undefined }, after?: Promise<void>): Promise<void> {
+    this.#refuseWhenClosed();
+    await this.#items.add({ kind: "remove", key: version.key, etag: version.etag }, after);
+  }
+
+  async move(version: ObjectVersion, toKey: string): Promise<void> {
+    this.#refuseWhenClosed();
+    await this.#items.add({ kind: "move", version, toKey });
+  }
+
+  async replaceMeta(version: ObjectVersion, meta: ObjectMeta): Promise<void> {
+    this.#refuseWhenClosed();
+    const uuid = `${this.#context.journal.state.volumeId}.${randomBytes(8).toString("hex")}-0`;
+    await this.#items.add({ kind: "meta", version, meta, uuid });
+  }
+
+  async mark(key: string, meta: ObjectMeta): Promise<void> {
+    this.#refuseWhenClosed();
+    this.#items.fold(key);
+    await this.#items.add({ kind: "mark", key, meta });
+  }
+
+  async flush(prefix = "", signal?: AbortSignal): Promise<void> {
+    const waits: Promise<void>[] = [];
+    for (const file of this.#files.values()) {
+      if (file.key.startsWith(prefix) && file.writers === 0) waits.push(this.#flushFile(file));
+    }
+    for (const item of this.#items.works()) {
+      if (item.keys.some((key) => key.startsWith(prefix))) waits.push(item.settled());
+    }
+    this.#hastenAll();
+    const settled = Promise.allSettled(waits);
+    const results = signal ? await untilOrAborted(settled, signal) : await settled;
+    for (const result of results) if (result.status === "rejected") throw result.reason;
+  }
+
+  async #flushFile(file: LocalStaged): Promise<void> {
+    const { generation } = file;
+    if (!(await this.#life.untilSealed(file)) || file.state === "published") return;
+    const reached = file.reached(generation);
+    this.#hastenAll();
+    await reached;
+  }
+
+  /** What was sealed before may hold back what is to be flushed, whatever its prefix. */
+  #hastenAll(): void {
+    for (const work of this.#context.queue.works()) work.hasten();
+  }
+
+  status(): WriteBackStatus {
+    const files: PendingFile[] = [];
+    let pendingBytes = 0;
+    for (const file of this.#files.values()) {
+      if (file.state === "published") continue;
+      const pending = this.#pendingOf(file);
+      pendingBytes += pending.sizeBytes;
+      files.push(pending);
+    }
+    return {
+      files,
+      pendingBytes,
+      stagingBytes: this.#context.area.usedBytes,
+      items: this.#items.size,
+      recovered: this.#context.recovered.count,
+      syncedAtMs: this.#syncedAtMs,
+    };
+  }
+
+  #pendingOf(file: LocalStaged): PendingFile {
+    const { clock } = this.#context;
+    const { key, state, sentBytes, lastError } = file;
+    const sendingMs = file.sendingSince === undefined ? 0 : clock.monotonic() - file.sendingSince;
+    return {
+      key,
+      state,
+      sizeBytes: file.entry.sealed?.size ?? file.measure(),
+      sentBytes,
+      ageMs: clock.now() - file.pendingSinceMs,
+      bytesPerSecond: sendingMs > 0 ? (sentBytes * 1000) / sendingMs : 0,
+      lastError: lastError && { code: lastError.code, message: lastError.message },
+    };
+  }
+
+  unchangedRanges(file: StagedFile): ByteRange[] {
+    return file instanceof LocalStaged ? [...file.entry.unchanged.ranges] : [];
+  }
+
+  async close(): Promise<void> {
+    this.#closed ??= this.#close();
+    await this.#closed;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #close(): Promise<void> {
+    const { slots, queue, journal } = this.#context;
+    this.#cancelTick();
+    this.#closing.abort(new HawserError("closed", "Write-back was closed."));
+    slots.close();
+    await Promise.all([...queue.works()].map((work) => queue.over(work)));
+    await this.#janitor.idle();
+    await this.#ticking;
+    const error = new HawserError("closed", "Write-back was closed.");
+    for (const file of this.#files.values()) {
+      file.settle(Number.POSITIVE_INFINITY, error);
+      file.tellSealed(false);
+      await file.local.close();
+    }
+    await journal.close();
+  }
+
+  /** Something is on its way out of the staging area. */
+  get isDraining(): boolean {
+    for (const file of this.#files.values()) {
+      if (file.state === "sealed" || file.state === "uploading") return true;
+    }
+    return false;
+  }
+
+  // LifeHost and ItemsHost.
+
+  nextSeq(): number {
+    return this.#context.journal.state.nextSeq++;
+  }
+
+  forget(file: LocalStaged): void {
+    if (this.#byKey.get(file.key) === file) this.#byKey.delete(file.key);
+    this.#files.delete(file.id);
+    this.#foreign.delete(file);
+    this.sourcesChanged();
+  }
+
+  removeOrphan(key: string, etag: string): void {
+    if (this.#closing.signal.aborted) return;
+    void this.#items.add({ kind: "remove", key, etag }).catch(() => undefined);
+  }
+
+  abandoned(): void {
+    this.#janitor.kick();
+  }
+
+  sourcesChanged(): void {
+    const waiters = this.#sourceWaiters;
+    this.#sourceWaiters = [];
+    for (const go of waiters) go();
+  }
+
+  sourcesFree(key: string, except?: LocalStaged): Promise<void> | undefined {
+    for (const file of this.#foreign) {
+      if (file === except || !needs(file, key)) continue;
+      return new Promise((go) => this.#sourceWaiters.push(go));
+    }
+    return undefined;
+  }
+
+  rebase(from: { key: string; etag: string }, to: { key: string; etag: string }): void {
+    const file = this.#byKey.get(from.key);
+    if (file?.entry.base.kind !== "version" || file.entry.base.etag !== from.etag) return;
+    file.journal({ t: "base", id: file.id, base: { kind: "version", etag: to.etag } });
+  }
+
+  #register(file: LocalStaged): void {
+    this.#files.set(file.id, file);
+    this.#byKey.set(file.key, file);
+    const { overlay, uploaded } = file.entry;
+    if ((overlay && overlay.key !== file.key) || (uploaded && uploaded.key !== file.key))
+      this.#foreign.add(file);
+  }
+
+  #own(file: StagedFile): LocalStaged | undefined {
+    return file instanceof LocalStaged && this.#files.get(file.id) === file ? file : undefined;
+  }
+
+  #refuseWhenClosed(): void {
+    if (this.#closing.signal.aborted) throw new HawserError("closed", "Write-back was closed.");
+  }
+
+  #tickLater(): void {
+    if (this.#closing.signal.aborted) return;
+    this.#cancelTick = this.#context.clock.after(TICK_MS, () => {
+      this.#ticking = this.#tick().finally(() => this.#tickLater());
+    });
+  }
+
+  async #tick(): Promise<void> {
+    const { journal, slots, area, clock, logger } = this.#context;
+    slots.reconsider();
+    area.reconsider();
+    const before = clock.now();
+    try {
+      for (const file of this.#files.values()) {
+        if (file.writers > 0) file.measure();
+        const isPending = file.state === "sealed" || file.state === "uploading" || file.state === "failed";
+        if (isPending && !file.entry.synced && before - file.pendingSinceMs >= TICK_MS)
+          await file.toDisk(false);
+      }
+      await journal.sync();
+      this.#syncedAtMs = before;
+      await journal.upkeep();
+    } catch (error) {
+      if (!this.#closing.signal.aborted)
+        logger.warn({ err: error }, "staged files could not be synced to disk");
+    }
+  }
+}
+
+/** The file's next content is made from an object under this key, which is not its own. */
+function needs({ entry, key: ownKey, state }: LocalStaged, key: string): boolean {
+  if (key === ownKey || state === "published") return false;
+  const { overlay, uploaded, unchanged } = entry;
+  return (overlay?.key === key && !unchanged.isEmpty) || uploaded?.key === key;
+}
+
+async function stampOf(path: string): Promise<FileStamp | undefined> {
+  try {
+    const { size, mtimeMs } = await stat(path);
+    return { size, mtime: mtimeMs };
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,154 @@
+/**
+ * FileBytes: a staged file as what `publish` sends, and checksums to find what has changed since it was sent.
+ *
+ * Parts are read once, into memory, checksummed and sent from there; only a part that is too large for that is streamed.
+ * A file that is still open may change while it is sent, and a mapping's stores do not even change its mtime: so what
+ * was sent of an open file is known by its checksums alone.
+ */
+import { crc64nvme } from "../common/checksum.ts";
+import { HawserError } from "../common/errors.ts";
+import { MiB } from "../common/units.ts";
+import type { Bytes } from "../common/units.ts";
+import type { PutBody } from "../store/object-store.ts";
+import type { BodyBuffers } from "./body-buffers.ts";
+import type { ByteRange } from "./part-plan.ts";
+import type { PublishedContent } from "./publish.ts";
+import type { ContentSums, JournaledPart } from "./records.ts";
+
+/** Bodies up to this size are read into memory. */
+const MEMORY_BODY: Bytes = 32 * MiB;
+const CHUNK: Bytes = MiB;
+
+/** What is read: the staged file, or a copy of it. */
+export interface ByteSource {
+  /** @returns bytes placed; fewer only at the end */
+  read(target: Uint8Array, offset: Bytes): Promise<Bytes>;
+  prepare(ranges: readonly ByteRange[]): Promise<void>;
+}
+
+export interface FileBytesOptions {
+  sizeBytes: Bytes;
+  /** Tell the checksums of what is sent. */
+  sums: boolean;
+  buffers: BodyBuffers;
+  /** Named when it is too short. */
+  name: string;
+}
+
+export class FileBytes implements PublishedContent {
+  readonly sizeBytes: Bytes;
+  readonly #source: ByteSource;
+  readonly #options: FileBytesOptions;
+
+  constructor(source: ByteSource, options: FileBytesOptions) {
+    this.#source = source;
+    this.#options = options;
+    this.sizeBytes = options.sizeBytes;
+  }
+
+  async prepare(ranges: readonly ByteRange[]): Promise<void> {
+    await this.#source.prepare(ranges);
+  }
+
+  async use<T>(
+    range: ByteRange,
+    send: (body: PutBody, sum: () => string | undefined) => Promise<T>,
+  ): Promise<T> {
+    const sizeBytes = range.end - range.start;
+    if (sizeBytes > MEMORY_BODY) return await this.#stream(range, send);
+    return await this.#options.buffers.use(sizeBytes, async (bytes) => {
+      await readWhole(this.#source, bytes, range.start, this.#options.name);
+      const sum = this.#options.sums ? hex(crc64nvme(bytes)) : undefined;
+      return await send(bytes, () => sum);
+    });
+  }
+
+  async #stream<T>(
+    range: ByteRange,
+    send: (body: PutBody, sum: () => string | undefined) => Promise<T>,
+  ): Promise<T> {
+    const { sums, name } = this.#options;
+    const source = this.#source;
+    let sum: string | undefined;
+    const body: PutBody = {
+      sizeBytes: range.end - range.start,
+      async *open() {
+        let crc = 0n;
+        for await (const chunk of chunksOf(source, range, name)) {
+          if (sums) crc = crc64nvme(chunk, crc);
+          yield chunk;
+        }
+        sum = hex(crc);
+      },
+    };
+    return await send(body, () => (sums ? sum : undefined));
+  }
+}
+
+/** Ranges of the file that are what was sent, in order; whole parts only. */
+export async function unchangedSince(
+  source: ByteSource,
+  sizeBytes: Bytes,
+  sent: ContentSums,
+  signal?: AbortSignal,
+): Promise<ByteRange[]> {
+  const same: ByteRange[] = [];
+  for (const [at, sum] of sent.sums.entries()) {
+    signal?.throwIfAborted();
+    const start = at * sent.partBytes;
+    const end = Math.min(start + sent.partBytes, sent.size);
+    if (end > sizeBytes) break;
+    if ((await sumOf(source, { start, end })) === sum) same.push({ start, end });
+  }
+  return same;
+}
+
+/** The parts of a multipart that still are what the file holds. */
+export async function stillSame(
+  source: ByteSource,
+  sizeBytes: Bytes,
+  partBytes: Bytes,
+  parts: readonly JournaledPart[],
+  signal?: AbortSignal,
+): Promise<JournaledPart[]> {
+  const same: JournaledPart[] = [];
+  for (const part of parts) {
+    signal?.throwIfAborted();
+    const start = (part.partNumber - 1) * partBytes;
+    const end = start + (part.sizeBytes ?? partBytes);
+    if (part.sum === undefined || end > sizeBytes) continue;
+    if ((await sumOf(source, { start, end })) === part.sum) same.push(part);
+  }
+  return same;
+}
+
+/** The checksum of a range, as it is told of what is sent; undefined when the file is shorter. */
+export async function sumOf(source: ByteSource, range: ByteRange): Promise<string | undefined> {
+  let crc = 0n;
+  try {
+    for await (const chunk of chunksOf(source, range, "")) crc = crc64nvme(chunk, crc);
+  } catch (error) {
+    if (HawserError.is(error, "io_error")) return undefined;
+    throw error;
+  }
+  return hex(crc);
+}
+
+async function* chunksOf(source: ByteSource, range: ByteRange, name: string): AsyncGenerator<Uint8Array> {
+  for (let at = range.start; at < range.end; at += CHUNK) {
+    const chunk = Buffer.allocUnsafe(Math.min(CHUNK, range.end - at));
+    await readWhole(source, chunk, at, name);
+    yield chunk;
+  }
+}
+
+async function readWhole(source: ByteSource, target: Uint8Array, offset: Bytes, name: string): Promise<void> {
+  if (target.length === 0) return;
+  const placed = await source.read(target, offset);
+  if (placed === target.length) return;
+  throw new HawserError("io_error", `The staging file of ${name} became shorter while it was sent.`);
+}
+
+function hex(crc: bigint): string {
+  return crc.toString(16).padStart(16, "0");
+}

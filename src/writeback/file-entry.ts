@@ -1,0 +1,199 @@
+/**
+ * FileEntry: what the journal knows of one staged file. Only `apply` changes it, when a record is written and when it is
+ * replayed, so that what is in memory is what a replay would give.
+ */
+import type { ObjectVersion } from "../cache/content.ts";
+import type { Bytes, EpochMs } from "../common/units.ts";
+import { IntervalSet } from "./interval-set.ts";
+import type { ContentSums, FileRecord, FileStamp, JournaledPart, RangePair } from "./records.ts";
+import type { RecoverReason } from "./recovered.ts";
+import type { Base } from "./verdict.ts";
+import type { ObjectMeta } from "./write-back.ts";
+
+export interface EntryMultipart {
+  readonly n: number;
+  readonly key: string;
+  readonly mp: string;
+  readonly partBytes: Bytes;
+  readonly mtime: EpochMs;
+  readonly meta: ObjectMeta;
+  readonly parts: Map<number, JournaledPart>;
+}
+
+/** Where a content of the file is in the bucket. */
+export interface InBucket {
+  readonly n: number;
+  readonly key: string;
+  readonly etag: string;
+  readonly versionId?: string | undefined;
+  readonly size: Bytes;
+  readonly mtime: EpochMs;
+  readonly meta: ObjectMeta;
+  readonly sums?: ContentSums | undefined;
+}
+
+export class FileEntry {
+  readonly id: number;
+  readonly uuid: string;
+  readonly createdMs: EpochMs;
+  /** The version whose bytes show through where nothing was written: once published, what was published. */
+  overlay: ObjectVersion | undefined;
+  key: string;
+  base: Base;
+  meta: ObjectMeta;
+  /** What it began with: of an overlay, what the base version has. */
+  readonly stagedMeta: ObjectMeta;
+  /** The time of the last change was set on purpose: it must reach the bucket. */
+  timesSet: EpochMs | undefined;
+  /** Of the overlay, what is not on the local disk. */
+  readonly missing = new IntervalSet();
+  /** Of the overlay, what nobody has written. */
+  readonly unchanged = new IntervalSet();
+  /** The stamp of the last FLUSH, until the file is opened for writing again or changed. */
+  flushed: FileStamp | undefined;
+  torn = false;
+  sealed: (FileStamp & { readonly n: number; readonly seq: number }) | undefined;
+  /** Contents so far that were sealed or sent. */
+  n = 0;
+  /** What is on the disk itself; `fsync` when the program asked for it. */
+  synced: (FileStamp & { readonly fsync?: boolean | undefined }) | undefined;
+  begin: { readonly n: number; readonly key: string; readonly at: EpochMs } | undefined;
+  multipart: EntryMultipart | undefined;
+  uploaded: InBucket | undefined;
+  recovering: { readonly name: string; readonly reason: RecoverReason } | undefined;
+
+  constructor(record: Extract<FileRecord, { t: "stage" }>) {
+    this.id = record.id;
+    this.uuid = record.uuid;
+    this.key = record.key;
+    this.base = record.base;
+    this.overlay = record.overlay;
+    this.meta = record.meta;
+    this.stagedMeta = record.meta;
+    this.createdMs = record.at;
+    if (record.overlay) {
+      this.missing.add(0, record.overlay.sizeBytes);
+      this.unchanged.add(0, record.overlay.sizeBytes);
+    }
+  }
+
+  uploadId(n: number): string {
+    return `${this.uuid}-${n}`;
+  }
+
+  /** True for the id of any content of this file. */
+  isOurs(uploadId: string | undefined): boolean {
+    return uploadId?.startsWith(`${this.uuid}-`) ?? false;
+  }
+
+  apply(record: FileRecord): void {
+    switch (record.t) {
+      case "local":
+        for (const [start, end] of record.ranges) {
+          this.missing.remove(start, end);
+          this.unchanged.remove(start, end);
+        }
+        return;
+      case "fetched":
+        for (const [start, end] of record.ranges) this.missing.remove(start, end);
+        return;
+      case "flush":
+      case "tear":
+        this.flushed = { size: record.size, mtime: record.mtime };
+        this.torn = record.t === "tear";
+        return;
+      case "open":
+        this.sealed = undefined;
+        // A torn file that is as it was torn must not count as closed.
+        if (this.torn) this.flushed = undefined;
+        this.torn = false;
+        if (!this.synced?.fsync) this.synced = undefined;
+        return;
+      case "meta":
+        this.meta = record.meta;
+        return;
+      case "times":
+        this.timesSet = record.mtime;
+        return;
+      case "recover":
+        this.recovering = { name: record.name, reason: record.reason };
+        return;
+      case "base":
+        this.base = record.base;
+        return;
+      case "seal": {
+        const { n, seq, size, mtime } = record;
+        this.sealed = { n, seq, size, mtime };
+        this.n = Math.max(this.n, n);
+        return;
+      }
+      case "turn":
+        this.n = Math.max(this.n, record.n);
+        return;
+      case "synced":
+        this.synced = { size: record.size, mtime: record.mtime, fsync: record.fsync };
+        return;
+      case "begin":
+        this.begin = { n: record.n, key: record.key, at: record.at };
+        return;
+      case "multipart": {
+        const { n, key, mp, partBytes, mtime, meta } = record;
+        this.multipart = { n, key, mp, partBytes, mtime, meta, parts: new Map() };
+        this.begin = undefined;
+        return;
+      }
+      case "part": {
+        if (record.mp !== this.multipart?.mp) return;
+        const { partNumber, etag, sizeBytes, crc32c, sum } = record;
+        this.multipart.parts.set(partNumber, { partNumber, etag, sizeBytes, crc32c, sum });
+        return;
+      }
+      case "abandon":
+        if (record.mp === this.multipart?.mp) this.multipart = undefined;
+        return;
+      case "uploaded": {
+        const { n, key, etag, versionId, size, mtime, meta, sums } = record;
+        this.uploaded = { n, key, etag, versionId, size, mtime, meta, sums };
+        if (key === this.key) this.base = { kind: "version", etag };
+        // What nobody has written is the same in the new version, and the old one may be gone.
+        if (this.overlay) this.overlay = { key, etag, versionId, sizeBytes: size, mtimeMs: mtime };
+        if (this.multipart?.key === key && this.multipart.n <= n) this.multipart = undefined;
+        return;
+      }
+      case "stage":
+      case "drop":
+    }
+  }
+
+  /** Records that, replayed, give this entry. */
+  *records(): Generator<FileRecord> {
+    const { id, uuid, key, base, overlay, stagedMeta, meta, createdMs: at } = this;
+    yield { t: "stage", id, uuid, key, base, overlay, meta: stagedMeta, at };
+    if (meta !== stagedMeta) yield { t: "meta", id, meta };
+    if (this.timesSet !== undefined) yield { t: "times", id, mtime: this.timesSet };
+    if (overlay) {
+      yield { t: "local", id, ranges: outside(this.unchanged, overlay.sizeBytes) };
+      yield { t: "fetched", id, ranges: outside(this.missing, overlay.sizeBytes) };
+    }
+    if (this.n > 0) yield { t: "turn", id, n: this.n };
+    if (this.flushed) yield { t: this.torn ? "tear" : "flush", id, ...this.flushed };
+    if (this.uploaded) yield { t: "uploaded", id, ...this.uploaded };
+    yield { t: "base", id, base };
+    if (this.multipart) {
+      const { parts, ...multipart } = this.multipart;
+      yield { t: "multipart", id, ...multipart };
+      for (const part of parts.values()) yield { t: "part", id, mp: multipart.mp, ...part };
+    }
+    if (this.begin) yield { t: "begin", id, ...this.begin };
+    if (this.sealed) yield { t: "seal", id, ...this.sealed };
+    if (this.synced) yield { t: "synced", id, ...this.synced };
+    if (this.recovering) yield { t: "recover", id, ...this.recovering };
+  }
+}
+
+/** The complement of a set within `[0, sizeBytes)`. */
+function outside(set: IntervalSet, sizeBytes: Bytes): RangePair[] {
+  const gaps = new IntervalSet([{ start: 0, end: sizeBytes }]);
+  for (const { start, end } of set.ranges) gaps.remove(start, end);
+  return gaps.ranges.map(({ start, end }) => [start, end]);
+}

@@ -1,0 +1,487 @@
+/**
+ * FileLife: what a staged file's opens, closes, renames and removal mean for the bucket.
+ *
+ * open -> closed -> sealed -> uploading -> published, and back to open from each. Closed becomes sealed when the lease
+ * test says that nobody can write. A sealed file has a work in the queue; to open it again gives that up, unless its
+ * outcome is already open, and then the outcome is the new base. Whatever arrives in the bucket is noted in the journal
+ * before anybody is told.
+ */
+import type { ObjectVersion } from "../cache/content.ts";
+import { HawserError } from "../common/errors.ts";
+import { MiB } from "../common/units.ts";
+import type { Bytes, Milliseconds } from "../common/units.ts";
+import type { Context } from "./context.ts";
+import type { InBucket } from "./file-entry.ts";
+import { FileWork } from "./file-work.ts";
+import { metaWithTime, sameMeta, sameTime, timeOf } from "./object-meta.ts";
+import type { RecoverReason } from "./recovered.ts";
+import { leaseDelayMs } from "./retry-delay.ts";
+import type { LocalStaged } from "./staged-file.ts";
+import type { Base } from "./verdict.ts";
+import { untilOrAborted } from "./work-queue.ts";
+
+/** A file up to this size waits a little, so that rename, chmod and utimes fold into its upload. */
+export const SMALL: Bytes = 8 * MiB;
+export const FOLDING_MS: Milliseconds = 100;
+/** After so many refusals, about half a second, the lease test says that a mapping lives on: the file counts as open. */
+const REFUSALS_OF_A_MAPPING = 9;
+
+/** What FileLife asks of the others. */
+export interface LifeHost {
+  /** The staged file that has this key now. */
+  find(key: string): LocalStaged | undefined;
+  /** The file is nobody's any more. */
+  forget(file: LocalStaged): void;
+  nextSeq(): number;
+  /** An object that no name stands for. */
+  removeOrphan(key: string, etag: string): void;
+  /** There are multiparts to be aborted. */
+  abandoned(): void;
+  /** Works that wait for a source of a copy may look again. */
+  sourcesChanged(): void;
+  /** Resolves when no file of another key needs the object under this key. */
+  sourcesFree(key: string, except: LocalStaged | undefined): Promise<void> | undefined;
+}
+
+export class FileLife {
+  readonly #context: Context;
+  readonly #host: LifeHost;
+  readonly #leaseTimers = new Map<LocalStaged, { refusals: number; cancel: () => void }>();
+
+  constructor(context: Context, host: LifeHost) {
+    this.#context = context;
+    this.#host = host;
+  }
+
+  /** An open for writing has begun. */
+  async opened(file: LocalStaged): Promise<void> {
+    this.#stopLease(file);
+    file.tellSealed(false);
+    file.state = file.isGone ? "dropped" : "open";
+    const { entry } = file;
+    await file.local.fd();
+    if (file.isGone || (!entry.sealed && !entry.flushed)) return;
+    this.#giveUp(file);
+    const wasSynced = entry.synced !== undefined;
+    file.journal({ t: "open", id: file.id });
+    // What was safe on the disk may be overwritten there before the log is.
+    if (wasSynced) await this.#context.journal.sync();
+    else await this.#context.journal.flush();
+  }
+
+  /** The last open for writing has ended. */
+  released(file: LocalStaged): void {
+    if (file.isGone) {
+      file.state = "dropped";
+      this.#closeWriter(file);
+      if (file.holds === 0) this.letGo(file);
+      return;
+    }
+    file.state = "closed";
+    if (file.entry.sealed === undefined) file.pendingSinceMs = this.#context.clock.now();
+    this.#closeWriter(file);
+  }
+
+  #closeWriter(file: LocalStaged): void {
+    file.local.closeWriter().then(
+      () => this.seal(file),
+      (error: unknown) => this.#context.logger.error({ err: error, key: file.key }, "closing a staging file"),
+    );
+  }
+
+  /** Seals a closed file when nobody can write it; else tries again later. */
+  seal(file: LocalStaged): void {
+    if (file.writers > 0 || file.isGone || file.state !== "closed" || this.#context.closing.aborted) return;
+    const waiting = this.#leaseTimers.get(file);
+    try {
+      if (!file.local.nobodyWrites()) {
+        const refusals = (waiting?.refusals ?? 0) + 1;
+        const again = (): void => this.seal(file);
+        waiting?.cancel();
+        const cancel = this.#context.clock.after(leaseDelayMs(refusals), again);
+        this.#leaseTimers.set(file, { refusals, cancel });
+        if (refusals >= REFUSALS_OF_A_MAPPING) file.tellSealed(false);
+        return;
+      }
+      this.#stopLease(file);
+      this.#sealNow(file);
+      file.tellSealed(true);
+    } catch (error) {
+      file.tellSealed(false);
+      this.#stopLease(file);
+      this.#context.logger.error({ err: error, key: file.key }, "a staging file cannot be sealed");
+    }
+  }
+
+  /** Resolves with true when the file is sealed, with false when somebody can still write it. */
+  async untilSealed(file: LocalStaged): Promise<boolean> {
+    if (file.writers > 0 || file.isGone) return false;
+    if (file.state !== "closed") return true;
+    const refusals = this.#leaseTimers.get(file)?.refusals ?? 0;
+    if (refusals >= REFUSALS_OF_A_MAPPING) return false;
+    return await file.sealing();
+  }
+
+  #sealNow(file: LocalStaged): void {
+    const { entry } = file;
+    const stamp = file.local.stamp();
+    this.#context.area.resized(file.id, stamp.size);
+    if (entry.torn) {
+      void this.recover(file, "torn");
+      return;
+    }
+    file.journal({ t: "seal", id: file.id, n: entry.n + 1, seq: this.#host.nextSeq(), ...stamp });
+    this.#context.fault("seal");
+    file.state = "sealed";
+    this.enqueue(file, stamp.size <= SMALL ? FOLDING_MS : 0);
+  }
+
+  /** Gives a sealed file its place in the order. */
+  enqueue(file: LocalStaged, delayMs: Milliseconds): void {
+    const { sealed } = file.entry;
+    if (!sealed) return;
+    const { n, seq, size, mtime } = sealed;
+    file.work = new FileWork(this.#context, this, file, {
+      n,
+      seq,
+      stamp: { size, mtime },
+      generation: file.generation,
+      live: false,
+      dueMs: this.#context.clock.monotonic() + delayMs,
+    });
+    this.#add(file.work);
+  }
+
+  #add(work: FileWork): void {
+    const { works } = work.file;
+    works.add(work);
+    this.#context.queue.add(work);
+    void this.#context.queue.over(work).then(() => works.delete(work));
+  }
+
+  /** Resolves when what was written so far is in the bucket. @throws the failure that stays */
+  async toBucket(file: LocalStaged): Promise<void> {
+    if (file.isGone) return;
+    if (await this.untilSealed(file)) {
+      if (file.state === "published") return;
+      const reached = file.reached(file.generation);
+      this.#hastenWithBlockers(file.work);
+      return await reached;
+    }
+    await this.#liveAfterThePresent(file);
+  }
+
+  #hastenWithBlockers(work: FileWork | undefined): void {
+    if (!work) return;
+    for (const other of this.#context.queue.works()) if (other.seq <= work.seq) other.hasten();
+  }
+
+  /** Callers that come before the file is read share one publication. */
+  async #liveAfterThePresent(file: LocalStaged): Promise<void> {
+    file.liveNext ??= (async (present) => {
+      await present;
+      const mine = file.liveNext!;
+      // Whoever comes from here on may have written what this one does not read.
+      file.liveNext = undefined;
+      file.live = mine.catch(() => undefined);
+      await this.#publishLive(file);
+    })(file.live ?? Promise.resolve());
+    await file.liveNext;
+  }
+
+  async #publishLive(file: LocalStaged): Promise<void> {
+    const { journal, clock } = this.#context;
+    while (!file.isGone) {
+      const n = file.entry.n + 1;
+      file.journal({ t: "turn", id: file.id, n });
+      await file.local.fd();
+      const work = new FileWork(this.#context, this, file, {
+        n,
+        seq: this.#host.nextSeq(),
+        stamp: file.local.stamp(),
+        generation: file.generation,
+        live: true,
+        dueMs: clock.monotonic(),
+      });
+      await journal.flush();
+      const outcome = new Promise<boolean>((resolve, reject) => {
+        work.outcome = { resolve, reject };
+      });
+      this.#add(work);
+      this.#hastenWithBlockers(work);
+      if (await outcome) return;
+    }
+  }
+
+  /** What goes with the bytes, or the time, was changed. */
+  async metaChanged(file: LocalStaged): Promise<void> {
+    await this.#context.journal.flush();
+    if (file.isGone) return;
+    if (file.entry.sealed && file.work === undefined) this.#reseal(file);
+    else if (file.work && !file.work.live) {
+      const { size } = file.work.stamp;
+      file.work.stamp = { size, mtime: file.local.stamp().mtime };
+    }
+  }
+
+  /** A published file that is still held has something to be published again. */
+  #reseal(file: LocalStaged): void {
+    const { entry } = file;
+    const { size, mtime } = file.local.stamp();
+    file.journal({ t: "seal", id: file.id, n: entry.sealed!.n, seq: this.#host.nextSeq(), size, mtime });
+    file.state = "sealed";
+    file.pendingSinceMs = this.#context.clock.now();
+    this.enqueue(file, FOLDING_MS);
+  }
+
+  /** The file has another key now: its place is there. */
+  moved(file: LocalStaged, fromKey: string): void {
+    if (fromKey === file.key) return;
+    if (file.state === "published") {
+      this.#reseal(file);
+      return;
+    }
+    const { sealed } = file.entry;
+    if (!sealed) return;
+    file.journal({ t: "seal", id: file.id, ...sealed, seq: this.#host.nextSeq() });
+    file.state = "sealed";
+    this.enqueue(file, sealed.size <= SMALL ? FOLDING_MS : 0);
+  }
+
+  /** Before a rename: notes what may yet appear under the present key. */
+  leaveKey(file: LocalStaged): void {
+    file.work = undefined;
+    for (const work of file.works) {
+      if (work.giveUpForRename()) this.#withdraw(work);
+      else this.#noteStray(work);
+    }
+  }
+
+  #noteStray(work: FileWork): void {
+    this.#context.journal.add({ t: "stray", uuid: work.file.entry.uuid, n: work.uploadN, key: work.key });
+  }
+
+  /** The name was removed. */
+  drop(file: LocalStaged): void {
+    const { journal } = this.#context;
+    this.#stopLease(file);
+    file.work = undefined;
+    for (const work of file.works) {
+      if (work.giveUp()) this.#withdraw(work);
+      else this.#noteStray(work);
+    }
+    journal.add({ t: "drop", id: file.id });
+    file.content.journaled = false;
+    if (file.writers === 0) file.state = "dropped";
+    this.#host.forget(file);
+    this.#host.abandoned();
+    file.settle(Number.POSITIVE_INFINITY);
+    file.tellSealed(false);
+    if (file.holds === 0 && file.writers === 0) this.letGo(file);
+  }
+
+  /** Nobody holds the file. */
+  letGo(file: LocalStaged): void {
+    if (file.isGone && file.writers === 0) {
+      void file.local.close();
+      void this.#context.area.remove(file.id);
+    } else if (file.state === "published") void this.#handOver(file);
+    else if (file.state !== "open") file.local.rest();
+  }
+
+  /** A content has arrived in the bucket. */
+  async arrived(work: FileWork, there: InBucket): Promise<void> {
+    const { file } = work;
+    const { journal, fault } = this.#context;
+    const { entry } = file;
+    const isNew = entry.uploaded?.n !== there.n || entry.uploaded.etag !== there.etag;
+    if (isNew) file.journal({ t: "uploaded", id: file.id, ...there });
+    journal.add({ t: "cleared", uuid: entry.uuid, n: work.uploadN, key: work.key });
+    this.#rebaseSuccessor(work, there);
+    await journal.flush();
+    fault("published");
+    if (file.isGone) {
+      if (!this.#host.find(there.key)) this.#host.removeOrphan(there.key, there.etag);
+      work.outcome?.resolve(true);
+      return;
+    }
+    if (file.key !== work.key) {
+      // Renamed meanwhile: its own work copies it from here, and nobody knows of this object.
+      if (!this.#host.find(work.key)) this.#host.removeOrphan(there.key, there.etag);
+      work.outcome?.resolve(false);
+      return;
+    }
+    file.lastError = undefined;
+    this.#context.events?.published(file, versionOf(there));
+    work.outcome?.resolve(true);
+    if (work.live || work !== file.work) return;
+    await this.#finished(file, work, there);
+  }
+
+  async #finished(file: LocalStaged, work: FileWork, there: InBucket): Promise<void> {
+    const { entry } = file;
+    file.work = undefined;
+    const stamp = file.local.stamp();
+    const isLatest = sameMeta(there.meta, entry.meta) && sameTime(work.stamp.mtime, stamp.mtime);
+    if (!isLatest) {
+      // chmod or utimes came too late to fold.
+      this.#reseal(file);
+      return;
+    }
+    file.state = "published";
+    file.publishedGeneration = work.generation;
+    file.settle(work.generation);
+    this.#host.sourcesChanged();
+    if (file.holds === 0) await this.#handOver(file);
+  }
+
+  /** Its bytes are the cache's now. */
+  async #handOver(file: LocalStaged): Promise<void> {
+    const { adopt, area, logger, journal, fault } = this.#context;
+    const { uploaded } = file.entry;
+    if (file.isGone) return;
+    file.content.journaled = false;
+    this.#host.forget(file);
+    fault("adopt.before");
+    let adopted = false;
+    try {
+      if (adopt && uploaded && file.content.isLocal)
+        adopted = await adopt(area.path(file.id), versionOf(uploaded));
+    } catch (error) {
+      logger.warn({ err: error, key: file.key }, "the cache could not take a published file");
+    }
+    journal.add({ t: "drop", id: file.id });
+    fault("adopt.after");
+    area.forget(file.id);
+    await file.local.close();
+    if (!adopted) await area.remove(file.id);
+  }
+
+  /** The work ended and left nothing in the bucket. */
+  givenUp(work: FileWork): void {
+    const { uuid } = work.file.entry;
+    this.#context.journal.add({ t: "cleared", uuid, n: work.uploadN, key: work.key });
+    work.outcome?.resolve(false);
+  }
+
+  failed(work: FileWork, error: HawserError, final: boolean): void {
+    const { file } = work;
+    const { logger, events, area } = this.#context;
+    file.lastError = error;
+    const fields = { err: error, key: work.key };
+    if (!final) {
+      logger.warn(fields, "an upload failed and is tried again");
+      return;
+    }
+    logger.error(fields, "an upload failed and waits for 'hawser flush'");
+    if (!work.live) file.state = "failed";
+    events?.failed(file, error);
+    work.outcome?.reject(error);
+    file.settle(work.generation, error);
+    area.reconsider();
+    // What an fsync asked for was told; the file itself is published when it is closed.
+    if (work.live) work.giveUp();
+  }
+
+  async conflicted(work: FileWork): Promise<void> {
+    work.outcome?.reject(new HawserError("object_changed", `${work.key} was changed by somebody else.`));
+    await this.recover(work.file, "conflict");
+  }
+
+  /** Moves a file to `recovered/`; whoever holds it goes on with it. */
+  async recover(file: LocalStaged, reason: RecoverReason): Promise<void> {
+    if (file.isGone) return;
+    const { journal, recovered, clock, area, logger, events } = this.#context;
+    const name = recovered.nameFor(file.id, file.key, clock.now());
+    await file.local.fd();
+    const { size, mtime } = file.local.stamp();
+    file.journal({ t: "recover", id: file.id, name, reason });
+    file.content.journaled = false;
+    this.#host.forget(file);
+    await journal.flush();
+    const { key, base, missing, meta } = file.entry;
+    await recovered.take(area.path(file.id), name, {
+      key,
+      reason,
+      sizeBytes: size,
+      mtimeMs: mtime,
+      recoveredMs: clock.now(),
+      base,
+      missing: missing.ranges.map(({ start, end }) => [start, end] as const),
+      meta,
+    });
+    this.#context.fault("recover.moved");
+    journal.add({ t: "drop", id: file.id });
+    await journal.flush();
+    this.#host.abandoned();
+    area.forget(file.id);
+    file.state = "dropped";
+    logger.warn({ key, reason, recovered: name }, "a file went to recovered/");
+    const told = new HawserError(
+      "object_changed",
+      `${key} was not published (${reason}); it is in recovered/${name}.`,
+    );
+    file.settle(Number.POSITIVE_INFINITY, told);
+    events?.conflict(file, name);
+  }
+
+  /** A multipart is not wanted any more. */
+  abandon(file: LocalStaged, mp: string): void {
+    const { journal } = this.#context;
+    const { multipart } = file.entry;
+    if (multipart?.mp === mp && !file.isGone) journal.add({ t: "abandon", id: file.id, mp });
+    this.#host.abandoned();
+  }
+
+  copied(work: FileWork, from: InBucket, made: InBucket): void {
+    if (work.file.key !== work.key) return;
+    this.#context.events?.copied({ key: from.key, etag: from.etag }, versionOf(made));
+  }
+
+  /** What is in the bucket under the file's key is an earlier content of ours. */
+  rebased(file: LocalStaged, etag: string): void {
+    file.journal({ t: "base", id: file.id, base: { kind: "version", etag } });
+  }
+
+  isOurs(uploadId: string): boolean {
+    const { volumeId } = this.#context.journal.state;
+    return volumeId !== undefined && uploadId.startsWith(`${volumeId}.`);
+  }
+
+  async sourcesFree(key: string, file: LocalStaged, signal: AbortSignal): Promise<void> {
+    for (;;) {
+      const free = this.#host.sourcesFree(key, file);
+      if (!free) return;
+      await untilOrAborted(free, signal);
+    }
+  }
+
+  /** Another file has the key now: what arrived is what it replaces. */
+  #rebaseSuccessor(work: FileWork, there: InBucket): void {
+    const successor = this.#host.find(there.key);
+    if (!successor || successor === work.file) return;
+    const base: Base = { kind: "version", etag: there.etag };
+    successor.journal({ t: "base", id: successor.id, base });
+  }
+
+  #giveUp(file: LocalStaged): void {
+    const { work } = file;
+    file.work = undefined;
+    if (work?.giveUp()) this.#withdraw(work);
+  }
+
+  #withdraw(work: FileWork): void {
+    if (this.#context.queue.withdraw(work)) this.givenUp(work);
+  }
+
+  #stopLease(file: LocalStaged): void {
+    this.#leaseTimers.get(file)?.cancel();
+    this.#leaseTimers.delete(file);
+  }
+}
+
+export function versionOf(there: InBucket): ObjectVersion {
+  const { key, etag, versionId, size, mtime, meta } = there;
+  const mtimeMs = timeOf(metaWithTime(meta, mtime)) ?? mtime;
+  return { key, etag, versionId, sizeBytes: size, mtimeMs };
+}

@@ -1,0 +1,108 @@
+/** FileProgress: journals what happens on an upload's way, and keeps the checksums of what was sent. */
+import type { HawserError } from "../common/errors.ts";
+import type { Bytes } from "../common/units.ts";
+import type { Context } from "./context.ts";
+import type { InBucket } from "./file-entry.ts";
+import type { FileWork } from "./file-work.ts";
+import type { PublishProgress, Published } from "./publish.ts";
+import type { JournaledPart } from "./records.ts";
+
+export class FileProgress implements PublishProgress {
+  readonly #context: Context;
+  readonly #work: FileWork;
+  readonly #onBytes: (count: Bytes) => void;
+  readonly #sums = new Map<number, string | undefined>();
+  #partBytes: Bytes = 0;
+  begun: { mtime: number; meta: InBucket["meta"] } | undefined;
+
+  constructor(context: Context, work: FileWork, onBytes: (count: Bytes) => void) {
+    this.#context = context;
+    this.#work = work;
+    this.#onBytes = onBytes;
+    work.begun();
+    const { multipart } = work.file.entry;
+    if (!multipart) return;
+    this.#partBytes = multipart.partBytes;
+    for (const part of multipart.parts.values()) this.#sums.set(part.partNumber, part.sum);
+  }
+
+  async multipartBeginning(): Promise<void> {
+    const { journal, clock, fault } = this.#context;
+    const { file, n, key } = this.#work;
+    journal.add({ t: "begin", id: file.id, n, key, at: clock.now() });
+    await journal.flush();
+    fault("multipart.begin");
+  }
+
+  async multipartBegun(multipartId: string, partBytes: Bytes): Promise<void> {
+    const { journal, fault } = this.#context;
+    const { file, n, key, stamp } = this.#work;
+    const { meta } = file.entry;
+    this.begun = { mtime: stamp.mtime, meta };
+    this.#partBytes = partBytes;
+    this.#sums.clear();
+    if (file.isGone || this.#work.isGivenUp) {
+      journal.add({ t: "orphan", mp: multipartId, key }, { t: "begun", id: file.id });
+      this.#work.abandon(multipartId);
+    } else {
+      const record = { id: file.id, n, key, mp: multipartId, partBytes, mtime: stamp.mtime, meta };
+      journal.add({ t: "multipart", ...record });
+    }
+    await journal.flush();
+    fault("multipart.begun");
+  }
+
+  async partDone(part: JournaledPart): Promise<void> {
+    const { journal, fault } = this.#context;
+    const { file } = this.#work;
+    this.#sums.set(part.partNumber, part.sum);
+    const mp = file.entry.multipart?.mp;
+    // On its way is enough: a part that the journal does not know of is sent again.
+    if (mp !== undefined) journal.add({ t: "part", id: file.id, mp, ...part });
+    fault("part.sent");
+  }
+
+  bytesSent(count: Bytes): void {
+    this.#onBytes(count);
+  }
+
+  async mayAppear(): Promise<void> {
+    await this.#context.queue.turn(this.#work, this.#work.ends);
+    await this.#context.journal.flush();
+  }
+
+  committing(): void {
+    this.#work.committing = true;
+    this.#context.fault("complete.before");
+  }
+
+  committed(): void {
+    this.#work.committing = false;
+    this.#context.fault("complete.after");
+  }
+
+  abandon(multipartId: string): void {
+    this.#work.abandon(multipartId);
+  }
+
+  denied(_what: "list_parts", error: HawserError): void {
+    this.#context.sayOnce(
+      "list_parts",
+      "Listing an upload's parts is denied: an upload that was interrupted starts over.",
+      error,
+    );
+  }
+
+  /** Of all that was sent; undefined when it is not known of every part. */
+  sums(size: Bytes, result: Published): NonNullable<InBucket["sums"]> | undefined {
+    if (result.sum !== undefined) return { size, partBytes: size, sums: size === 0 ? [] : [result.sum] };
+    if (this.#partBytes === 0 || this.#sums.size !== Math.ceil(size / this.#partBytes)) return undefined;
+    const sums: string[] = [];
+    for (let number = 1; number <= this.#sums.size; number++) {
+      const sum = this.#sums.get(number);
+      if (sum === undefined) return undefined;
+      sums.push(sum);
+    }
+    return { size, partBytes: this.#partBytes, sums };
+  }
+}

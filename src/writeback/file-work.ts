@@ -1,0 +1,432 @@
+/**
+ * FileWork: bringing one content of one staged file to the bucket, as a work of the queue.
+ *
+ * A content is numbered: a sealed file's stays as it is, that of an open file (fsync) is whatever is read. The content
+ * may be in the bucket already, under this key or the one the file had before; then it is taken from there. A work can
+ * be given up until the request that makes the object visible is sent; from there its outcome is awaited, whatever
+ * becomes of the file, and FileLife decides what it means.
+ */
+import { HawserError, toHawserError } from "../common/errors.ts";
+import { MiB } from "../common/units.ts";
+import type { Bytes, Milliseconds } from "../common/units.ts";
+import type { PutOptions } from "../store/object-store.ts";
+import { pause } from "./context.ts";
+import type { Context } from "./context.ts";
+import type { InBucket } from "./file-entry.ts";
+import { FileBytes, stillSame, unchangedSince } from "./file-bytes.ts";
+import type { ByteSource } from "./file-bytes.ts";
+import type { FileLife } from "./file-life.ts";
+import { FileProgress } from "./file-progress.ts";
+import { metaWithTime, sameMeta, sameTime } from "./object-meta.ts";
+import type { ByteRange } from "./part-plan.ts";
+import { PublishConflict, publish, settleOutcome } from "./publish.ts";
+import type { MultipartState, Publication } from "./publish.ts";
+import type { FileStamp } from "./records.ts";
+import { retryDelayMs } from "./retry-delay.ts";
+import type { LocalStaged } from "./staged-file.ts";
+import { UPLOAD_ID_METADATA, isAmbiguous, isFinal } from "./verdict.ts";
+import type { Work } from "./work-queue.ts";
+
+/** A rename lets an upload end under the old key when more than this, and more than half, was sent. */
+const WORTH_KEEPING: Bytes = 64 * MiB;
+
+/** The work was given up before anything became visible. */
+export class GivenUp extends Error {
+  override readonly name = "GivenUp";
+}
+
+export interface FileWorkOptions {
+  seq: number;
+  /** The content's number. */
+  n: number;
+  /** The file's when the content was sealed. */
+  generation: number;
+  stamp: FileStamp;
+  /** The file is open: what is read is the content. */
+  live: boolean;
+  /** Not before this, by the monotonic clock. */
+  dueMs: Milliseconds;
+  /** A copy of the content: the file itself may be written meanwhile. */
+  snapshot?: ByteSource | undefined;
+}
+
+export class FileWork implements Work {
+  readonly file: LocalStaged;
+  readonly key: string;
+  readonly keys: readonly string[];
+  readonly effect = "appear";
+  readonly seq: number;
+  readonly n: number;
+  readonly generation: number;
+  readonly live: boolean;
+  readonly snapshot: ByteSource | undefined;
+  stamp: FileStamp;
+  /** For whoever waits for this content: true when it is in the bucket under the file's key. */
+  outcome: { resolve(arrived: boolean): void; reject(error: unknown): void } | undefined;
+  /** The object may appear: the outcome of a request is open. */
+  committing = false;
+  readonly #context: Context;
+  readonly #life: FileLife;
+  readonly #giveUp = new AbortController();
+  #dueMs: Milliseconds;
+  #wake = (): void => undefined;
+  /** The number in the upload id of what is under way: that of the content it was begun for. */
+  uploadN: number;
+  #sentBytes: Bytes = 0;
+  #keep = false;
+
+  constructor(context: Context, life: FileLife, file: LocalStaged, options: FileWorkOptions) {
+    this.#context = context;
+    this.#life = life;
+    this.file = file;
+    this.key = file.key;
+    this.keys = [file.key];
+    this.seq = options.seq;
+    this.n = options.n;
+    this.uploadN = options.n;
+    this.generation = options.generation;
+    this.stamp = options.stamp;
+    this.live = options.live;
+    this.snapshot = options.snapshot;
+    this.#dueMs = options.dueMs;
+    this.ends = AbortSignal.any([context.closing, this.#giveUp.signal]);
+  }
+
+  get sizeBytes(): Bytes {
+    return this.stamp.size;
+  }
+
+  get isGivenUp(): boolean {
+    return this.#giveUp.signal.aborted;
+  }
+
+  /** Fires when the work is given up or write-back is closed. */
+  readonly ends: AbortSignal;
+
+  /** @returns false when it is too late: what comes of it will be told */
+  giveUp(): boolean {
+    if (this.#keep) return false;
+    // Heeded before the next step: a request whose outcome is open is waited for.
+    this.#giveUp.abort(new GivenUp(`${this.key} is not published as it was.`));
+    return !this.committing;
+  }
+
+  /** As `giveUp`, for a rename: what was mostly sent is completed under the old key and copied from there. */
+  giveUpForRename(): boolean {
+    if (this.#sentBytes > Math.max(WORTH_KEEPING, this.sizeBytes / 2)) this.#keep = true;
+    return this.giveUp();
+  }
+
+  /** Starts, or tries again, at once. */
+  hasten(): void {
+    this.#dueMs = -Infinity;
+    this.#wake();
+  }
+
+  async run(): Promise<void> {
+    const { closing, clock, random } = this.#context;
+    for (let failures = 0; ;) {
+      try {
+        await this.#untilDue();
+        const there = await this.#attempt();
+        await this.#life.arrived(this, there);
+        return;
+      } catch (error) {
+        if (closing.aborted) return;
+        if (this.isGivenUp) {
+          await this.#endGivenUp();
+          return;
+        }
+        if (error instanceof PublishConflict) {
+          await this.#life.conflicted(this);
+          return;
+        }
+        failures++;
+        const final = isFinal(error);
+        this.#life.failed(this, toHawserError(error), final);
+        this.#dueMs = final ? Infinity : clock.monotonic() + retryDelayMs(failures, random());
+      }
+    }
+  }
+
+  /** Given up: what came of the last request has to be known before others touch the key. */
+  async #endGivenUp(): Promise<void> {
+    const { store, closing, clock, random } = this.#context;
+    const { entry } = this.file;
+    const uploadId = entry.uploadId(this.uploadN);
+    for (let failures = 1; this.committing; failures++) {
+      try {
+        const outcome = await settleOutcome(store, this.key, {
+          base: { kind: "any" },
+          isOurs: (present) => present.metadata[UPLOAD_ID_METADATA] === uploadId,
+          signal: closing,
+        });
+        this.committing = false;
+        if (outcome.kind !== "published") break;
+        const { size, mtime } = this.stamp;
+        await this.#life.arrived(this, {
+          n: this.n,
+          key: this.key,
+          ...outcome.object,
+          size,
+          mtime,
+          meta: entry.meta,
+        });
+        return;
+      } catch {
+        if (closing.aborted) return;
+        await pause(clock, retryDelayMs(failures, random()), closing).catch(() => undefined);
+      }
+    }
+    this.#life.givenUp(this);
+  }
+
+  abandon(multipartId: string): void {
+    this.#life.abandon(this.file, multipartId);
+  }
+
+  async #untilDue(): Promise<void> {
+    const { ends } = this;
+    const { clock } = this.#context;
+    for (;;) {
+      ends.throwIfAborted();
+      const left = this.#dueMs - clock.monotonic();
+      if (left <= 0) return;
+      const stop = new AbortController();
+      this.#wake = () => stop.abort();
+      try {
+        // A failure that stays waits to be hastened.
+        await pause(clock, Math.min(left, 2 ** 30), AbortSignal.any([ends, stop.signal]));
+      } catch {
+        // Woken, or ended: the loop looks.
+      } finally {
+        this.#wake = () => undefined;
+      }
+    }
+  }
+
+  async #attempt(): Promise<InBucket> {
+    await this.#life.sourcesFree(this.key, this.file, this.ends);
+    if (this.live) {
+      await this.file.local.fd();
+      this.stamp = this.file.local.stamp();
+    }
+    this.file.state = this.live ? this.file.state : "uploading";
+    for (let there = await this.#find(this.ends); ;) {
+      if (!there) there = await this.#upload();
+      else if (there.key !== this.key) there = await this.#copy(there);
+      else if (!this.#isUpToDate(there)) there = await this.#copy(there);
+      else return there;
+    }
+  }
+
+  /** The content in the bucket, where it is there. */
+  async #find(signal: AbortSignal): Promise<InBucket | undefined> {
+    const { entry } = this.file;
+    const { uploaded, overlay, unchanged } = entry;
+    const { size, mtime } = this.stamp;
+    if (uploaded?.n === this.n) return uploaded;
+    if (!uploaded && overlay && overlay.sizeBytes === size && unchanged.covers(0, size)) {
+      const { key, etag, versionId, mtimeMs } = overlay;
+      return { n: this.n, key, etag, versionId, size, mtime: mtimeMs, meta: entry.stagedMeta };
+    }
+    if (!uploaded?.sums || uploaded.size !== size) return undefined;
+    const same = await unchangedSince(this.#source(), size, uploaded.sums, signal);
+    return same.length === uploaded.sums.sums.length ? { ...uploaded, n: this.n, mtime } : undefined;
+  }
+
+  /** What goes with the bytes is as it should be. */
+  #isUpToDate(there: InBucket): boolean {
+    const { meta, timesSet } = this.file.entry;
+    if (!sameMeta(there.meta, meta)) return false;
+    if (sameTime(there.mtime, this.stamp.mtime)) return true;
+    // A multipart's metadata is fixed when it begins: a time that nobody has set is not worth copying the object for.
+    return timesSet === undefined && there.size > this.#context.options.partBytes;
+  }
+
+  async #upload(): Promise<InBucket> {
+    const { store, slots, closing, options, journal, fault } = this.#context;
+    const { file, key, n, stamp } = this;
+    const { entry } = file;
+    const { meta } = entry;
+    const resume = await this.#resume();
+    this.uploadN = resume?.n ?? n;
+    const progress = new FileProgress(this.#context, this, (bytes) => {
+      this.#sentBytes += bytes;
+      file.sentBytes += bytes;
+    });
+    const patch = await this.#unchanged();
+    const publication: Publication = {
+      file: file.id,
+      key,
+      base: entry.base,
+      uploadId: entry.uploadId(this.uploadN),
+      isEarlier: (id) => this.#life.isOurs(id),
+      content: new FileBytes(this.#source(), {
+        sizeBytes: stamp.size,
+        sums: this.live,
+        buffers: this.#context.buffers,
+        name: key,
+      }),
+      options: {
+        ...options.put,
+        contentType: meta.contentType,
+        metadata: metaWithTime(meta, stamp.mtime).metadata,
+      },
+      ...patch,
+      resume,
+    };
+    // From the next request on the content may be in the bucket: its number must be known after a crash.
+    await journal.flush();
+    fault("put.before");
+    const result = await publish(publication, progress, {
+      store,
+      slots,
+      singlePutMaxBytes: options.partBytes,
+      partBytes: options.partBytes,
+      signal: closing,
+      giveUp: this.#giveUp.signal,
+    });
+    fault("put.after");
+    const sent = resume ?? progress.begun;
+    return {
+      n,
+      key,
+      etag: result.etag,
+      versionId: result.versionId,
+      size: stamp.size,
+      mtime: sent?.mtime ?? stamp.mtime,
+      meta: sent?.meta ?? meta,
+      sums: progress.sums(stamp.size, result),
+    };
+  }
+
+  /** A multipart of this content, or of an earlier one as far as it is the same still. */
+  async #resume(): Promise<
+    (MultipartState & { n: number; mtime: number; meta: InBucket["meta"] }) | undefined
+  > {
+    const { entry } = this.file;
+    const { multipart } = entry;
+    if (!multipart) return undefined;
+    const copiesParts = entry.overlay !== undefined || entry.uploaded !== undefined;
+    // Another plan numbers its parts otherwise.
+    if (multipart.key !== this.key || (multipart.n !== this.n && copiesParts)) {
+      this.#life.abandon(this.file, multipart.mp);
+      return undefined;
+    }
+    const { n, mp: multipartId, partBytes, mtime, meta } = multipart;
+    const parts = [...multipart.parts.values()];
+    const state = { n, multipartId, partBytes, mtime, meta };
+    if (n === this.n && !this.live) return { ...state, parts };
+    return {
+      ...state,
+      parts: await stillSame(this.#source(), this.stamp.size, partBytes, parts, this.#giveUp.signal),
+    };
+  }
+
+  /** Which ranges the bucket has already, and where. */
+  async #unchanged(): Promise<{ unchanged?: readonly ByteRange[]; source?: { key: string; etag: string } }> {
+    const { uploaded, overlay, unchanged } = this.file.entry;
+    if (this.stamp.size <= this.#context.options.partBytes) return {};
+    if (uploaded) {
+      if (!uploaded.sums) return {};
+      const same = await unchangedSince(this.#source(), this.stamp.size, uploaded.sums, this.#giveUp.signal);
+      return { unchanged: same, source: { key: uploaded.key, etag: uploaded.etag } };
+    }
+    if (!overlay) return {};
+    return { unchanged: [...unchanged.ranges], source: { key: overlay.key, etag: overlay.etag } };
+  }
+
+  /** Takes the content from where it is in the bucket, with what goes with it now. */
+  async #copy(there: InBucket): Promise<InBucket | undefined> {
+    const { store, closing, options, fault } = this.#context;
+    const { entry } = this.file;
+    const { meta } = entry;
+    this.uploadN = this.n;
+    const uploadId = entry.uploadId(this.n);
+    const metadata = { ...metaWithTime(meta, this.stamp.mtime).metadata, [UPLOAD_ID_METADATA]: uploadId };
+    const toItself = there.key === this.key;
+    const base = toItself ? ({ kind: "version", etag: there.etag } as const) : entry.base;
+    const conditions: Pick<PutOptions, "ifMatch" | "ifNoneMatch"> =
+      toItself || !store.capabilities.conditionalPut || base.kind === "any"
+        ? {}
+        : base.kind === "version"
+          ? { ifMatch: base.etag }
+          : { ifNoneMatch: "*" };
+    await this.#context.queue.turn(this, this.ends);
+    await this.#context.journal.flush();
+    this.#giveUp.signal.throwIfAborted();
+    this.committing = true;
+    fault("copy.before");
+    const made = {
+      n: this.n,
+      key: this.key,
+      size: there.size,
+      mtime: this.stamp.mtime,
+      meta,
+      sums: there.sums,
+    };
+    try {
+      const source = { key: there.key, ifMatch: there.etag };
+      const result = await store.copy(source, this.key, {
+        ...options.put,
+        ...conditions,
+        contentType: meta.contentType,
+        metadata,
+        metadataDirective: "replace",
+        reason: "flush",
+        signal: closing,
+      });
+      this.committing = false;
+      fault("copy.after");
+      return this.#copied(there, { ...made, etag: result.etag, versionId: result.versionId });
+    } catch (error) {
+      if (closing.aborted) throw error;
+      if (!isAmbiguous(error)) {
+        this.committing = false;
+        throw error;
+      }
+      const outcome = await settleOutcome(store, this.key, {
+        base,
+        isOurs: (present) =>
+          toItself ? hasAll(present.metadata, metadata) : present.metadata[UPLOAD_ID_METADATA] === uploadId,
+        isEarlier: (id) => this.#life.isOurs(id),
+        signal: closing,
+      });
+      this.committing = false;
+      if (outcome.kind === "published") return this.#copied(there, { ...made, ...outcome.object });
+      if (outcome.kind === "conflict") throw new PublishConflict(this.key, outcome.present);
+      // The source is gone: the local file has the bytes.
+      if (HawserError.is(error, "not_found", "object_changed")) {
+        if (outcome.kind === "earlier") this.#life.rebased(this.file, outcome.etag);
+        return undefined;
+      }
+      throw error;
+    }
+  }
+
+  #copied(from: InBucket, made: InBucket): InBucket {
+    this.#life.copied(this, from, made);
+    return made;
+  }
+
+  #source(): ByteSource {
+    const { content, local } = this.file;
+    return (
+      this.snapshot ?? {
+        read: (target, offset) => local.read(target, offset),
+        prepare: (ranges) => content.fetch(ranges),
+      }
+    );
+  }
+
+  /** What `publish` tells goes on to the journal. */
+  begun(): void {
+    this.file.sendingSince ??= this.#context.clock.monotonic();
+  }
+}
+
+/** All entries of `wanted` are in `present`. */
+function hasAll(present: Record<string, string>, wanted: Record<string, string>): boolean {
+  return Object.entries(wanted).every(([name, value]) => present[name] === value);
+}

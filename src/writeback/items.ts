@@ -1,0 +1,104 @@
+/**
+ * Items: the deletes, moves, metadata changes and markers that are not done yet.
+ *
+ * A delete that has not begun and is followed by a new file under the key becomes an overwrite. What a move or a change
+ * of metadata makes has a new ETag: whoever meant the old one means the new one from then on.
+ */
+import type { HawserError } from "../common/errors.ts";
+import type { Context } from "./context.ts";
+import { ItemWork } from "./item-work.ts";
+import type { ItemHost } from "./item-work.ts";
+import type { Item } from "./records.ts";
+import type { Base } from "./verdict.ts";
+
+export interface ItemsHost extends Pick<ItemHost, "sourcesFree"> {
+  nextSeq(): number;
+  /** A staged file that was made from the first is made from the second. */
+  rebase(from: { key: string; etag: string }, to: { key: string; etag: string }): void;
+}
+
+export class Items implements ItemHost {
+  readonly #context: Context;
+  readonly #host: ItemsHost;
+  readonly #works = new Map<number, ItemWork>();
+  /** Removes by key, for folding. */
+  readonly #removes = new Map<string, ItemWork>();
+
+  constructor(context: Context, host: ItemsHost) {
+    this.#context = context;
+    this.#host = host;
+  }
+
+  get size(): number {
+    return this.#works.size;
+  }
+
+  works(): Iterable<ItemWork> {
+    return this.#works.values();
+  }
+
+  /** Resolves when it is journaled. */
+  async add(item: Item, after?: Promise<void>): Promise<void> {
+    const seq = this.#host.nextSeq();
+    this.#context.journal.add({ t: "item", seq, item });
+    this.start(seq, item, after);
+    await this.#context.journal.flush();
+  }
+
+  /** Puts a journaled item into the queue. */
+  start(seq: number, item: Item, after?: Promise<void>): void {
+    const work = new ItemWork(this.#context, this, seq, item, after);
+    this.#works.set(seq, work);
+    if (item.kind === "remove") this.#removes.set(item.key, work);
+    this.#context.queue.add(work);
+  }
+
+  /** A file is staged where a delete has not begun: it replaces what was to be deleted. @returns its base then */
+  fold(key: string): Base | undefined {
+    const work = this.#removes.get(key);
+    if (!work || work.item.kind !== "remove" || !work.cancel()) return undefined;
+    const { etag } = work.item;
+    return etag === undefined ? { kind: "any" } : { kind: "version", etag };
+  }
+
+  sourcesFree(key: string): Promise<void> | undefined {
+    return this.#host.sourcesFree(key);
+  }
+
+  renewed(from: { key: string; etag: string }, to: { key: string; etag: string }): void {
+    for (const work of this.#works.values()) {
+      const item = meaning(work.item, from, to);
+      if (item === work.item) continue;
+      work.item = item;
+      this.#context.journal.add({ t: "item", seq: work.seq, item });
+    }
+    this.#host.rebase(from, to);
+  }
+
+  failed(work: ItemWork, error: HawserError): void {
+    this.#context.logger.error({ err: error, key: work.key }, "a change waits for 'hawser flush'");
+  }
+
+  ended(work: ItemWork): void {
+    this.#works.delete(work.seq);
+    if (this.#removes.get(work.key) === work) this.#removes.delete(work.key);
+    this.#context.journal.add({ t: "done", seq: work.seq });
+    if (work.acted && work.item.kind !== "meta") this.#context.events?.settled(work.keys);
+  }
+}
+
+/** The item after an object has become another. */
+function meaning(item: Item, from: { key: string; etag: string }, to: { key: string; etag: string }): Item {
+  switch (item.kind) {
+    case "remove":
+      return item.key === from.key && item.etag === from.etag ? { ...item, etag: to.etag } : item;
+    case "move":
+    case "meta": {
+      const { version } = item;
+      const isIt = version.key === from.key && version.etag === from.etag;
+      return isIt ? { ...item, version: { ...version, etag: to.etag, versionId: undefined } } : item;
+    }
+    case "mark":
+      return item;
+  }
+}

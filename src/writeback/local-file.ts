@@ -1,0 +1,181 @@
+/**
+ * LocalFile: the bytes of one staged file on the local disk, and the descriptors on them.
+ *
+ * The reading descriptor stays open while anybody may ask for it. The writing one exists only between our own first
+ * write and the end of the last open for writing: with it open the lease test could not tell whether anybody else can
+ * still write.
+ */
+import { constants, fstatSync, openSync } from "node:fs";
+import { HawserError } from "../common/errors.ts";
+import { tryNative } from "../common/native.ts";
+import type { NativeAddon } from "../common/native.ts";
+import type { Bytes, EpochMs } from "../common/units.ts";
+import { closeFd, localError, readAt, setMtime, syncFd, truncateFd, writeAt } from "./file-io.ts";
+import type { FileStamp } from "./records.ts";
+import type { StagingArea } from "./staging-area.ts";
+
+export class LocalFile {
+  readonly id: number;
+  readonly #area: StagingArea;
+  #fd: number | undefined;
+  #opening: Promise<number> | undefined;
+  #users = 0;
+  #writer: Promise<number> | undefined;
+  #writes = 0;
+  /** The writing descriptor is to be closed when the last write has ended. */
+  #writerEnds = false;
+
+  constructor(area: StagingArea, id: number, fd?: number) {
+    this.#area = area;
+    this.id = id;
+    this.#fd = fd;
+  }
+
+  get path(): string {
+    return this.#area.path(this.id);
+  }
+
+  /** Owns a reading descriptor that is open already. */
+  opened(fd: number): void {
+    this.#fd = fd;
+  }
+
+  /** The reading descriptor, for the kernel. Opening a local file that was just used does not wait for the disk. */
+  fdNow(): number {
+    this.#fd ??= openSync(this.path, constants.O_RDONLY);
+    return this.#fd;
+  }
+
+  async fd(): Promise<number> {
+    if (this.#fd !== undefined) return this.#fd;
+    this.#opening ??= this.#area.openForReading(this.id).finally(() => (this.#opening = undefined));
+    const fd = await this.#opening;
+    if (this.#fd !== undefined && this.#fd !== fd) return this.#fd;
+    this.#fd = fd;
+    return fd;
+  }
+
+  /** Keeps the reading descriptor open while `use` runs. */
+  async reading<T>(use: (fd: number) => Promise<T>): Promise<T> {
+    this.#users++;
+    try {
+      return await use(await this.fd());
+    } finally {
+      this.#users--;
+    }
+  }
+
+  /** Size and mtime as they are. No disk is touched: the inode is in memory while the file is open. */
+  stamp(): FileStamp {
+    const { size, mtimeMs } = fstatSync(this.fdNow());
+    return { size, mtime: mtimeMs };
+  }
+
+  async read(target: Uint8Array, position: Bytes): Promise<Bytes> {
+    return await this.#local(this.reading((fd) => readAt(fd, target, position)));
+  }
+
+  async write(source: Uint8Array, position: Bytes): Promise<void> {
+    await this.#writing((fd) => writeAt(fd, source, position));
+  }
+
+  async truncate(sizeBytes: Bytes): Promise<void> {
+    await this.#writing((fd) => truncateFd(fd, sizeBytes));
+  }
+
+  /** @throws `not_supported` without the addon, or where the file system has no such mode */
+  async allocate(mode: number, offset: Bytes, length: Bytes): Promise<void> {
+    await this.#writing((fd) => addon().fallocate(fd, mode, offset, length));
+  }
+
+  async setMtime(mtimeMs: EpochMs): Promise<void> {
+    await this.#local(this.reading((fd) => setMtime(fd, mtimeMs)));
+  }
+
+  async sync(): Promise<void> {
+    await this.#local(this.reading(syncFd));
+  }
+
+  /** @returns -1 where there is none */
+  nextData(offset: Bytes): Bytes {
+    const found = tryNative()?.lseekData(this.fdNow(), offset);
+    return found ?? (offset < this.stamp().size ? offset : -1);
+  }
+
+  /** @returns -1 past the end */
+  nextHole(offset: Bytes): Bytes {
+    const found = tryNative()?.lseekHole(this.fdNow(), offset);
+    if (found !== undefined) return found;
+    const { size } = this.stamp();
+    return offset < size ? size : -1;
+  }
+
+  /**
+   * True when nobody can write the file: no writable descriptor and no writable mapping of it is left. Where the addon
+   * is missing there is no passthrough either, so that nobody but us ever writes it.
+   */
+  nobodyWrites(): boolean {
+    const native = tryNative();
+    if (!native) return true;
+    const fd = this.fdNow();
+    if (!native.setLease(fd, "read")) return false;
+    // Given back at once: a lease that somebody breaks would cost us a signal.
+    native.setLease(fd, "none");
+    return true;
+  }
+
+  /** Closes the writing descriptor, once writes under way have ended. */
+  async closeWriter(): Promise<void> {
+    if (this.#writes > 0) {
+      this.#writerEnds = true;
+      return;
+    }
+    this.#writerEnds = false;
+    const writer = this.#writer;
+    this.#writer = undefined;
+    const fd = await writer?.catch(() => undefined);
+    if (fd !== undefined) await closeFd(fd);
+  }
+
+  /** Gives the reading descriptor back to the system while nobody uses it; it is opened again when needed. */
+  rest(): void {
+    if (this.#users > 0 || this.#fd === undefined) return;
+    const fd = this.#fd;
+    this.#fd = undefined;
+    void closeFd(fd);
+  }
+
+  async close(): Promise<void> {
+    await this.closeWriter();
+    const fd = this.#fd;
+    this.#fd = undefined;
+    if (fd !== undefined) await closeFd(fd);
+  }
+
+  async #writing(change: (fd: number) => Promise<void>): Promise<void> {
+    this.#writes++;
+    try {
+      this.#writer ??= this.#area.openForWriting(this.id);
+      const writer = this.#writer;
+      writer.catch(() => (this.#writer === writer ? (this.#writer = undefined) : undefined));
+      await this.#local(change(await writer));
+    } finally {
+      this.#writes--;
+      if (this.#writes === 0 && this.#writerEnds) await this.closeWriter();
+    }
+  }
+
+  async #local<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      throw localError(error, this.path);
+    }
+  }
+}
+
+function addon(): NativeAddon {
+  const found = tryNative();
+  if (found) return found;
+  throw new HawserError("not_supported", "fallocate needs the native addon.");
+}

@@ -1,0 +1,261 @@
+/**
+ * LocalStaged: one staged file, as the filesystem holds it.
+ *
+ * It knows its bytes (StagedContent, LocalFile), its journal entry, and who uses it: writers (opens for writing) and
+ * holders (any open). What that means for the bucket is FileLife's business. Once given up, it goes on working for those
+ * who hold it, and nothing of it is journaled any more.
+ */
+import { HawserError } from "../common/errors.ts";
+import { wholeMicroseconds } from "../common/object-time.ts";
+import type { Bytes, EpochMs, Milliseconds } from "../common/units.ts";
+import type { Context } from "./context.ts";
+import type { FileEntry } from "./file-entry.ts";
+import type { FileLife } from "./file-life.ts";
+import type { FileWork } from "./file-work.ts";
+import { LocalFile } from "./local-file.ts";
+import type { FileRecord } from "./records.ts";
+import { StagedContent } from "./staged-content.ts";
+import type { ObjectMeta, StagedFile, StagedState } from "./write-back.ts";
+
+/** Somebody who waits until a generation is in the bucket. */
+export interface GenerationWaiter {
+  readonly generation: number;
+  resolve(): void;
+  reject(error: unknown): void;
+}
+
+export class LocalStaged implements StagedFile {
+  readonly entry: FileEntry;
+  readonly local: LocalFile;
+  readonly content: StagedContent;
+  readonly #context: Context;
+  readonly #life: FileLife;
+  state: StagedState = "closed";
+  writers = 0;
+  holds = 0;
+  /** Raised by each open for writing. */
+  generation = 0;
+  /** The last generation that is in the bucket. */
+  publishedGeneration = -1;
+  /** Its turn in the bucket's order, from the seal on. */
+  work: FileWork | undefined;
+  /** Everything of it in the queue, what was given up and not ended included. */
+  readonly works = new Set<FileWork>();
+  lastError: HawserError | undefined;
+  readonly waiters = new Set<GenerationWaiter>();
+  /** Since when something of it is closed and not in the bucket. */
+  pendingSinceMs: EpochMs;
+  /** Contents of a file that is open, on their way: the one that is read now, and the one after it. */
+  live: Promise<void> | undefined;
+  liveNext: Promise<void> | undefined;
+  sentBytes: Bytes = 0;
+  sendingSince: Milliseconds | undefined;
+  readonly #sealWaiters: ((sealed: boolean) => void)[] = [];
+  /** The kernel may have it for writing: what it changes we do not see. */
+  #handedOut = false;
+  /** Resolves when a snapshot has been taken: writers wait for it. */
+  frozen: Promise<void> | undefined;
+
+  constructor(context: Context, life: FileLife, entry: FileEntry, fd?: number) {
+    this.#context = context;
+    this.#life = life;
+    this.entry = entry;
+    this.local = new LocalFile(context.area, entry.id, fd);
+    this.content = new StagedContent(context, entry, this.local);
+    this.pendingSinceMs = entry.createdMs;
+  }
+
+  get id(): number {
+    return this.entry.id;
+  }
+
+  get key(): string {
+    return this.entry.key;
+  }
+
+  /** Its name was removed, or it went to `recovered/`. */
+  get isGone(): boolean {
+    return !this.content.journaled;
+  }
+
+  journal(record: FileRecord): void {
+    if (this.isGone) this.entry.apply(record);
+    else this.#context.journal.add(record);
+  }
+
+  size(): Bytes {
+    return this.local.stamp().size;
+  }
+
+  mtimeMs(): EpochMs {
+    return this.local.stamp().mtime;
+  }
+
+  backing(): number | undefined {
+    if (!this.content.isLocal) return undefined;
+    this.#handedOut = true;
+    this.#forgetUnchanged();
+    return this.local.fdNow();
+  }
+
+  async openForWrite(): Promise<void> {
+    await this.frozen;
+    await this.#context.area.makeRoom();
+    this.writers++;
+    this.generation++;
+    try {
+      this.#forgetUnchanged();
+      await this.#life.opened(this);
+    } catch (error) {
+      this.releaseWrite();
+      throw error;
+    }
+  }
+
+  releaseWrite(): void {
+    if (this.writers === 0) throw new HawserError("internal", `${this.key} was not open for writing.`);
+    this.writers--;
+    if (this.writers === 0) this.#life.released(this);
+  }
+
+  async read(offset: Bytes, length: Bytes): Promise<Uint8Array> {
+    const target = Buffer.allocUnsafe(length);
+    return target.subarray(0, await this.content.read(target, offset));
+  }
+
+  async write(offset: Bytes, bytes: Uint8Array): Promise<Bytes> {
+    await this.#context.area.checkDisk(bytes.length);
+    await this.#asWriter(() => this.content.write(bytes, offset));
+    this.#context.fault("staging.written");
+    return bytes.length;
+  }
+
+  async truncate(sizeBytes: Bytes): Promise<void> {
+    await this.#asWriter(() => this.content.truncate(sizeBytes));
+    this.#context.fault("staging.truncated");
+    this.measure();
+  }
+
+  async allocate(mode: number, offset: Bytes, length: Bytes): Promise<void> {
+    await this.#context.area.checkDisk(length);
+    await this.#asWriter(() => this.content.allocate(mode, offset, length));
+    this.measure();
+  }
+
+  async seek(offset: Bytes, whence: "data" | "hole"): Promise<Bytes> {
+    await this.local.fd();
+    return this.content.seek(offset, whence);
+  }
+
+  async setTimes(mtimeMs: EpochMs): Promise<void> {
+    await this.local.fd();
+    const before = this.local.stamp();
+    const { flushed, torn } = this.entry;
+    const wasClosed = flushed?.size === before.size && flushed.mtime === before.mtime;
+    // Said first: after a crash the file still counts as closed, with the old time or the new one.
+    this.journal({ t: "times", id: this.id, mtime: wholeMicroseconds(mtimeMs) });
+    await this.#context.journal.flush();
+    await this.local.setMtime(mtimeMs);
+    if (wasClosed) this.#stamped(torn ? "tear" : "flush");
+    await this.#life.metaChanged(this);
+  }
+
+  async flush(): Promise<void> {
+    await this.local.fd();
+    this.#stamped("flush");
+    await this.#context.journal.flush();
+    await this.#context.area.waitWhileFull();
+    if (this.#context.options.onClose === "bucket") await this.#life.toBucket(this);
+  }
+
+  async tear(): Promise<void> {
+    await this.local.fd();
+    this.#stamped("tear");
+    await this.#context.journal.flush();
+  }
+
+  hold(): void {
+    this.holds++;
+  }
+
+  unhold(): void {
+    if (this.holds === 0) throw new HawserError("internal", `${this.key} was not held.`);
+    this.holds--;
+    if (this.holds === 0) this.#life.letGo(this);
+  }
+
+  async setMeta(meta: ObjectMeta): Promise<void> {
+    this.journal({ t: "meta", id: this.id, meta });
+    await this.#life.metaChanged(this);
+  }
+
+  async fsync(): Promise<void> {
+    if (this.#context.options.fsync === "local") await this.toDisk(true);
+    else await this.#life.toBucket(this);
+  }
+
+  /** Brings bytes and journal to the disk itself. */
+  async toDisk(asked: boolean): Promise<void> {
+    await this.local.fd();
+    const stamp = this.local.stamp();
+    await this.local.sync();
+    this.journal({ t: "synced", id: this.id, ...stamp, ...(asked ? { fsync: true } : {}) });
+    await this.#context.journal.sync();
+  }
+
+  /** Tells the staging area how large it is now. */
+  measure(): Bytes {
+    const sizeBytes = this.size();
+    if (!this.isGone || this.holds > 0) this.#context.area.resized(this.id, sizeBytes);
+    return sizeBytes;
+  }
+
+  /** Resolves when this generation is in the bucket. @throws what made it fail for good */
+  async reached(generation: number): Promise<void> {
+    if (this.publishedGeneration >= generation || this.isGone) return;
+    await new Promise<void>((resolve, reject) => {
+      this.waiters.add({ generation, resolve, reject });
+    });
+  }
+
+  settle(generation: number, error?: unknown): void {
+    for (const waiter of this.waiters) {
+      if (waiter.generation > generation) continue;
+      this.waiters.delete(waiter);
+      if (error === undefined) waiter.resolve();
+      else waiter.reject(error);
+    }
+  }
+
+  /** Resolves with whether it was sealed, when that is known. */
+  async sealing(): Promise<boolean> {
+    return await new Promise((resolve) => this.#sealWaiters.push(resolve));
+  }
+
+  tellSealed(sealed: boolean): void {
+    for (const tell of this.#sealWaiters.splice(0)) tell(sealed);
+  }
+
+  #stamped(t: "flush" | "tear"): void {
+    const stamp = this.local.stamp();
+    this.#context.area.resized(this.id, stamp.size);
+    this.journal({ t, id: this.id, ...stamp });
+  }
+
+  /** A change through a path (truncate(2)) comes without an open: it is one for as long as it lasts. */
+  async #asWriter(change: () => Promise<void>): Promise<void> {
+    if (this.writers > 0) return await change();
+    await this.openForWrite();
+    try {
+      await change();
+      if (!this.isGone) this.#stamped("flush");
+    } finally {
+      this.releaseWrite();
+    }
+  }
+
+  #forgetUnchanged(): void {
+    if (!this.#handedOut || this.writers === 0 || this.entry.unchanged.isEmpty) return;
+    this.journal({ t: "local", id: this.id, ranges: [[0, Number.MAX_SAFE_INTEGER]] });
+  }
+}

@@ -1,0 +1,185 @@
+/**
+ * StagingArea: the folder of staged files, named by their ids, and how much room there is.
+ *
+ * Sizes are what the files' owners last said; passthrough writes are seen when somebody stats. `makeRoom` is where
+ * writers are slowed down: it waits while the area is full and something is on its way out of it.
+ */
+import { constants } from "node:fs";
+import { mkdir, readdir, statfs, unlink } from "node:fs/promises";
+import { join } from "node:path";
+import type { Clock } from "../common/clock.ts";
+import { HawserError } from "../common/errors.ts";
+import { MiB, formatBytes } from "../common/units.ts";
+import type { Bytes, Milliseconds } from "../common/units.ts";
+import { closeFd, localError, openFd } from "./file-io.ts";
+
+const FOLDERS = 64;
+const ASK_AGAIN_MS: Milliseconds = 1_000;
+const ASK_AGAIN_BYTES: Bytes = 64 * MiB;
+
+export interface StagingAreaOptions {
+  folder: string;
+  /** Pending bytes above which writers wait. */
+  limitBytes: Bytes;
+  /** Left to others on the file system. */
+  keepFreeBytes: Bytes;
+  clock: Clock;
+  /** True while uploads make, or will make, room. */
+  draining: () => boolean;
+}
+
+export class StagingArea {
+  readonly folder: string;
+  readonly #options: StagingAreaOptions;
+  readonly #sizes = new Map<number, Bytes>();
+  #usedBytes: Bytes = 0;
+  #freeBytes: Bytes = Number.POSITIVE_INFINITY;
+  #askedMs: Milliseconds = -Infinity;
+  /** Written since the file system was asked. */
+  #grownBytes: Bytes = 0;
+  #waiters: (() => void)[] = [];
+
+  constructor(options: StagingAreaOptions) {
+    this.folder = options.folder;
+    this.#options = options;
+  }
+
+  get usedBytes(): Bytes {
+    return this.#usedBytes;
+  }
+
+  async prepare(): Promise<void> {
+    await mkdir(this.folder, { recursive: true, mode: 0o700 });
+    for (let at = 0; at < FOLDERS; at++) await mkdir(join(this.folder, String(at)), { recursive: true });
+  }
+
+  path(id: number): string {
+    return join(this.folder, String(id % FOLDERS), String(id));
+  }
+
+  /** Creates the file and opens it for reading: the kernel's own descriptors are the ones that write. */
+  async create(id: number): Promise<number> {
+    const path = this.path(id);
+    try {
+      const fd = await openFd(path, constants.O_RDONLY | constants.O_CREAT | constants.O_EXCL);
+      this.#sizes.set(id, 0);
+      return fd;
+    } catch (error) {
+      throw localError(error, path);
+    }
+  }
+
+  async remove(id: number): Promise<void> {
+    this.forget(id);
+    await unlink(this.path(id)).catch(() => undefined);
+  }
+
+  /** The file is another's now. */
+  forget(id: number): void {
+    this.resized(id, 0);
+    this.#sizes.delete(id);
+  }
+
+  /** A file was found to be this large. */
+  resized(id: number, sizeBytes: Bytes): void {
+    const before = this.#sizes.get(id) ?? 0;
+    this.#sizes.set(id, sizeBytes);
+    this.#usedBytes += sizeBytes - before;
+    if (sizeBytes > before) this.#grownBytes += sizeBytes - before;
+    else this.reconsider();
+  }
+
+  /** Ids of the files in the folder. */
+  async present(): Promise<Set<number>> {
+    const found = new Set<number>();
+    for (let at = 0; at < FOLDERS; at++) {
+      for (const name of await readdir(join(this.folder, String(at)))) {
+        if (/^\d+$/.test(name)) found.add(Number(name));
+      }
+    }
+    return found;
+  }
+
+  /** Looks whether waiting writers may go on. */
+  reconsider(): void {
+    if (this.#waiters.length === 0 || (this.#isFull() && this.#options.draining())) return;
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const go of waiters) go();
+  }
+
+  /**
+   * Waits while the area is full and uploads are making room.
+   *
+   * @throws `no_space` when the disk is full and nothing will make room
+   */
+  async makeRoom(): Promise<void> {
+    await this.waitWhileFull();
+    await this.checkDisk();
+  }
+
+  /** The waiting alone: for a close, which must not fail because the area is full. */
+  async waitWhileFull(): Promise<void> {
+    while (this.#isFull() && this.#options.draining()) {
+      await new Promise<void>((go) => this.#waiters.push(go));
+    }
+  }
+
+  /** @throws `no_space` when `more` bytes would leave less than `keepFree` on the disk */
+  async checkDisk(more: Bytes = 0): Promise<void> {
+    await this.#ask(more);
+    if (this.#freeBytes - this.#grownBytes - more >= this.#options.keepFreeBytes) return;
+    this.#askedMs = -Infinity;
+    await this.#ask(more);
+    if (this.#freeBytes - more >= this.#options.keepFreeBytes) return;
+    throw new HawserError(
+      "no_space",
+      `The staging disk (${this.folder}) has ${formatBytes(this.#freeBytes)} left, and ` +
+        `${formatBytes(this.#options.keepFreeBytes)} are kept free; wait for uploads or give it more room.`,
+    );
+  }
+
+  async #ask(more: Bytes): Promise<void> {
+    const now = this.#options.clock.monotonic();
+    if (now - this.#askedMs < ASK_AGAIN_MS && this.#grownBytes + more < ASK_AGAIN_BYTES) return;
+    this.#askedMs = now;
+    try {
+      const { bavail, bsize } = await statfs(this.folder);
+      this.#freeBytes = bavail * bsize;
+      this.#grownBytes = 0;
+    } catch {
+      // Not knowing is no reason to stop: a disk that is really full says so on write.
+      this.#freeBytes = Number.POSITIVE_INFINITY;
+    }
+  }
+
+  #isFull(): boolean {
+    return this.#usedBytes >= this.#options.limitBytes;
+  }
+
+  async openForReading(id: number): Promise<number> {
+    return await this.#open(id, constants.O_RDONLY);
+  }
+
+  async openForWriting(id: number): Promise<number> {
+    return await this.#open(id, constants.O_RDWR);
+  }
+
+  async #open(id: number, flags: number): Promise<number> {
+    const path = this.path(id);
+    try {
+      return await openFd(path, flags);
+    } catch (error) {
+      throw localError(error, path);
+    }
+  }
+
+  /** For a copy that is read while the file itself is written again. */
+  snapshotPath(id: number): string {
+    return join(this.folder, `snapshot-${id}`);
+  }
+
+  async close(fd: number): Promise<void> {
+    await closeFd(fd);
+  }
+}
