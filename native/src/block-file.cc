@@ -32,7 +32,8 @@ class BlockWrite : public Napi::AsyncWorker {
         offset_(info[2].ToNumber().Int64Value()),
         blockBytes_(info[3].ToNumber().Uint32Value()),
         fileBytes_(info[5].ToNumber().Int64Value()),
-        direct_(info[6].ToBoolean()) {
+        direct_(info[6].ToBoolean()),
+        keepOpen_(info[7].ToBoolean()) {
     if (!info[4].IsTypedArray() || info[4].As<Napi::TypedArray>().TypedArrayType() != napi_uint32_array) {
       throw Napi::TypeError::New(info.Env(), "a Uint32Array is expected for the checksums");
     }
@@ -53,7 +54,7 @@ class BlockWrite : public Napi::AsyncWorker {
       crcs_[block] = Crc32c(source_.data + at, std::min<size_t>(blockBytes_, source_.length - at), 0);
     }
     const bool create = fileBytes_ >= 0;
-    const int flags = O_WRONLY | O_CLOEXEC | (create ? O_CREAT | O_EXCL : 0);
+    const int flags = (keepOpen_ ? O_RDWR : O_WRONLY) | O_CLOEXEC | (create ? O_CREAT | O_EXCL : 0);
     int fd = Open(flags | (IsAligned() ? O_DIRECT : 0));
     // A file system without O_DIRECT may have created the file before it says so.
     if (fd < 0 && errno == EINVAL && IsAligned()) {
@@ -66,6 +67,11 @@ class BlockWrite : public Napi::AsyncWorker {
       Failed("ftruncate");
     }
     if (error_ == 0) Write(fd);
+    if (error_ == 0 && keepOpen_ && IsAligned() && fcntl(fd, F_SETFL, 0) < 0) Failed("fcntl");
+    if (error_ == 0 && keepOpen_) {
+      kept_ = fd;
+      return;
+    }
     // Nobody else has seen it yet.
     if (error_ != 0 && create) unlink(path_.c_str());
     close(fd);
@@ -74,7 +80,7 @@ class BlockWrite : public Napi::AsyncWorker {
   void OnOK() override {
     Napi::HandleScope scope(Env());
     if (error_ == 0) {
-      deferred_.Resolve(Napi::Boolean::New(Env(), IsAligned()));
+      deferred_.Resolve(Napi::Number::New(Env(), kept_));
     } else {
       deferred_.Reject(ErrnoError(Env(), syscall_, error_).Value());
     }
@@ -132,6 +138,8 @@ class BlockWrite : public Napi::AsyncWorker {
   const uint32_t blockBytes_;
   const int64_t fileBytes_;
   bool direct_;
+  const bool keepOpen_;
+  int kept_ = -1;
   uint32_t* crcs_ = nullptr;
   Napi::ObjectReference sourceHeld_;
   Napi::ObjectReference crcsHeld_;
@@ -139,8 +147,8 @@ class BlockWrite : public Napi::AsyncWorker {
   const char* syscall_ = "";
 };
 
-// writeBlocks(path, source, offset, blockBytes, crcs, fileBytes, direct): fileBytes >= 0 creates the file. Resolves with
-// whether it went around the page cache.
+// writeBlocks(path, source, offset, blockBytes, crcs, fileBytes, direct, keepOpen): fileBytes >= 0 creates the file.
+// Resolves with the descriptor that was kept open, or -1.
 Napi::Value WriteBlocks(const Napi::CallbackInfo& info) {
   auto* write = new BlockWrite(info);  // deletes itself when done
   Napi::Promise promise = write->promise();

@@ -17,11 +17,14 @@ const NOT_CREATED = -1;
 
 export class BlockWriter {
   readonly #placePath: string;
+  readonly #onComplete: (entry: DiskEntry, fd: number) => void;
   readonly #creating = new Map<DiskEntry, Promise<unknown>>();
   readonly #folders = new Set<string>();
 
-  constructor(placePath: string) {
+  /** @param onComplete is given the descriptor of a file that was written as a whole: it is likely to be opened soon */
+  constructor(placePath: string, onComplete: (entry: DiskEntry, fd: number) => void) {
     this.#placePath = placePath;
+    this.#onComplete = onComplete;
   }
 
   /**
@@ -81,7 +84,10 @@ export class BlockWriter {
   ): Promise<Uint32Array> {
     const crcs = new Uint32Array(blockCount(source.length));
     const path = filePath(this.#placePath, entry.fileId);
-    await native().writeBlocks(path, source, firstBlock * BLOCK, BLOCK, crcs, fileBytes, direct);
+    const whole = source.length === fileBytes;
+    const at = firstBlock * BLOCK;
+    const fd = await native().writeBlocks(path, source, at, BLOCK, crcs, fileBytes, direct, whole);
+    if (fd >= 0) this.#onComplete(entry, fd);
     return crcs;
   }
 

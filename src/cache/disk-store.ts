@@ -9,6 +9,7 @@ import { mkdir, rename, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { crc32c } from "../common/checksum.ts";
 import type { Clock } from "../common/clock.ts";
+import { native } from "../common/native.ts";
 import type { MaybePromise } from "../common/maybe-promise.ts";
 import type { Bytes } from "../common/units.ts";
 import { BLOCK } from "./blocks.ts";
@@ -33,7 +34,7 @@ export interface DiskOptions {
   cacheSizeBytes: Bytes;
   /** Left over for others on the file system; 0 when absent. */
   keepFreeBytes?: Bytes | undefined;
-  /** Descriptors kept open; 1024 when absent. */
+  /** Descriptors kept open; what the process may have, within reason, when absent. A file whose descriptor is here is handed to the kernel at once. */
   mostOpenFiles?: number | undefined;
   /** This boot of the machine; the kernel's id when absent. */
   bootId?: string | undefined;
@@ -52,6 +53,9 @@ export interface DiskStoreStats {
   /** Not stored for lack of room. */
   refusedBytes: Bytes;
 }
+
+/** Cache files kept open, at about 2 KiB of the kernel's memory each. */
+const MOST_OPEN_FILES = 16_384;
 
 const FULL_ERRNOS = new Set(["ENOSPC", "EDQUOT"]);
 const TRANSIENT_ERRNOS = new Set(["EMFILE", "ENFILE", "ENOMEM", "EAGAIN", "EINTR"]);
@@ -79,8 +83,10 @@ export class DiskStore {
     this.index = index;
     this.space = space;
     this.#onTrouble = options.onTrouble;
-    this.#files = new OpenFiles(options.mostOpenFiles ?? 1024, (entry) => filePath(place.path, entry.fileId));
-    this.#writer = new BlockWriter(place.path);
+    this.#files = new OpenFiles(options.mostOpenFiles ?? mostOpenFiles(), (entry) =>
+      filePath(place.path, entry.fileId),
+    );
+    this.#writer = new BlockWriter(place.path, (entry, fd) => this.#files.keep(entry, fd));
     this.#room = new DiskRoom({
       index,
       space,
@@ -331,6 +337,11 @@ export class DiskStore {
     // A stray file of that name: the next try takes another.
     else if (errno !== "EEXIST" && !TRANSIENT_ERRNOS.has(errno)) this.#onTrouble(error);
   }
+}
+
+/** The rest of what the process may open is for connections and for who else runs in it. */
+function mostOpenFiles(): number {
+  return Math.min(MOST_OPEN_FILES, Math.floor(native().setRlimitNofile() / 4));
 }
 
 export interface DiskStoreParts extends DiskOptions {

@@ -53,6 +53,13 @@ export class OpenFiles {
     return this.#share(entry);
   }
 
+  /** Takes a descriptor of the entry's file that somebody else has opened. */
+  keep(entry: DiskEntry, fd: number): void {
+    const file = new OpenFile(fd);
+    if (entry.removed || this.#files.has(entry) || this.#opening.has(entry)) this.#close(file);
+    else this.#files.set(entry, file);
+  }
+
   release(file: OpenFile): void {
     if (--file.users === 0 && file.dropped) this.#close(file);
   }

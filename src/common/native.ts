@@ -93,7 +93,8 @@ export interface NativeAddon {
    * @param fileBytes creates the file, which must not exist, at this length; -1 writes to the one that is there. A file
    *   that could be created but not written is unlinked again
    * @param direct go around the page cache where memory and file system allow it
-   * @returns whether it did
+   * @param keepOpen leave the file open, for reading and writing
+   * @returns the descriptor that was left open, or -1
    */
   writeBlocks(
     path: string,
@@ -103,7 +104,8 @@ export interface NativeAddon {
     crcs: Uint32Array,
     fileBytes: Bytes,
     direct: boolean,
-  ): Promise<boolean>;
+    keepOpen: boolean,
+  ): Promise<number>;
   /** Frees the range; the file's size stays. */
   punchHole(fd: number, offset: Bytes, length: Bytes): Promise<void>;
   /** @returns where the next data begins, or -1 */

@@ -1,4 +1,13 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -30,8 +39,11 @@ function write(
 ): Promise<Uint32Array> {
   const crcs = new Uint32Array(Math.ceil(source.length / BLOCK));
   return native()
-    .writeBlocks(path, source, offset, BLOCK, crcs, fileBytes, direct)
-    .then(() => crcs);
+    .writeBlocks(path, source, offset, BLOCK, crcs, fileBytes, direct, false)
+    .then((fd) => {
+      expect(fd).toBe(-1);
+      return crcs;
+    });
 }
 
 it.each([
@@ -66,6 +78,19 @@ it("a file has its full length from the first of its runs on, in whatever order 
   expect(Buffer.compare(readFileSync(path), source)).toBe(0);
 });
 
+it.each([true, false])(
+  "leaves the file open where it is asked to, for any kind of read: direct %s",
+  async (direct) => {
+    const path = join(scratch, `kept-${direct}`);
+    const source = bytesBehindPage(BLOCK, 0);
+    const fd = await native().writeBlocks(path, source, 0, BLOCK, new Uint32Array(1), BLOCK, direct, true);
+    const some = Buffer.alloc(100);
+    readSync(fd, some, 0, 100, 7);
+    closeSync(fd);
+    expect(Buffer.compare(some, source.subarray(7, 107))).toBe(0);
+  },
+);
+
 it("says where the next page begins", () => {
   const memory = new SharedArrayBuffer(16 * KiB);
   const toPage = native().bytesToPage(new Uint8Array(memory));
@@ -99,7 +124,7 @@ it("refuses what has no room for its checksums, and what is no memory", () => {
   const source = bytesBehindPage(BLOCK + 1, 0);
   const path = join(scratch, "never");
   const call = (...args: unknown[]): unknown => Reflect.apply(native().writeBlocks, undefined, args);
-  expect(() => call(path, source, 0, BLOCK, new Uint32Array(1), -1, false)).toThrow(RangeError);
-  expect(() => call(path, source, 0, BLOCK, new Uint8Array(8), -1, false)).toThrow(TypeError);
-  expect(() => call(path, "bytes", 0, BLOCK, new Uint32Array(1), -1, false)).toThrow(TypeError);
+  expect(() => call(path, source, 0, BLOCK, new Uint32Array(1), -1, false, false)).toThrow(RangeError);
+  expect(() => call(path, source, 0, BLOCK, new Uint8Array(8), -1, false, false)).toThrow(TypeError);
+  expect(() => call(path, "bytes", 0, BLOCK, new Uint32Array(1), -1, false, false)).toThrow(TypeError);
 });
