@@ -62,7 +62,9 @@ export class NameChanges {
       const folder = this.folder(parent);
       const present = await this.find(folder, name, caller);
       if (present !== NO_ROW) {
-        if (exclusive) throw new HawserError("exists", `There is '${name}' already.`);
+        // The kernel follows a link before it comes here: this one was put there meanwhile.
+        if (exclusive || this.#options.parts.tree.type(present) === "symlink")
+          throw new HawserError("exists", `There is '${name}' already.`);
         if (this.#options.parts.tree.isFolder(present))
           throw new HawserError("is_a_directory", `'${name}' is a folder.`);
         this.#options.parts.tree.reference(present);

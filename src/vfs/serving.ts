@@ -7,7 +7,7 @@
 import type { Kernel, NodeId, OpenFlags, OpenReply } from "./filesystem.ts";
 import type { Inode } from "./inodes.ts";
 import { decideWritableOpen } from "./writable-open-policy.ts";
-import type { WritableOpenInputs } from "./writable-open-policy.ts";
+import type { WritableOpenDecision } from "./writable-open-policy.ts";
 
 export class Serving {
   #kernel: Kernel | undefined;
@@ -34,14 +34,18 @@ export class Serving {
   }
 
   /** How an open would be served now. */
-  decide(inode: Inode, flags: OpenFlags): ReturnType<typeof decideWritableOpen> {
-    return decideWritableOpen({
-      staged: stagedOf(inode),
+  decide(inode: Inode, flags: OpenFlags): WritableOpenDecision {
+    const inputs = {
       passthrough: this.passthrough,
       state: inode.serving,
       direct: flags.direct,
       sync: this.isSynchronous(flags),
-    });
+    };
+    // To ask for the backing file is to say that the kernel may get it: only when all else speaks for it.
+    const decision = decideWritableOpen({ ...inputs, staged: inode.staged ? "whole" : "none" });
+    if (decision !== "passthrough" || inode.serving === "passthrough") return decision;
+    const staged = inode.staged?.backing() === undefined ? "partly" : "whole";
+    return decideWritableOpen({ ...inputs, staged });
   }
 
   /** Begins to serve an open. `counted` says that `leave` must be called for it. */
@@ -86,9 +90,4 @@ export class Serving {
     inode.backingId = fd === undefined ? undefined : this.#kernel?.openBacking(fd);
     return inode.backingId;
   }
-}
-
-function stagedOf(inode: Inode): WritableOpenInputs["staged"] {
-  if (!inode.staged) return "none";
-  return inode.staged.backing() === undefined ? "partly" : "whole";
 }

@@ -260,6 +260,8 @@ export class Tree {
       }
     }
     if (type === "directory") this.#writeFolder(row);
+    // No version: the words of an ETag would say one.
+    else this.table.setEtag(row, "");
     this.table.setFlag(row, Flag.symlink, type === "symlink");
     this.claim(row);
     this.#stamp(folder, row);

@@ -124,8 +124,12 @@ export class WritableFiles {
     // What it has become must be known before it can be published.
     return this.#options.inodes
       .refresh(inode)
-      .catch(() => undefined)
-      .then(() => this.#released(file));
+      .then(() => true)
+      .catch(() => false)
+      .then((isKnown) => {
+        this.#released(file);
+        if (isKnown && inode.writers === 0) inode.touched = false;
+      });
   }
 
   #released(file: WritableHandle): void {
