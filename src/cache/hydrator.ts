@@ -27,8 +27,9 @@ export interface HydratorParts {
 }
 
 export interface WarmProgress {
-  /** Objects looked at so far, and their bytes. */
+  /** Objects dealt with so far. */
   objects: number;
+  /** Bytes that are there by now, of all objects begun. */
   bytes: Bytes;
   /** Of these, what was not cached before. */
   fetchedBytes: Bytes;
@@ -70,12 +71,11 @@ export class Hydrator {
     const objects = new Set<Promise<void>>();
     for await (const version of versions) {
       if (signal?.aborted) break;
-      const object = this.#object(version, progress, signal);
+      const object = this.#object(version, progress, options);
       objects.add(object.done);
       void object.done.then(() => {
         objects.delete(object.done);
         progress.objects++;
-        progress.bytes += version.sizeBytes;
         onProgress?.(progress);
       });
       // The next object starts when all of this one is under way.
@@ -89,12 +89,12 @@ export class Hydrator {
   #object(
     version: ObjectVersion,
     progress: WarmProgress,
-    signal: AbortSignal | undefined,
+    options: WarmOptions,
   ): { started: Promise<void>; done: Promise<void> } {
     const owner = this.#parts.blocksOf(version);
     const loads: Promise<void>[] = [];
     owner.hold();
-    const started = this.#startAll(owner, loads, progress, signal);
+    const started = this.#startAll(owner, loads, progress, options);
     const done = started
       .then(() => Promise.all(loads))
       .then(
@@ -111,19 +111,23 @@ export class Hydrator {
     owner: VersionBlocks,
     loads: Promise<void>[],
     progress: WarmProgress,
-    signal: AbortSignal | undefined,
+    { signal, onProgress }: WarmOptions,
   ): Promise<void> {
     const { disk, writeBehind } = this.#parts;
-    const end = blockCount(owner.version.sizeBytes);
+    const { sizeBytes } = owner.version;
+    const end = blockCount(sizeBytes);
     for (let block = 0; block < end;) {
       if (signal?.aborted) return;
       const entry = disk?.find(owner.fingerprint);
       const present = owner.extents.get(block);
       if (entry?.has(block)) {
-        block += entry.run(block, end - block);
+        const run = entry.run(block, end - block);
+        progress.bytes += runBytes(sizeBytes, block, run);
+        block += run;
       } else if (present) {
         if (present.state === "ready" && !present.stored) writeBehind?.add(present);
         else if (present.loaded) loads.push(present.loaded);
+        progress.bytes += runBytes(sizeBytes, block, present.endBlock - block);
         block = present.endBlock;
       } else {
         const extent = this.#start(owner, block, end);
@@ -132,7 +136,12 @@ export class Hydrator {
           continue;
         }
         progress.fetchedBytes += extent.bodyBytes;
-        loads.push(this.#track(extent));
+        loads.push(
+          this.#track(extent).then(() => {
+            progress.bytes += extent.bodyBytes;
+            onProgress?.(progress);
+          }),
+        );
         block = extent.endBlock;
       }
     }

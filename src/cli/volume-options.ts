@@ -120,6 +120,19 @@ export const MOUNT_OPTIONS = {
     describe: "How long listings are believed: 60s, 15m, static",
     group: CACHE,
   },
+  "no-prefetch": {
+    key: ["prefetch"],
+    sets: false,
+    type: "boolean",
+    describe: "Fetch nothing that was not asked for",
+    group: CACHE,
+  },
+  warm: {
+    key: ["warm"],
+    type: "boolean",
+    describe: "Fetch the whole volume in the background once it is mounted",
+    group: CACHE,
+  },
   metadata: {
     key: ["metadata"],
     type: "string",

@@ -108,6 +108,14 @@ export const volumeSchema = z.strictObject({
     .optional()
     .meta({ description: "Accept to be charged for requests to somebody else's bucket." }),
   cache: cache.default({}),
+  prefetch: flag.optional().meta({
+    description:
+      "Fetch what readers are likely to want next, within files and across them, before they ask. Default: true.",
+  }),
+  warm: flag.optional().meta({
+    description:
+      "Fetch the whole volume into the cache in the background once it is mounted. Default: false.",
+  }),
   metadataTtl: metadataTtl.optional().meta({
     description:
       "How long a listing is believed, e.g. 60s; `static` when nobody changes the bucket. Default: 60s.",

@@ -10,6 +10,8 @@ import { HawserError } from "../common/errors.ts";
 import type { ErrorCode } from "../common/errors.ts";
 import type { Bytes, EpochMs } from "../common/units.ts";
 import type { ChannelSettings } from "../fuse/channel.ts";
+import type { WaitStatus } from "./wait-window.ts";
+import type { WarmStatus } from "./warm-jobs.ts";
 
 /** What `hawser status` shows of one mount. */
 export interface MountStatus {
@@ -27,6 +29,10 @@ export interface MountStatus {
   memory: { residentBytes: Bytes };
   /** Counters of the store, cache and filesystem, by the metric's name without its prefix. */
   counters: Record<string, number>;
+  /** What `hawser warm` has asked for. Absent, as what is below, in a mount of an older version. */
+  warm?: WarmStatus[] | undefined;
+  /** How long applications waited for their reads. */
+  waits?: WaitStatus | undefined;
 }
 
 export interface ControlMethods {
@@ -35,6 +41,16 @@ export interface ControlMethods {
   unmount: { params: { lazy?: boolean; force?: boolean }; result: Record<string, never> };
   /** Prometheus text. */
   metrics: { params: Record<string, never>; result: { text: string } };
+  /** Fetches paths, relative to the mount point; answers at once. */
+  warm: { params: { paths: string[] }; result: WarmStatus };
+  /** The same for a list of files in the order wanted, which comes in pieces: without `id` a new list begins. */
+  warmList: { params: { id?: number; paths: string[]; last: boolean }; result: WarmStatus };
+  /** Answers when the job has ended; its status is the event, a few times a second. */
+  warmWait: { params: { id: number }; result: WarmStatus };
+  /** All jobs where no `id` is given. */
+  warmCancel: { params: { id?: number }; result: { cancelled: number } };
+  /** Takes files out of the cache, as far as nobody uses them. */
+  evict: { params: { paths: string[] }; result: { freedBytes: Bytes } };
 }
 
 export type ControlMethod = keyof ControlMethods;

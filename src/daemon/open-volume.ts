@@ -29,6 +29,9 @@ import type { ObjectStoreOptions, S3Store } from "../store/s3-store.ts";
 import { withReadFailures } from "./read-failures.ts";
 import { createVolumeFilesystem } from "../vfs/volume-filesystem.ts";
 import type { VolumeFilesystem } from "../vfs/volume-filesystem.ts";
+import { WaitWindow, waitMetrics } from "./wait-window.ts";
+import type { WaitStatus } from "./wait-window.ts";
+import { WarmJobs } from "./warm-jobs.ts";
 
 /** How long the store may take for its first answer, retries included. */
 const FIRST_ANSWER_MS: Milliseconds = 10_000;
@@ -50,6 +53,10 @@ export interface OpenVolume extends AsyncDisposable {
   readonly store: S3Store;
   readonly content: BlockCache;
   readonly filesystem: VolumeFilesystem;
+  /** What is being fetched because somebody asked for it. */
+  readonly warming: WarmJobs;
+  /** How long applications waited for their reads. */
+  waits(): WaitStatus;
   /** Adds what its parts count. */
   report(metrics: Metrics): void;
   /** Filesystem, content, connections, in this order. May be called twice. */
@@ -151,7 +158,9 @@ class Parts implements OpenVolume {
   readonly store: S3Store;
   readonly content: BlockCache;
   readonly filesystem: VolumeFilesystem;
+  readonly warming: WarmJobs;
   private readonly reader: RangeReader;
+  private readonly waitWindow: WaitWindow;
   private closed: Promise<void> | undefined;
 
   constructor(
@@ -178,7 +187,13 @@ class Parts implements OpenVolume {
       after: (key, limit) => this.filesystem.neighbours.after(key, limit),
       folder: (prefix, mostBytes) => this.filesystem.neighbours.folder(prefix, mostBytes),
     };
-    this.content = createContent({ reader: this.reader, ...slab, disk, neighbours });
+    this.content = createContent({
+      reader: this.reader,
+      ...slab,
+      disk,
+      neighbours,
+      prefetch: volume.prefetch,
+    });
     this.filesystem = createVolumeFilesystem({
       store,
       content: withReadFailures(this.content, log),
@@ -195,9 +210,16 @@ class Parts implements OpenVolume {
         umask: volume.umask,
       },
     });
+    this.waitWindow = new WaitWindow(() => this.content.stats().waits, systemClock);
+    this.warming = new WarmJobs({ content: this.content, files: this.filesystem.volumeFiles });
+  }
+
+  waits(): WaitStatus {
+    return this.waitWindow.status();
   }
 
   report(metrics: Metrics): void {
+    metrics.addText((labels) => waitMetrics(this.content.stats().waits, labels));
     metrics.add(() => {
       const { requests, bytes, retries, hedges, connections, queued } = this.reader.stats();
       return {
@@ -232,6 +254,8 @@ class Parts implements OpenVolume {
   }
 
   private async closeParts(): Promise<void> {
+    this.waitWindow.close();
+    await this.warming.close();
     await this.filesystem.close();
     await this.content.close();
     await this.reader.close();

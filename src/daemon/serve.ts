@@ -20,6 +20,7 @@ import { within } from "./deadline.ts";
 import { mountAt } from "./mountinfo.ts";
 import type { MountEntry } from "./mountinfo.ts";
 import type { OpenVolume } from "./open-volume.ts";
+import { warmHandlers } from "./warm-control.ts";
 import type { MountSettings } from "./settings.ts";
 import type { StateFolder } from "./state-folder.ts";
 import type { Supervisor } from "./supervisor.ts";
@@ -28,7 +29,7 @@ import { DEFAULT_POLITE_MS, breakOff, stopChannel } from "./unmount.ts";
 import { VERSION } from "./version.ts";
 
 /** What a mount serves. */
-export type ServedVolume = Pick<OpenVolume, "filesystem" | "report" | "close"> & {
+export type ServedVolume = Pick<OpenVolume, "filesystem" | "warming" | "waits" | "report" | "close"> & {
   readonly store: { readonly endpoint: { readonly url: string; readonly region: string } };
 };
 
@@ -122,6 +123,7 @@ class ServedMount {
       await control.listen(this.folder.socketPath);
       this.state = "serving";
       log.info({ channel: this.channelSettings }, "serving");
+      if (this.settings.volume.warm) this.volume!.warming.start([""]);
       this.supervisor.ready(this.status());
       const end = await this.channel!.ended;
       if (end.reason === "failed" && !this.stopping) throw end.error;
@@ -206,6 +208,7 @@ class ServedMount {
       status: () => this.status(),
       metrics: async () => ({ text: await this.metrics.text() }),
       unmount: (params: { lazy?: boolean; force?: boolean }) => this.unmountByControl(params),
+      ...warmHandlers(this.volume!.warming),
     };
   }
 
@@ -247,6 +250,8 @@ class ServedMount {
       channel: this.channelSettings,
       memory: { residentBytes: process.memoryUsage.rss() },
       counters: this.metrics.values(),
+      waits: this.volume?.waits(),
+      warm: this.volume?.warming.list() ?? [],
     };
   }
 

@@ -48,10 +48,13 @@ export const METRIC_PREFIX = "hawser_";
 
 export class Metrics {
   private readonly sources: (() => MetricValues)[] = [];
+  private readonly texts: ((labels: Readonly<Record<string, string>>) => string)[] = [];
+  private readonly labels: Readonly<Record<string, string>>;
   private readonly registry = new Registry();
 
   /** @param labels fixed labels of every metric, e.g. the volume */
   constructor(labels: Record<string, string>) {
+    this.labels = labels;
     this.registry.setDefaultLabels(labels);
     for (const [name, { kind, help }] of Object.entries(METRICS)) {
       const options = { name: METRIC_PREFIX + name, help, registers: [] };
@@ -69,9 +72,15 @@ export class Metrics {
     return Object.assign({}, ...this.sources.map((source) => source())) as MetricValues;
   }
 
+  /** Adds metrics that a part writes itself, such as histograms. */
+  addText(source: (labels: Readonly<Record<string, string>>) => string): void {
+    this.texts.push(source);
+  }
+
   /** Prometheus' text format. */
-  text(): Promise<string> {
-    return this.registry.metrics();
+  async text(): Promise<string> {
+    const own = await this.registry.metrics();
+    return [own, ...this.texts.map((text) => text(this.labels))].join("\n");
   }
 }
 

@@ -6,6 +6,16 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: "unmount", aliases: ["umount"], summary: "Unmount volumes", load: () => import("./unmount.ts") },
   { name: "status", summary: "Show what is mounted, and how it does", load: () => import("./status.ts") },
   {
+    name: "warm",
+    summary: "Fetch files into the cache before they are read, or take them out",
+    load: () => import("./warm.ts"),
+  },
+  {
+    name: "cache",
+    summary: "List, measure, clear or verify cache folders",
+    load: () => import("./cache.ts"),
+  },
+  {
     name: "doctor",
     summary: "Check this machine, credentials and a volume; say how to fix what is wrong",
     load: () => import("./doctor.ts"),

@@ -1,13 +1,19 @@
 /** `hawser status`: a table for people, JSON for programs, Prometheus text for scrapers. */
 import { HawserError } from "../../common/errors.ts";
 import { formatBytes, formatDuration } from "../../common/units.ts";
+import type { Milliseconds } from "../../common/units.ts";
 import { callDaemon } from "../../daemon/control-client.ts";
 import { findMount, knownMounts, reportOn } from "../../daemon/mounts.ts";
 import type { MountReport } from "../../daemon/mounts.ts";
 import type { Command } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 import { table } from "../table.ts";
+import { describeWaits } from "../waits-text.ts";
+import { describeWarm } from "../warm-text.ts";
 import type { Style, Terminal } from "../terminal.ts";
+
+/** How long a warm job that has ended is still shown. */
+const SHOWN_MS: Milliseconds = 60_000;
 
 export const command: Command = {
   usage: ["[PATH...]"],
@@ -80,8 +86,23 @@ function printTable(reports: readonly MountReport[], terminal: Terminal): void {
   );
   terminal.out(terminal.paint("bold", lines[0]!));
   for (const line of lines.slice(1)) terminal.out(line);
+  for (const line of detailLines(reports, terminal)) terminal.out(line);
   const dead = reports.find(({ state }) => state === "dead");
   if (dead) terminal.err(`hawser: clear a dead mount with: hawser unmount ${dead.mount.mountPoint}`);
+}
+
+/** What goes on in the mounts, where something does. */
+function detailLines(reports: readonly MountReport[], terminal: Terminal): string[] {
+  const lines: string[] = [];
+  for (const report of reports) {
+    if (!("status" in report)) continue;
+    const { mountPoint, waits, warm = [] } = report.status;
+    const active = warm.filter(({ endedMs }) => endedMs === undefined || Date.now() - endedMs < SHOWN_MS);
+    for (const job of active) lines.push(`${mountPoint}: ${describeWarm(job)}`);
+    const waited = waits && describeWaits(waits);
+    if (waited) lines.push(`${mountPoint}: ${waited}`);
+  }
+  return lines.length > 0 ? ["", ...lines.map((line) => terminal.paint("dim", line))] : [];
 }
 
 async function printMetrics(reports: readonly MountReport[], terminal: Terminal): Promise<void> {

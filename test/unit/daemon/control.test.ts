@@ -9,9 +9,19 @@ import { LineSplitter } from "../../../src/daemon/control-protocol.ts";
 import type { MountStatus } from "../../../src/daemon/control-protocol.ts";
 import { ControlServer } from "../../../src/daemon/control-server.ts";
 import type { ControlHandlers } from "../../../src/daemon/control-server.ts";
+import { warmHandlers } from "../../../src/daemon/warm-control.ts";
+import { WarmJobs } from "../../../src/daemon/warm-jobs.ts";
 import { silentLogger } from "../../../src/observe/logger.ts";
 
 const STATUS = { name: "data", mountPoint: "/m" } as MountStatus;
+
+/** Not asked here. */
+const NONE = {
+  warm: () => Promise.reject(new Error("not here")),
+  evict: () => Promise.reject(new Error("not here")),
+  file: () => Promise.reject(new Error("not here")),
+  select: () => Promise.reject(new Error("not here")),
+};
 
 let folder: string;
 let path: string;
@@ -24,6 +34,7 @@ beforeEach(async () => {
     status: () => STATUS,
     metrics: () => ({ text: "m" }),
     unmount: vi.fn(() => ({})),
+    ...warmHandlers(new WarmJobs({ content: NONE, files: NONE })),
   };
   server = new ControlServer(handlers, silentLogger);
   writeFileSync(path, "left from before");

@@ -97,6 +97,8 @@ beforeEach(() => {
       };
       return Promise.resolve({
         filesystem: {},
+        warming: { list: () => [] },
+        waits: () => undefined,
         store: { endpoint: { url: "u", region: "r" } },
         report: () => {},
         close,
