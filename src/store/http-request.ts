@@ -1,8 +1,8 @@
 /**
- * One signed request with a small answer, over Node's own HTTP client.
+ * One signed request without a body and with a small answer, over Node's own HTTP client.
  *
  * Listings go this way: the SDK's cost is in parsing what our scanner reads faster, and a command that only lists need
- * not load the SDK at all. Connections are the site's shared keep-alive ones.
+ * not load the SDK at all. So do the small operations that come by the thousand (s3-small.ts). Connections are the site's shared keep-alive ones.
  */
 import * as http from "node:http";
 import * as https from "node:https";
@@ -29,10 +29,12 @@ export function createAgents(): Agents {
 }
 
 export interface SmallRequest {
-  method: "GET" | "HEAD";
+  method: "GET" | "HEAD" | "DELETE" | "PUT";
   /** The bucket itself when absent. */
   key?: string | undefined;
   query?: Query | undefined;
+  /** In lower case. */
+  headers?: Readonly<Record<string, string>> | undefined;
   signal: AbortSignal;
 }
 
@@ -54,7 +56,8 @@ export async function sendSmall(site: Site, agents: Agents, request: SmallReques
   const { endpoint } = site;
   const path = pathOf(endpoint, request.key);
   const query = canonicalQuery(request.query ?? []);
-  const headers: Record<string, string> = { host: endpoint.host };
+  const headers: Record<string, string> = { host: endpoint.host, ...request.headers };
+  if (request.method === "PUT") headers["content-length"] = "0";
   if (site.requestPayer) headers["x-amz-request-payer"] = "requester";
   const signer = await site.signer();
   const signed = signer?.sign(

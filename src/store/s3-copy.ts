@@ -21,6 +21,7 @@ import {
   uploadPartCopy,
 } from "./s3-multipart.ts";
 import { head } from "./s3-read.ts";
+import { copySmall } from "./s3-small.ts";
 import { putResult, writeConditions } from "./s3-write.ts";
 
 /** The largest source of one CopyObject. */
@@ -70,12 +71,16 @@ async function copyAtOnce(
   const parameters = objectParameters(options);
   const conditions = await writeConditions(context, key, options);
   const call = { ...writeCall("CopyObject", key, options), firstByteMs: ATTEMPT_LIMITS.serverWork };
+  const copySource = copySourceOf(context, source);
   return await context.retrier.run(call, async ({ signal }) => {
+    if (context.sender) {
+      return await copySmall(context, key, copySource, source, options, conditions, signal);
+    }
     const { sdk, client } = await sdkOf(context);
     const command = new sdk.CopyObjectCommand({
       Bucket: bucketOf(context),
       Key: key,
-      CopySource: copySourceOf(context, source),
+      CopySource: copySource,
       MetadataDirective: options.metadataDirective === "replace" ? "REPLACE" : "COPY",
       ...(source.ifMatch === undefined ? {} : { CopySourceIfMatch: quoteEtag(source.ifMatch) }),
       ...(options.tags === undefined ? {} : { TaggingDirective: "REPLACE" }),

@@ -21,6 +21,7 @@ import type {
 import { DEADLINES } from "./retry.ts";
 import { bucketOf, metadataCall, sdkOf } from "./s3-context.ts";
 import type { S3Context } from "./s3-context.ts";
+import { headSmall } from "./s3-small.ts";
 import { withHeaders } from "./sdk-client.ts";
 import { planChecksum } from "./verify.ts";
 import type { Attempt } from "./watched-attempt.ts";
@@ -60,7 +61,9 @@ export interface HeadOptions extends RequestOptions {
 export async function head(context: S3Context, key: string, options: HeadOptions = {}): Promise<ObjectInfo> {
   const { versionId, bucket = bucketOf(context) } = options;
   const withChecksums = options.checksums && context.capabilities.checksums;
+  const lean = context.sender !== undefined && options.bucket === undefined;
   return await context.retrier.run(metadataCall("HeadObject", key, options), async ({ signal }) => {
+    if (lean) return await headSmall(context, key, { versionId, checksums: withChecksums === true }, signal);
     const { sdk, client } = await sdkOf(context);
     const command = new sdk.HeadObjectCommand({
       Bucket: bucket,

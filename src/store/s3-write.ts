@@ -13,6 +13,7 @@ import type { S3Context } from "./s3-context.ts";
 import { sizeOf } from "./put-body.ts";
 import { head } from "./s3-read.ts";
 import { withHeaders } from "./sdk-client.ts";
+import { deleteSmall } from "./s3-small.ts";
 import { isLean, putLean } from "./s3-upload.ts";
 import { crc32cOf, openBody, sha256Of } from "./upload-body.ts";
 
@@ -111,6 +112,7 @@ export async function remove(
     ifMatch === undefined ? {} : await writeConditions(context, key, { ...options, ifMatch });
   try {
     await context.retrier.run(metadataCall("DeleteObject", key, options), async ({ signal }) => {
+      if (context.sender) return await deleteSmall(context, key, versionId, conditions, signal);
       const { sdk, client } = await sdkOf(context);
       const command = new sdk.DeleteObjectCommand({
         Bucket: bucketOf(context),
