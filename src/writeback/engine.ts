@@ -196,7 +196,8 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
     const moved: { file: LocalStaged; from: string; key: string; base: Base }[] = [];
     for (const { file, key, base } of renames) {
       const staged = this.#own(file);
-      if (staged && staged.key !== key) moved.push({ file: staged, from: staged.key, key, base });
+      if (!staged) throw new HawserError("stale", `${file.key} is not a staged file any more.`);
+      if (staged.key !== key) moved.push({ file: staged, from: staged.key, key, base });
     }
     const leaving = new Set(moved.map(({ file }) => file));
     for (const { key } of moved) {

@@ -14,7 +14,7 @@ import type { Context } from "./context.ts";
 import type { InBucket } from "./file-entry.ts";
 import { FileWork } from "./file-work.ts";
 import { metaWithTime, sameMeta, sameTime, timeOf } from "./object-meta.ts";
-import type { RecoverReason } from "./recovered.ts";
+import type { RecoverReason, RecoveredNote } from "./recovered.ts";
 import { leaseDelayMs } from "./retry-delay.ts";
 import type { LocalStaged } from "./staged-file.ts";
 import type { Base } from "./verdict.ts";
@@ -388,28 +388,18 @@ export class FileLife {
     await this.recover(work.file, "conflict");
   }
 
-  /** Moves a file to `recovered/`; whoever holds it goes on with it. */
+  /** Moves a file to `recovered/`; whoever holds it goes on with it. May be repeated after a crash. */
   async recover(file: LocalStaged, reason: RecoverReason): Promise<void> {
     if (file.isGone) return;
     const { journal, recovered, clock, area, logger, events } = this.#context;
-    const name = recovered.nameFor(file.id, file.key, clock.now());
-    await file.local.fd();
-    const { size, mtime } = file.local.stamp();
+    const { key, recovering } = file.entry;
+    const name = recovering?.name ?? recovered.nameFor(file.id, key, clock.now());
+    if (!recovering) await file.local.fd();
     file.journal({ t: "recover", id: file.id, name, reason });
     file.content.journaled = false;
     this.#host.forget(file);
     await journal.flush();
-    const { key, base, missing, meta } = file.entry;
-    await recovered.take(area.path(file.id), name, {
-      key,
-      reason,
-      sizeBytes: size,
-      mtimeMs: mtime,
-      recoveredMs: clock.now(),
-      base,
-      missing: missing.ranges.map(({ start, end }) => [start, end] as const),
-      meta,
-    });
+    await recovered.take(area.path(file.id), name, () => this.#noteOf(file, reason));
     this.#context.fault("recover.moved");
     journal.add({ t: "drop", id: file.id });
     await journal.flush();
@@ -423,6 +413,21 @@ export class FileLife {
     );
     file.settle(Number.POSITIVE_INFINITY, told);
     events?.conflict(file, name);
+  }
+
+  #noteOf(file: LocalStaged, reason: RecoverReason): RecoveredNote {
+    const { key, base, missing, meta } = file.entry;
+    const { size, mtime } = file.local.stamp();
+    return {
+      key,
+      reason,
+      sizeBytes: size,
+      mtimeMs: mtime,
+      recoveredMs: this.#context.clock.now(),
+      base,
+      missing: missing.ranges.map(({ start, end }) => [start, end] as const),
+      meta,
+    };
   }
 
   /** A multipart is not wanted any more. */

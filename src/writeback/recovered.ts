@@ -76,12 +76,13 @@ export class RecoveredFolder {
     return `${time}-${id}-${base.slice(0, 100) || "file"}`;
   }
 
-  /** Moves a file here. May be repeated: what is there already stays. */
-  async take(path: string, name: string, note: RecoveredNote): Promise<void> {
+  /** Moves a file here, unless an earlier try has done so. @param note asked for while the file is where it was */
+  async take(path: string, name: string, note: () => RecoveredNote): Promise<void> {
     await mkdir(this.path, { recursive: true, mode: 0o700 });
     const target = join(this.path, name);
+    if (!(await isThere(path)) && (await isThere(target))) return;
     // The note first: a file without one could not be told apart from somebody else's.
-    await writeFile(`${target}.json`, `${JSON.stringify(note, undefined, 2)}\n`, { mode: 0o600 });
+    await writeFile(`${target}.json`, `${JSON.stringify(note(), undefined, 2)}\n`, { mode: 0o600 });
     await moveFile(path, target);
     this.#count++;
   }
@@ -140,9 +141,7 @@ async function moveFile(from: string, to: string): Promise<void> {
     await rename(from, to);
     return;
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "ENOENT" && (await isThere(to))) return;
-    if (code !== "EXDEV") throw error;
+    if ((error as NodeJS.ErrnoException).code !== "EXDEV") throw error;
   }
   await copyFile(from, to);
   const file = await open(to, "r");

@@ -47,6 +47,9 @@ export function fateOf(entry: FileEntry, stamp: FileStamp | undefined, now: Circ
   if (now.connectionKept) return sealed ? { kind: "publish" } : { kind: "open" };
   if (sealed) return { kind: "publish" };
   const isTime = (time: number | undefined): boolean => time !== undefined && sameTime(time, stamp.mtime);
+  // An fsync has brought all of it to the bucket.
+  const isInBucket = uploaded?.key === entry.key && uploaded.size === stamp.size && isTime(uploaded.mtime);
+  if (isInBucket && !torn) return { kind: "finish" };
   const isAsFlushed = flushed?.size === stamp.size && (isTime(flushed.mtime) || isTime(timesSet));
   if (!isAsFlushed) return { kind: "recover", reason: "never_closed" };
   return torn ? { kind: "recover", reason: "torn" } : { kind: "seal" };
