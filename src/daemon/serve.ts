@@ -123,7 +123,7 @@ class ServedMount {
       await control.listen(this.folder.socketPath);
       this.state = "serving";
       log.info({ channel: this.channelSettings }, "serving");
-      if (this.settings.volume.warm) this.volume!.warming.start([""]);
+      if (this.settings.volume.warm) await this.volume!.warming.start([""]);
       this.supervisor.ready(this.status());
       const end = await this.channel!.ended;
       if (end.reason === "failed" && !this.stopping) throw end.error;

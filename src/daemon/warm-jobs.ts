@@ -37,7 +37,7 @@ export interface WarmStatus {
 
 export interface WarmJobsParts {
   content: Pick<BlockCache, "warm" | "evict">;
-  files: Pick<VolumeFiles, "file" | "select">;
+  files: Pick<VolumeFiles, "file" | "require" | "select">;
 }
 
 /** Ended jobs that are remembered. */
@@ -61,8 +61,14 @@ export class WarmJobs {
     this.#parts = parts;
   }
 
-  /** Fetches what the paths below the volume's root name; the empty path is all. */
-  start(paths: readonly string[]): WarmStatus {
+  /**
+   * Fetches what the paths below the volume's root name; the empty path is all.
+   *
+   * @throws HawserError `not_found` when one names nothing
+   */
+  async start(paths: readonly string[]): Promise<WarmStatus> {
+    const { signal } = new AbortController();
+    for (const path of paths) await this.#parts.files.require(path, signal);
     const what = paths.map((path) => path || "everything").join(", ");
     return this.#start(what, undefined, (job) => this.#fetchPaths(job, paths));
   }

@@ -47,6 +47,12 @@ export class VolumeFiles {
     return objectVersion(tree, folderKeyOf(tree, prefix, tree.parent(row)), row);
   }
 
+  /** @throws HawserError `not_found` where there is nothing; globs are taken on trust */
+  async require(path: string, signal: AbortSignal): Promise<void> {
+    if (isGlob(path) || (await this.#rowAt(path, signal)) !== NO_ROW) return;
+    throw nothingAt(path);
+  }
+
   /**
    * A file, everything below a folder (the root is the empty path), or what a glob matches.
    *
@@ -57,7 +63,7 @@ export class VolumeFiles {
     const row = await this.#rowAt(path, signal);
     if (row === NO_ROW) {
       if (isGlob(path)) return this.#matches(path, signal);
-      throw new HawserError("not_found", `There is no '${path}' in this volume.`);
+      throw nothingAt(path);
     }
     const { tree } = this.#options;
     if (tree.isFolder(row)) return this.#folder(row);
@@ -114,4 +120,8 @@ export class VolumeFiles {
     }
     return row;
   }
+}
+
+function nothingAt(path: string): HawserError {
+  return new HawserError("not_found", `There is no '${path}' in this volume.`);
 }

@@ -20,6 +20,7 @@ const NONE = {
   warm: () => Promise.reject(new Error("not here")),
   evict: () => Promise.reject(new Error("not here")),
   file: () => Promise.reject(new Error("not here")),
+  require: () => Promise.reject(new Error("not here")),
   select: () => Promise.reject(new Error("not here")),
 };
 
