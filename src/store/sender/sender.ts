@@ -22,10 +22,10 @@ import { checkFileBody, sizeOf } from "../put-body.ts";
 import type { Site } from "../site.ts";
 import type { Attempt } from "../watched-attempt.ts";
 import { SendEngine } from "./engine.ts";
-import type { SenderConfig } from "./engine.ts";
 import { Parcels } from "./parcels.ts";
 import { HEAD_ROOM, apply, hostOf } from "./protocol.ts";
 import type { Answer, FromSender, SendSpec, SenderAccess, Source, ToSender } from "./protocol.ts";
+import type { WorkerData } from "./worker.ts";
 
 export interface UploadSenderOptions {
   site: Site;
@@ -169,7 +169,7 @@ class ThreadedSender implements UploadSender {
       const link = new Thread<FromSender, ToSender>({
         program: "sender/worker",
         name: "hawser-sender",
-        workerData: config satisfies SenderConfig,
+        workerData: config satisfies WorkerData,
         farewell: { op: "close" },
         receive,
         broken: (error) => this.#broken(seat, error),

@@ -8,13 +8,15 @@ import type { SenderConfig } from "./engine.ts";
 import { apply, hostOf } from "./protocol.ts";
 import type { FromSender, ToSender } from "./protocol.ts";
 
+export type WorkerData = SenderConfig;
+
 const port = parentPort!;
 
 /** After this turn's input was taken in: what came together is told together. */
 const outbox = new Outbox<FromSender>(setImmediate, (batch, moved) => port.postMessage(batch, moved));
 
 const engine = new SendEngine(
-  workerData as SenderConfig,
+  workerData as WorkerData,
   hostOf((message, moved) => outbox.push(message, moved)),
   { clock: systemClock, resolve: systemResolve },
 );
