@@ -37,6 +37,13 @@ export interface BackingFile {
   release(): void;
 }
 
+/** How to tell a read that nobody waits for it any more. Most reads never wait: a signal that is made on use costs them nothing. */
+export type Waiter = AbortSignal | { readonly signal: AbortSignal };
+
+export function signalOf(waiter: Waiter | undefined): AbortSignal | undefined {
+  return waiter && "signal" in waiter ? waiter.signal : waiter;
+}
+
 /** One open of one version: what prefetch learns from. */
 export interface ContentReader {
   readonly version: ObjectVersion;
@@ -44,10 +51,10 @@ export interface ContentReader {
    * Reads up to `length` bytes at `offset`. Synchronous when the bytes are in memory.
    *
    * @throws HawserError `stale` when the version is gone from cache and store, `io_error` when the store failed for
-   *   good, `object_archived`, `interrupted` when `signal` fired, `invalid_argument` when the read is longer than a
+   *   good, `object_archived`, `interrupted` when `waiter`'s signal fired, `invalid_argument` when the read is longer than a
    *   quarter of the memory
    */
-  read(offset: Bytes, length: Bytes, signal?: AbortSignal): MaybePromise<Span>;
+  read(offset: Bytes, length: Bytes, waiter?: Waiter): MaybePromise<Span>;
   /**
    * The local file, when the version is complete on disk and may be handed to the kernel; undefined otherwise. A
    * promise only where the file has to be opened first.

@@ -3,7 +3,8 @@ import { HawserError } from "../common/errors.ts";
 import type { MaybePromise } from "../common/maybe-promise.ts";
 import type { Bytes } from "../common/units.ts";
 import { blockOf } from "./blocks.ts";
-import type { BackingFile, ContentReader, ObjectVersion, Span } from "./content.ts";
+import { signalOf } from "./content.ts";
+import type { BackingFile, ContentReader, ObjectVersion, Span, Waiter } from "./content.ts";
 import type { ContentCounters } from "./content-stats.ts";
 import type { Demand } from "./demand.ts";
 import type { Disk } from "./disk.ts";
@@ -42,7 +43,7 @@ export class VersionReader implements ContentReader {
     this.#parts = parts;
   }
 
-  read(offset: Bytes, length: Bytes, signal?: AbortSignal): MaybePromise<Span> {
+  read(offset: Bytes, length: Bytes, waiter?: Waiter): MaybePromise<Span> {
     const wanted = Math.min(length, this.version.sizeBytes - offset);
     if (this.#closed) throw new HawserError("closed", `The reader of ${this.version.key} is closed.`);
     if (wanted <= 0) return EMPTY_SPAN;
@@ -64,7 +65,7 @@ export class VersionReader implements ContentReader {
     }
     stats.misses++;
     stats.missBytes += wanted;
-    const span = this.#wait(offset, wanted, signal);
+    const span = this.#wait(offset, wanted, waiter);
     // What is wanted now is on its way; what comes next goes behind it.
     this.#readAhead(offset, wanted);
     return span;
@@ -102,9 +103,9 @@ export class VersionReader implements ContentReader {
     if (plan) prefetcher.follow(this.#owner, plan);
   }
 
-  async #wait(offset: Bytes, length: Bytes, signal: AbortSignal | undefined): Promise<Span> {
+  async #wait(offset: Bytes, length: Bytes, waiter: Waiter | undefined): Promise<Span> {
     try {
-      return await this.#parts.demand.read(this.#owner, offset, length, signal);
+      return await this.#parts.demand.read(this.#owner, offset, length, signalOf(waiter));
     } catch (error) {
       throw readError(error, this.version);
     }

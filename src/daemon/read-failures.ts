@@ -5,7 +5,7 @@
  * line can. One line for each key and code, again after a while, so that a failing loop does not fill the disk.
  */
 import { LRUCache } from "lru-cache";
-import type { Content, ContentReader, Span } from "../cache/content.ts";
+import type { Content, ContentReader, Span, Waiter } from "../cache/content.ts";
 import { HawserError, toHawserError } from "../common/errors.ts";
 import type { MaybePromise } from "../common/maybe-promise.ts";
 import type { Milliseconds } from "../common/units.ts";
@@ -47,8 +47,8 @@ class LoggedReader implements ContentReader {
     return this.inner.version;
   }
 
-  read(offset: number, length: number, signal?: AbortSignal): MaybePromise<Span> {
-    const span = this.inner.read(offset, length, signal);
+  read(offset: number, length: number, waiter?: Waiter): MaybePromise<Span> {
+    const span = this.inner.read(offset, length, waiter);
     if (!(span instanceof Promise)) return span;
     return span.catch((error: unknown) => {
       this.failed(error, this.version.key);

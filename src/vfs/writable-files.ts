@@ -155,7 +155,7 @@ export class WritableFiles {
   read(file: WritableHandle, offset: Bytes, length: Bytes, caller: Caller): MaybePromise<ReadReply> {
     const { staged } = file.inode;
     if (staged) return staged.read(offset, length).then(plainReply);
-    const span = this.#reader(file).read(offset, length, caller.signal);
+    const span = this.#reader(file).read(offset, length, caller);
     if (!(span instanceof Promise)) return span;
     return span.catch((error: unknown) => {
       if (HawserError.is(error, "stale", "object_changed")) this.#options.suspect(file.inode);

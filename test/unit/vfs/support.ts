@@ -1,4 +1,5 @@
 /** A volume without a kernel: a clock that stands still, a bucket that counts and can be held up, plain content. */
+import { signalOf } from "../../../src/cache/content.ts";
 import type { Content, ContentReader, ObjectVersion, Span } from "../../../src/cache/content.ts";
 import type { Clock } from "../../../src/common/clock.ts";
 import { HawserError } from "../../../src/common/errors.ts";
@@ -133,7 +134,7 @@ export class PlainContent implements Content {
     let closed = false;
     return {
       version,
-      read: (offset, length, signal) => this.#read(version, offset, length, signal),
+      read: (offset, length, waiter) => this.#read(version, offset, length, signalOf(waiter)),
       backing: () => undefined,
       close: () => {
         if (!closed) this.open_--;
