@@ -23,6 +23,7 @@ interface VolumeOption extends Option {
 const STORE = "Store";
 const CACHE = "Cache";
 const FILES = "Files";
+const WRITING = "Writing";
 
 /** For every command that talks to S3. */
 export const STORE_OPTIONS = {
@@ -193,6 +194,83 @@ export const MOUNT_OPTIONS = {
     sets: false,
     type: "boolean",
     describe: "Do not let the kernel read cached files itself",
+  },
+  "staging-dir": {
+    key: ["staging", "dir"],
+    type: "string",
+    value: "FOLDER",
+    describe: "Where written files wait for their upload",
+    group: WRITING,
+  },
+  "staging-size": {
+    key: ["staging", "size"],
+    type: "string",
+    value: "SIZE",
+    describe: "Bytes waiting above which writers wait too, e.g. 100GiB",
+    group: WRITING,
+  },
+  "early-upload": {
+    key: ["earlyUpload"],
+    type: "string",
+    value: "SIZE",
+    describe: "Send files above this while they are being written",
+    group: WRITING,
+  },
+  fsync: {
+    key: ["fsync"],
+    type: "string",
+    choices: ["bucket", "local"],
+    describe: "Where bytes are when fsync returns",
+    group: WRITING,
+  },
+  "on-close": {
+    key: ["onClose"],
+    type: "string",
+    choices: ["local", "bucket"],
+    describe: "Where bytes are when close returns",
+    group: WRITING,
+  },
+  publish: {
+    key: ["publish"],
+    type: "string",
+    choices: ["ordered", "any"],
+    describe: "Whether files become visible in the order they were closed",
+    group: WRITING,
+  },
+  "storage-class": {
+    key: ["objects", "storageClass"],
+    type: "string",
+    value: "CLASS",
+    describe: "Storage class of new objects",
+    group: WRITING,
+  },
+  sse: {
+    key: ["objects", "encryption"],
+    type: "string",
+    choices: ["AES256", "aws:kms"],
+    describe: "Encryption at rest of new objects",
+    group: WRITING,
+  },
+  "sse-kms-key-id": {
+    key: ["objects", "kmsKeyId"],
+    type: "string",
+    value: "KEY",
+    describe: "KMS key of new objects",
+    group: WRITING,
+  },
+  acl: {
+    key: ["objects", "acl"],
+    type: "string",
+    value: "ACL",
+    describe: "Canned ACL of new objects",
+    group: WRITING,
+  },
+  tags: {
+    key: ["objects", "tags"],
+    type: "string",
+    value: "TAGS",
+    describe: "Tags of new objects: KEY=VALUE,KEY=VALUE",
+    group: WRITING,
   },
   "unmount-timeout": {
     key: ["unmountTimeout"],

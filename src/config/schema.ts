@@ -16,6 +16,7 @@ import {
   permissions,
   prefix,
   size,
+  tags,
   userId,
 } from "./values.ts";
 
@@ -59,6 +60,47 @@ const cache = z
     }),
   })
   .meta({ description: "Where and how much content is kept." });
+
+const staging = z
+  .strictObject({
+    dir: absolutePath.optional().meta({
+      description:
+        "Folder on a local disk for what was written and is not in the bucket yet; each volume gets a subfolder of its own. Default: the cache folder's name with -staging behind it, else below the state folder.",
+    }),
+    size: size.optional().meta({
+      description:
+        "Bytes waiting for their upload above which opening, writing and closing files waits. Default: 100GiB.",
+    }),
+    keepFree: size
+      .optional()
+      .meta({ description: "Free space that is left on the staging disk. Default: 512MiB." }),
+  })
+  .meta({ description: "Writable volumes: where files wait for their upload." });
+
+const objects = z
+  .strictObject({
+    storageClass: z
+      .string()
+      .regex(/^[A-Z][A-Z0-9_]*$/, "must be a storage class such as STANDARD_IA")
+      .optional()
+      .meta({ description: "Storage class of new objects. Default: the bucket's." }),
+    encryption: z
+      .enum(["AES256", "aws:kms"], "must be AES256 or aws:kms")
+      .optional()
+      .meta({ description: "Encryption at rest of new objects. Default: the bucket's." }),
+    kmsKeyId: z
+      .string()
+      .min(1)
+      .optional()
+      .meta({ description: "The KMS key of new objects, with encryption aws:kms." }),
+    acl: z
+      .string()
+      .regex(/^[a-z][a-z-]*$/, "must be a canned ACL such as bucket-owner-full-control")
+      .optional()
+      .meta({ description: "Canned ACL of new objects. Default: none is sent." }),
+    tags: tags.optional().meta({ description: "Tags of new objects, at most ten." }),
+  })
+  .meta({ description: "Writable volumes: what goes with every new object." });
 
 export const volumeSchema = z.strictObject({
   name: z
@@ -124,6 +166,23 @@ export const volumeSchema = z.strictObject({
     description:
       "listing: size and time from listings, owner and mode by option. full: mode, owner, mtime and links from object metadata, one HEAD an unknown name. Default: listing for read-only, full for writable.",
   }),
+  staging: staging.optional(),
+  earlyUpload: size.optional().meta({
+    description: "Size above which a file's parts are sent while it is still being written. Default: 4GiB.",
+  }),
+  fsync: z
+    .enum(["bucket", "local"], "must be bucket or local")
+    .optional()
+    .meta({ description: "Where bytes are when fsync returns. Default: bucket." }),
+  onClose: z
+    .enum(["local", "bucket"], "must be local or bucket")
+    .optional()
+    .meta({ description: "Where bytes are when close returns. Default: local." }),
+  publish: z.enum(["ordered", "any"], "must be ordered or any").optional().meta({
+    description:
+      "ordered: a file closed after a larger one in its folder becomes visible after it. any: as soon as it is uploaded. Default: ordered.",
+  }),
+  objects: objects.optional(),
   uid: userId.optional().meta({ description: "Owner of files that carry none. Default: who mounts." }),
   gid: userId.optional().meta({ description: "Group of files that carry none. Default: who mounts." }),
   umask: permissions.optional().meta({

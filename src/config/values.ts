@@ -129,3 +129,25 @@ export const metadataTtl = z
   .transform(
     parsed((value: string | number) => (value === "static" ? ("static" as const) : parseDuration(value))),
   );
+
+/** Tags as a mapping, or as text: `team=vision,run=7`. */
+export const tags = z
+  .union([z.string(), z.record(z.string(), z.string())], "must be tags such as team=vision,run=7")
+  .transform(
+    parsed((value: string | Record<string, string>) => {
+      const entries =
+        typeof value === "string"
+          ? value.split(",").map((tag): [string, string] => {
+              const at = tag.indexOf("=");
+              if (at <= 0) throw invalid(`'${tag}' is not a tag; write KEY=VALUE,KEY=VALUE.`);
+              return [tag.slice(0, at).trim(), tag.slice(at + 1).trim()];
+            })
+          : Object.entries(value);
+      if (entries.length > 10) throw invalid("An object has at most ten tags.");
+      for (const [key, text] of entries) {
+        if (key.length === 0 || key.length > 128 || text.length > 256)
+          throw invalid(`The tag '${key}' is too long: at most 128 characters, and 256 for its value.`);
+      }
+      return Object.fromEntries(entries);
+    }),
+  );

@@ -16,7 +16,7 @@ import type { Milliseconds } from "../common/units.ts";
 import { fromErrorMessage, toErrorMessage } from "./control-protocol.ts";
 import type { MountStatus } from "./control-protocol.ts";
 import { within } from "./deadline.ts";
-import { daemonEnvironment, refuseUnsupported, settingsFor } from "./mount-request.ts";
+import { daemonEnvironment, settingsFor } from "./mount-request.ts";
 import type { MountRequest } from "./mount-request.ts";
 import { prepareMountPoint } from "./mount-point.ts";
 import { StateFolder, stateRoot } from "./state-folder.ts";
@@ -47,7 +47,6 @@ export interface Prepared {
  */
 export async function prepare(request: MountRequest): Promise<Prepared> {
   const { volume } = request;
-  refuseUnsupported(volume);
   const root = stateRoot();
   StateFolder.prune(root);
   const { mountPoint, notes } = await prepareMountPoint(volume.mount, {

@@ -19,16 +19,6 @@ export interface MountRequest {
   logFile?: string | undefined;
 }
 
-/** @throws HawserError `not_supported` for what the schema knows and this version does not do */
-export function refuseUnsupported({ mode, mount }: NamedVolume): void {
-  if (mode === "writable") {
-    throw new HawserError(
-      "not_supported",
-      `${mount}: writable volumes are not available in this version; mount it read-only.`,
-    );
-  }
-}
-
 /**
  * Threads for file system calls and DNS, in the environment because Node reads it before any program runs. Blocking
  * calls on a slow disk must not hold up others.

@@ -28,7 +28,11 @@ import { createObjectStore } from "../store/s3-store.ts";
 import type { ObjectStoreOptions, S3Store } from "../store/s3-store.ts";
 import { withReadFailures } from "./read-failures.ts";
 import { createVolumeFilesystem } from "../vfs/volume-filesystem.ts";
+import type { Filesystem } from "../vfs/filesystem.ts";
+import type { VolumeOptions } from "../vfs/options.ts";
 import type { VolumeFilesystem } from "../vfs/volume-filesystem.ts";
+import { Writing } from "./writing.ts";
+import type { WritingStatus } from "./writing.ts";
 import { WaitWindow, waitMetrics } from "./wait-window.ts";
 import type { WaitStatus } from "./wait-window.ts";
 import { WarmJobs } from "./warm-jobs.ts";
@@ -48,11 +52,17 @@ export interface OpenOptions {
   note?: ((text: string) => void) | undefined;
 }
 
+/** A volume's filesystem, writable or not. */
+export type MountedFilesystem = Filesystem &
+  Pick<VolumeFilesystem, "neighbours" | "volumeFiles" | "counts" | "unreachableKeys" | "refresh">;
+
 /** Everything a volume is made of, as one thing to close. */
 export interface OpenVolume extends AsyncDisposable {
   readonly store: S3Store;
   readonly content: BlockCache;
-  readonly filesystem: VolumeFilesystem;
+  readonly filesystem: MountedFilesystem;
+  /** The writable half, where there is one. */
+  readonly writing: Writing | undefined;
   /** What is being fetched because somebody asked for it. */
   readonly warming: WarmJobs;
   /** How long applications waited for their reads. */
@@ -73,7 +83,7 @@ export async function openVolume(
   try {
     await askStore(store, volume, options);
     const disk = await openDisk(volume, store, options.log);
-    return new Parts(volume, store, { memoryBytes, disk, log: options.log });
+    return await Parts.open(volume, store, { memoryBytes, disk, log: options.log });
   } catch (error) {
     await store.close();
     throw error;
@@ -157,21 +167,33 @@ async function tenthOfDisk(folder: string): Promise<Bytes> {
 class Parts implements OpenVolume {
   readonly store: S3Store;
   readonly content: BlockCache;
-  readonly filesystem: VolumeFilesystem;
+  readonly filesystem: MountedFilesystem;
+  readonly writing: Writing | undefined;
   readonly warming: WarmJobs;
   private readonly reader: RangeReader;
   private readonly waitWindow: WaitWindow;
   private closed: Promise<void> | undefined;
 
-  constructor(
+  private constructor(
+    made: Pick<OpenVolume, "store" | "content" | "filesystem" | "writing"> & { reader: RangeReader },
+  ) {
+    this.store = made.store;
+    this.content = made.content;
+    this.filesystem = made.filesystem;
+    this.writing = made.writing;
+    this.reader = made.reader;
+    this.waitWindow = new WaitWindow(() => this.content.stats().waits, systemClock);
+    this.warming = new WarmJobs({ content: this.content, files: this.filesystem.volumeFiles });
+  }
+
+  static async open(
     volume: Omit<VolumeConfig, "credentials">,
     store: S3Store,
     { memoryBytes, disk, log }: { memoryBytes: Bytes; disk: Disk | undefined; log: Logger },
-  ) {
-    this.store = store;
+  ): Promise<Parts> {
     const slab = newSlab(memoryBytes);
     const { endpoint } = store;
-    this.reader = createRangeReader({
+    const reader = createRangeReader({
       slab: slab.slab,
       credentials: store.credentials,
       target: {
@@ -182,36 +204,34 @@ class Parts implements OpenVolume {
         requestPayer: store.requestPayer,
       },
     });
-    // Content asks what lies beside a file when one is opened, and that happens through the filesystem below.
+    // Content asks what lies beside a file when one is opened, and that happens through the filesystem made below.
+    let neighbouring: Pick<MountedFilesystem, "neighbours">;
     const neighbours: NeighbourSource = {
-      after: (key, limit) => this.filesystem.neighbours.after(key, limit),
-      folder: (prefix, mostBytes) => this.filesystem.neighbours.folder(prefix, mostBytes),
+      after: (key, limit) => neighbouring.neighbours.after(key, limit),
+      folder: (prefix, mostBytes) => neighbouring.neighbours.folder(prefix, mostBytes),
     };
-    this.content = createContent({
-      reader: this.reader,
-      ...slab,
-      disk,
-      neighbours,
-      prefetch: volume.prefetch,
-    });
-    this.filesystem = createVolumeFilesystem({
+    const content = createContent({ reader, ...slab, disk, neighbours, prefetch: volume.prefetch });
+    const options = {
       store,
-      content: withReadFailures(this.content, log),
+      content: withReadFailures(content, log),
       clock: systemClock,
       logger: log,
-      options: {
-        prefix: volume.prefix,
-        metadataTtlMs: volume.metadataTtl === "static" ? Number.POSITIVE_INFINITY : volume.metadataTtl,
-        metadata: volume.metadata ?? (volume.mode === "writable" ? "full" : "listing"),
-        uid: volume.uid,
-        gid: volume.gid,
-        fileMode: volume.fileMode,
-        dirMode: volume.dirMode,
-        umask: volume.umask,
-      },
-    });
-    this.waitWindow = new WaitWindow(() => this.content.stats().waits, systemClock);
-    this.warming = new WarmJobs({ content: this.content, files: this.filesystem.volumeFiles });
+      options: vfsOptions(volume),
+    };
+    const demandWaiting = (): boolean => reader.stats().queued > 0;
+    try {
+      const writing =
+        volume.mode === "writable"
+          ? await Writing.open(volume, { store, content, log, filesystem: options, demandWaiting })
+          : undefined;
+      const filesystem = writing?.filesystem ?? createVolumeFilesystem(options);
+      neighbouring = filesystem;
+      return new Parts({ store, content, filesystem, writing, reader });
+    } catch (error) {
+      await content.close();
+      await reader.close();
+      throw error;
+    }
   }
 
   waits(): WaitStatus {
@@ -232,6 +252,8 @@ class Parts implements OpenVolume {
       };
     });
     metrics.add(() => contentValues(this.content.stats()));
+    const { writing } = this;
+    if (writing) metrics.add(() => writingValues(writing.status()));
     metrics.add(() => {
       const { entries, treeBytes, openFiles, openFolders, replacedVersions } = this.filesystem.counts();
       return {
@@ -257,10 +279,25 @@ class Parts implements OpenVolume {
     this.waitWindow.close();
     await this.warming.close();
     await this.filesystem.close();
+    await this.writing?.close();
     await this.content.close();
     await this.reader.close();
     await this.store.close();
   }
+}
+
+function vfsOptions(volume: Omit<VolumeConfig, "credentials">): VolumeOptions {
+  const { prefix, metadataTtl, metadata, mode, uid, gid, fileMode, dirMode, umask } = volume;
+  return {
+    prefix,
+    metadataTtlMs: metadataTtl === "static" ? Number.POSITIVE_INFINITY : metadataTtl,
+    metadata: metadata ?? (mode === "writable" ? "full" : "listing"),
+    uid,
+    gid,
+    fileMode,
+    dirMode,
+    umask,
+  };
 }
 
 function contentValues({ waits, memory, disk, ...counters }: ContentStats): MetricValues {
@@ -282,5 +319,15 @@ function contentValues({ waits, memory, disk, ...counters }: ContentStats): Metr
     cache_disk_written_bytes_total: disk?.bytesWritten ?? 0,
     cache_disk_corrupt_blocks_total: disk?.corruptBlocks ?? 0,
     cache_disk_evicted_bytes_total: disk?.evictedBytes ?? 0,
+  };
+}
+
+function writingValues({ files, pendingBytes, stagingBytes, items, recovered }: WritingStatus): MetricValues {
+  return {
+    write_pending_files: files.length,
+    write_pending_bytes: pendingBytes,
+    write_staging_bytes: stagingBytes,
+    write_pending_changes: items,
+    write_recovered_files: recovered,
   };
 }

@@ -39,6 +39,14 @@ export const METRICS = {
   open_files: { kind: "gauge", help: "Open files." },
   open_folders: { kind: "gauge", help: "Open folders." },
   replaced_versions: { kind: "gauge", help: "Replaced object versions that are still in use." },
+  write_pending_files: { kind: "gauge", help: "Files that are not in the bucket yet." },
+  write_pending_bytes: { kind: "gauge", help: "Bytes of those files." },
+  write_staging_bytes: { kind: "gauge", help: "Local disk that staged files take." },
+  write_pending_changes: {
+    kind: "gauge",
+    help: "Deletions, moves and folders that are not in the bucket yet.",
+  },
+  write_recovered_files: { kind: "gauge", help: "Files that could not go where they belong." },
 } as const satisfies Record<string, { kind: "gauge" | "counter"; help: string }>;
 
 export type MetricName = keyof typeof METRICS;

@@ -54,6 +54,7 @@ import { Staging } from "./staging.ts";
 import { VolumeFilesystem } from "./volume-filesystem.ts";
 import type { VolumeCounts, VolumeFilesystemOptions, VolumeParts } from "./volume-filesystem.ts";
 import type { TreeNeighbours } from "./tree-neighbours.ts";
+import type { VolumeFiles } from "./volume-files.ts";
 import { WritableFiles } from "./writable-files.ts";
 import type { WritableHandle } from "./writable-files.ts";
 import { WriteEvents } from "./write-events.ts";
@@ -162,6 +163,10 @@ export class WritableFilesystem implements Filesystem {
 
   get neighbours(): TreeNeighbours {
     return this.#volume.neighbours;
+  }
+
+  get volumeFiles(): VolumeFiles {
+    return this.#volume.volumeFiles;
   }
 
   unreachableKeys(): UnreachableKey[] {

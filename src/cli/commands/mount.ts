@@ -5,7 +5,6 @@ import { loadConfig } from "../../config/file.ts";
 import type { NamedVolume } from "../../config/file.ts";
 import { volumeUrl } from "../../config/volume.ts";
 import { becomeDaemon, launch, prepare } from "../../daemon/launch.ts";
-import { refuseUnsupported } from "../../daemon/mount-request.ts";
 import type { MountRequest } from "../../daemon/mount-request.ts";
 import { LOG_LEVELS } from "../../observe/logger.ts";
 import type { LogLevel } from "../../observe/logger.ts";
@@ -43,7 +42,6 @@ export const command: Command = {
   ],
   async run(args, terminal) {
     const requests = requestsFrom(args, terminal.environment);
-    for (const { volume } of requests) refuseUnsupported(volume);
     if (args.flag("foreground")) return await mountInForeground(requests, terminal);
     return await mountInBackground(requests, terminal);
   },

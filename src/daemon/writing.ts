@@ -1,0 +1,184 @@
+/**
+ * Writing: the writable half of a mounted volume, put together from its configuration.
+ *
+ * Each volume has its own part of the staging folder, told apart by endpoint, bucket and prefix, so that whatever an
+ * earlier mount has left, at whatever path, is found again and goes on. A part is locked while a mount uses it.
+ */
+import { statSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import type { BlockCache } from "../cache/create-content.ts";
+import { takePlace } from "../cache/cache-folder.ts";
+import type { VolumePlace } from "../cache/cache-folder.ts";
+import { systemClock } from "../common/clock.ts";
+import type { VolumeConfig } from "../config/schema.ts";
+import type { Logger } from "../observe/logger.ts";
+import type { ObjectStore } from "../store/object-store.ts";
+import { createWritableFilesystem } from "../vfs/writable-filesystem.ts";
+import type { WritableFilesystem } from "../vfs/writable-filesystem.ts";
+import type { VolumeFilesystemOptions } from "../vfs/volume-filesystem.ts";
+import type { WriteBackOptions } from "../writeback/context.ts";
+import { openWriteBack } from "../writeback/open-write-back.ts";
+import type { ReadBase, WriteBack, WriteBackStatus } from "../writeback/write-back.ts";
+
+export interface WritingParts {
+  store: ObjectStore;
+  content: BlockCache;
+  log: Logger;
+  filesystem: VolumeFilesystemOptions;
+  /** True while applications wait for reads. */
+  demandWaiting: () => boolean;
+}
+
+/** What `hawser status` shows of a writable mount. */
+export interface WritingStatus extends WriteBackStatus {
+  /** The volume's part of the staging folder. */
+  folder: string;
+}
+
+/** Where staged files are when the configuration does not say. */
+export function defaultStagingRoot(
+  environment: NodeJS.ProcessEnv = process.env,
+  uid = process.getuid?.() ?? 0,
+): string {
+  // Not below the state root of root, which is in memory and gone after a crash of the machine.
+  if (environment["HAWSER_STATE_DIR"]) return join(environment["HAWSER_STATE_DIR"], "staging");
+  if (uid === 0) return "/var/lib/hawser/staging";
+  return join(environment["XDG_STATE_HOME"] ?? join(homedir(), ".local", "state"), "hawser", "staging");
+}
+
+export function stagingFolder({ staging, cache }: Pick<VolumeConfig, "staging" | "cache">): string {
+  // Beside the cache, so that what was uploaded becomes cached content by a rename; not in it, because it may be cleared.
+  return staging?.dir ?? (cache.dir === undefined ? defaultStagingRoot() : `${cache.dir}-staging`);
+}
+
+export class Writing {
+  readonly filesystem: WritableFilesystem;
+  readonly #writeBack: WriteBack;
+  readonly #place: VolumePlace;
+  #closed: Promise<void> | undefined;
+
+  private constructor(filesystem: WritableFilesystem, writeBack: WriteBack, place: VolumePlace) {
+    this.filesystem = filesystem;
+    this.#writeBack = writeBack;
+    this.#place = place;
+  }
+
+  /** @throws HawserError `no_space`, `io_error`, `would_block`, `not_supported` */
+  static async open(volume: Omit<VolumeConfig, "credentials">, parts: WritingParts): Promise<Writing> {
+    const { store, content, log } = parts;
+    const { bucket, prefix } = volume;
+    const folder = stagingFolder(volume);
+    const place = await takePlace(folder, { identity: store.identity, bucket, prefix });
+    try {
+      const writeBack = await openWriteBack({
+        store,
+        stagingDir: place.path,
+        readBase: readThrough(content),
+        adopt: (path, version) => content.adopt(version, path),
+        clock: systemClock,
+        logger: log,
+        options: writeBackOptions(volume),
+        demandWaiting: parts.demandWaiting,
+      });
+      const filesystem = await createWritableFilesystem({
+        ...parts.filesystem,
+        writeBack,
+        fsync: volume.fsync,
+      });
+      return new Writing(filesystem, writeBack, place);
+    } catch (error) {
+      await place.release();
+      throw error;
+    }
+  }
+
+  status(): WritingStatus {
+    return { ...this.#writeBack.status(), folder: this.#place.path };
+  }
+
+  /** Resolves when everything written so far below a path is in the bucket. @throws the first failure that stays */
+  async flush(path: string, signal?: AbortSignal): Promise<void> {
+    await this.filesystem.flushBelow(path, signal);
+  }
+
+  /** Takes no more changes and resolves when all are in the bucket. @throws the first failure that stays */
+  async drain(signal: AbortSignal): Promise<void> {
+    await this.filesystem.close();
+    await this.#writeBack.flush("", signal);
+  }
+
+  /** What is pending waits for the next mount. May be called twice. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    await this.filesystem.close();
+    await this.#writeBack.close();
+    await this.#place.release();
+  }
+}
+
+/** Bytes of objects by way of the cache. */
+function readThrough(content: BlockCache): ReadBase {
+  return async (version, offset, target) => {
+    const reader = content.open(version);
+    try {
+      const span = await reader.read(offset, target.length);
+      let at = 0;
+      for (const chunk of span.chunks) {
+        target.set(chunk, at);
+        at += chunk.length;
+      }
+      span.release();
+      return span.lengthBytes;
+    } finally {
+      reader.close();
+    }
+  };
+}
+
+function writeBackOptions({
+  staging,
+  earlyUpload,
+  fsync,
+  onClose,
+  publish,
+  objects,
+}: Pick<
+  VolumeConfig,
+  "staging" | "earlyUpload" | "fsync" | "onClose" | "publish" | "objects"
+>): Partial<WriteBackOptions> {
+  return defined({
+    stagingSize: staging?.size,
+    keepFree: staging?.keepFree,
+    earlyUpload,
+    fsync,
+    onClose,
+    publish,
+    put: defined({
+      storageClass: objects?.storageClass,
+      sse: objects?.encryption,
+      sseKmsKeyId: objects?.kmsKeyId,
+      acl: objects?.acl,
+      tags: objects?.tags,
+    }),
+  });
+}
+
+type Defined<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
+
+function defined<T extends object>(options: T): Defined<T> {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Defined<T>;
+}
+
+/** True for a folder with staged files of some volume in it. */
+export function isStagingPlace(path: string): boolean {
+  try {
+    return statSync(join(path, "journal")).isFile();
+  } catch {
+    return false;
+  }
+}
