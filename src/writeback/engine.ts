@@ -18,7 +18,7 @@ import { fateOf } from "./recovery.ts";
 import type { Circumstances, Fate } from "./recovery.ts";
 import type { FileStamp } from "./records.ts";
 import { LocalStaged } from "./staged-file.ts";
-import { StrayObjects } from "./stray-objects.ts";
+import { StrayWork } from "./stray-work.ts";
 import type { Base } from "./verdict.ts";
 import { untilOrAborted } from "./work-queue.ts";
 import type {
@@ -80,7 +80,6 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
       journal.state.nextId = Math.max(journal.state.nextId, id + 1);
       await area.remove(id);
     }
-    await new StrayObjects(this.#context).settleBefore(fates.map(({ file }) => file.entry));
     for (const { file, fate } of fates) {
       if (fate.kind === "lost") {
         logger.error(
@@ -92,7 +91,6 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
     }
     this.#startInOrder();
     await journal.flush();
-    void this.#janitor.findLost();
     this.#tickLater();
   }
 
@@ -119,6 +117,10 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
   /** Puts what was pending into the queue as it was before. */
   #startInOrder(): void {
     const { state } = this.#context.journal;
+    for (const stray of state.strays.values()) {
+      const owner = this.#restored.find(({ entry }) => entry.uuid === stray.uuid);
+      this.#context.queue.add(new StrayWork(this.#context, this, stray, owner));
+    }
     const starts: { seq: number; start: () => void }[] = [];
     for (const file of this.#restored) {
       if (file.state !== "sealed") continue;
@@ -334,9 +336,8 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
 
   /** Something is on its way out of the staging area. */
   get isDraining(): boolean {
-    for (const file of this.#files.values()) {
-      if (file.state === "sealed" || file.state === "uploading") return true;
-    }
+    for (const { state } of this.#files.values())
+      if (state === "sealed" || state === "uploading") return true;
     return false;
   }
 
@@ -362,6 +363,10 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
     this.#janitor.kick();
   }
 
+  async lostFound(): Promise<void> {
+    await this.#janitor.lostFound();
+  }
+
   sourcesChanged(): void {
     const waiters = this.#sourceWaiters;
     this.#sourceWaiters = [];
@@ -376,10 +381,15 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
     return undefined;
   }
 
-  rebase(from: { key: string; etag: string }, to: { key: string; etag: string }): void {
-    const file = this.#byKey.get(from.key);
-    if (file?.entry.base.kind !== "version" || file.entry.base.etag !== from.etag) return;
-    file.journal({ t: "base", id: file.id, base: { kind: "version", etag: to.etag } });
+  rebase(from: { key: string; etag: string }, to: ObjectVersion): void {
+    for (const file of this.#files.values()) {
+      const { key, base, overlay, id } = file.entry;
+      const isBase = key === from.key && base.kind === "version" && base.etag === from.etag;
+      const isOverlay = overlay?.key === from.key && overlay.etag === from.etag;
+      if (!isBase && !isOverlay) continue;
+      const newBase: Base = isBase ? { kind: "version", etag: to.etag } : base;
+      file.journal({ t: "base", id, base: newBase, ...(isOverlay ? { overlay: to } : {}) });
+    }
   }
 
   #register(file: LocalStaged): void {
@@ -413,18 +423,23 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
     try {
       for (const file of this.#files.values()) {
         if (file.writers > 0) file.measure();
-        const isPending = file.state === "sealed" || file.state === "uploading" || file.state === "failed";
-        if (isPending && !file.entry.synced && before - file.pendingSinceMs >= TICK_MS)
-          await file.toDisk(false);
+        // What is published within a second costs no sync.
+        const isOld = before - file.pendingSinceMs >= TICK_MS;
+        if (isOld && isPending(file) && !file.entry.synced) await file.syncBytes(false);
       }
       await journal.sync();
-      this.#syncedAtMs = before;
+      this.#syncedAtMs = before - TICK_MS;
       await journal.upkeep();
     } catch (error) {
       if (!this.#closing.signal.aborted)
         logger.warn({ err: error }, "staged files could not be synced to disk");
     }
   }
+}
+
+/** Closed, and on its way to the bucket. */
+function isPending({ state }: LocalStaged): boolean {
+  return state === "sealed" || state === "uploading" || state === "failed";
 }
 
 /** The file's next content is made from an object under this key, which is not its own. */

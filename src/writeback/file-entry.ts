@@ -120,6 +120,7 @@ export class FileEntry {
         return;
       case "base":
         this.base = record.base;
+        if (record.overlay) this.overlay = record.overlay;
         return;
       case "seal": {
         const { n, seq, size, mtime } = record;

@@ -37,6 +37,8 @@ export interface LifeHost {
   removeOrphan(key: string, etag: string): void;
   /** There are multiparts to be aborted. */
   abandoned(): void;
+  /** Resolves when multiparts that a process before has lost are known. */
+  lostFound(): Promise<void>;
   /** Works that wait for a source of a copy may look again. */
   sourcesChanged(): void;
   /** Resolves when no file of another key needs the object under this key. */
@@ -282,11 +284,18 @@ export class FileLife {
 
   /** Nobody holds the file. */
   letGo(file: LocalStaged): void {
-    if (file.isGone && file.writers === 0) {
-      void file.local.close();
-      void this.#context.area.remove(file.id);
-    } else if (file.state === "published") void this.#handOver(file);
+    if (file.isGone && file.writers === 0) void this.#unlink(file);
+    else if (file.state === "published") void this.#handOver(file);
     else if (file.state !== "open") file.local.rest();
+  }
+
+  /** Not before the journal says that nobody wants it. */
+  async #unlink(file: LocalStaged): Promise<void> {
+    const { journal, area, closing } = this.#context;
+    area.forget(file.id);
+    await file.local.close();
+    await journal.flush().catch(() => undefined);
+    if (!closing.aborted) await area.remove(file.id);
   }
 
   /** A content has arrived in the bucket. */
@@ -436,6 +445,10 @@ export class FileLife {
     const { multipart } = file.entry;
     if (multipart?.mp === mp && !file.isGone) journal.add({ t: "abandon", id: file.id, mp });
     this.#host.abandoned();
+  }
+
+  async lostFound(): Promise<void> {
+    await this.#host.lostFound();
   }
 
   copied(work: FileWork, from: InBucket, made: InBucket): void {

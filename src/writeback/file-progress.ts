@@ -29,6 +29,7 @@ export class FileProgress implements PublishProgress {
   async multipartBeginning(): Promise<void> {
     const { journal, clock, fault } = this.#context;
     const { file, n, key } = this.#work;
+    await this.#work.lostFound();
     journal.add({ t: "begin", id: file.id, n, key, at: clock.now() });
     await journal.flush();
     fault("multipart.begin");

@@ -181,6 +181,10 @@ export class FileWork implements Work {
     this.#life.givenUp(this);
   }
 
+  async lostFound(): Promise<void> {
+    await this.#life.lostFound();
+  }
+
   abandon(multipartId: string): void {
     this.#life.abandon(this.file, multipartId);
   }

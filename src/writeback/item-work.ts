@@ -5,10 +5,10 @@
  * crash between copy and delete neither loses the object nor leaves it twice. Each can be repeated: what is found done
  * counts as done. Somebody else's object is never deleted or overwritten knowingly: then the item ends, and it is said.
  */
-import { HawserError } from "../common/errors.ts";
+import type { ObjectVersion } from "../cache/content.ts";
+import { HawserError, toHawserError } from "../common/errors.ts";
 import type { ErrorCode } from "../common/errors.ts";
 import type { Bytes, Milliseconds } from "../common/units.ts";
-import { toHawserError } from "../common/errors.ts";
 import { pause } from "./context.ts";
 import type { Context } from "./context.ts";
 import { putOf, timeOf } from "./object-meta.ts";
@@ -21,7 +21,7 @@ import type { Work } from "./work-queue.ts";
 /** What ItemWork tells the owner of all items. */
 export interface ItemHost {
   /** The object of this version has become another with the same bytes: later items and files mean that. */
-  renewed(from: { key: string; etag: string }, to: { key: string; etag: string }): void;
+  renewed(from: { key: string; etag: string }, to: ObjectVersion): void;
   /** Resolves when no staged file needs the object under this key. */
   sourcesFree(key: string): Promise<void> | undefined;
   failed(item: ItemWork, error: HawserError): void;

@@ -4,6 +4,7 @@
  * A delete that has not begun and is followed by a new file under the key becomes an overwrite. What a move or a change
  * of metadata makes has a new ETag: whoever meant the old one means the new one from then on.
  */
+import type { ObjectVersion } from "../cache/content.ts";
 import type { HawserError } from "../common/errors.ts";
 import type { Context } from "./context.ts";
 import { ItemWork } from "./item-work.ts";
@@ -14,7 +15,7 @@ import type { Base } from "./verdict.ts";
 export interface ItemsHost extends Pick<ItemHost, "sourcesFree"> {
   nextSeq(): number;
   /** A staged file that was made from the first is made from the second. */
-  rebase(from: { key: string; etag: string }, to: { key: string; etag: string }): void;
+  rebase(from: { key: string; etag: string }, to: ObjectVersion): void;
 }
 
 export class Items implements ItemHost {
@@ -65,7 +66,7 @@ export class Items implements ItemHost {
     return this.#host.sourcesFree(key);
   }
 
-  renewed(from: { key: string; etag: string }, to: { key: string; etag: string }): void {
+  renewed(from: { key: string; etag: string }, to: ObjectVersion): void {
     for (const work of this.#works.values()) {
       const item = meaning(work.item, from, to);
       if (item === work.item) continue;

@@ -1,22 +1,28 @@
 /**
  * Journal: the state and its log, changed together.
  *
- * `add` changes the state and appends; what waits for it calls `flush`, and many waiters share one write. The log is
- * rewritten from the state when it is twice as long as the state needs, and at least COMPACT_ABOVE.
+ * `add` changes the state at once; what was added in one turn of the event loop goes to the log as one record, so that
+ * after a crash all of it holds or none: a rename drops, renames and removes together. What waits for it calls `flush`,
+ * and many waiters share one write. The log is rewritten from the state when it is twice as long as the state needs, and at least COMPACT_ABOVE.
  */
 import { randomBytes } from "node:crypto";
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { RecordLog } from "../common/record-log.ts";
 import type { Replay } from "../common/record-log.ts";
 import { MiB } from "../common/units.ts";
 import type { Bytes } from "../common/units.ts";
+import { localError } from "./file-io.ts";
 import type { OnFaultPoint } from "./fault-point.ts";
 import { JournalState } from "./journal-state.ts";
-import { JOURNAL_FORMAT, decodeRecord, encodeRecord } from "./records.ts";
+import { JOURNAL_FORMAT, decodeRecords, encodeRecords } from "./records.ts";
 import type { JournalRecord } from "./records.ts";
 
 const COMPACT_ABOVE: Bytes = 4 * MiB;
+/** Records in one; a folder with more files is renamed in pieces. */
+const MOST_AT_ONCE = 10_000;
+/** Room for some thousand records. */
+const RESERVE: Bytes = MiB;
 
 export interface JournalReplay extends Replay {
   /** Written under another boot of the machine: what was not synced may be torn. */
@@ -34,8 +40,13 @@ export class Journal {
   #compactBytes: Bytes = 0;
   #closed = false;
   #failure: unknown;
+  readonly #path: string;
+  /** Added in this turn. */
+  #turn: JournalRecord[] = [];
+  #hasReserve = false;
 
-  private constructor(state: JournalState, log: RecordLog, fault: OnFaultPoint) {
+  private constructor(path: string, state: JournalState, log: RecordLog, fault: OnFaultPoint) {
+    this.#path = path;
     this.state = state;
     this.#log = log;
     this.#fault = fault;
@@ -51,46 +62,87 @@ export class Journal {
     const state = new JournalState();
     let unknown = 0;
     const { log, replay } = await RecordLog.open({ path, ...JOURNAL_FORMAT }, (bytes) => {
-      const record = decodeRecord(bytes);
-      if (record) state.apply(record);
-      else unknown++;
+      const records = decodeRecords(bytes);
+      if (!records) unknown++;
+      else for (const record of records) state.apply(record);
     });
     const otherBoot = state.bootId !== undefined && state.bootId !== bootId;
-    const journal = new Journal(state, log, fault);
+    const journal = new Journal(path, state, log, fault);
+    await journal.#makeReserve();
     journal.add({ t: "boot", boot: bootId, volume: state.volumeId ?? randomBytes(6).toString("hex") });
     return { journal, replay: { ...replay, otherBoot, unknown } };
   }
 
   add(...records: JournalRecord[]): void {
     if (this.#closed) return;
-    for (const record of records) {
-      this.state.apply(record);
-      this.#log.append(encodeRecord(record));
-    }
+    for (const record of records) this.state.apply(record);
+    if (this.#turn.length === 0) queueMicrotask(() => this.#endTurn());
+    this.#turn.push(...records);
     this.#fault("journal.append");
+  }
+
+  /** Appends what was added in this turn. */
+  #endTurn(): void {
+    if (this.#turn.length === 0) return;
+    const turn = this.#turn;
+    this.#turn = [];
+    for (let at = 0; at < turn.length; at += MOST_AT_ONCE) {
+      this.#log.append(encodeRecords(turn.slice(at, at + MOST_AT_ONCE)));
+    }
   }
 
   /** Resolves when what was added survives the end of this process. */
   async flush(): Promise<void> {
-    await this.#log.flush();
+    // The turn ends first: others may add to it after this call.
+    await undefined;
+    await this.#withReserve(() => this.#log.flush());
     this.#fault("journal.flushed");
   }
 
   /** Resolves when what was added survives a power loss. */
   async sync(): Promise<void> {
-    await this.#log.sync();
+    await undefined;
+    await this.#withReserve(() => this.#log.sync());
+  }
+
+  /**
+   * On a full disk the journal could not say what was published, and so nothing would ever be deleted: a file that holds
+   * some room for it is given up first.
+   */
+  async #withReserve(write: () => Promise<void>): Promise<void> {
+    try {
+      await write();
+    } catch (error) {
+      const failure = localError(error, this.#path);
+      if (failure.code !== "no_space" || !this.#hasReserve) throw failure;
+      this.#hasReserve = false;
+      await rm(`${this.#path}.reserve`, { force: true });
+      await this.#withReserve(write);
+    }
+  }
+
+  async #makeReserve(): Promise<void> {
+    if (this.#hasReserve) return;
+    try {
+      await writeFile(`${this.#path}.reserve`, Buffer.alloc(RESERVE), { mode: 0o600 });
+      this.#hasReserve = true;
+    } catch {
+      await rm(`${this.#path}.reserve`, { force: true });
+    }
   }
 
   /** Rewrites the log when it has become long. Failures are for the next call: the old log stays good. */
   async upkeep(): Promise<void> {
+    await this.#makeReserve();
     if (this.#compacting || this.#log.sizeBytes < Math.max(COMPACT_ABOVE, 2 * this.#compactBytes)) return;
     await this.compact();
   }
 
   async compact(): Promise<void> {
     if (this.#closed) return;
+    this.#endTurn();
     // Encoded at once, so that the new log is the state of one moment; later records follow it.
-    const records = Array.from(this.state.records(), encodeRecord);
+    const records = Array.from(this.state.records(), (record) => encodeRecords([record]));
     this.#compacting = this.#log.compact(records);
     try {
       await this.#compacting;
@@ -110,6 +162,7 @@ export class Journal {
 
   async close(): Promise<void> {
     if (this.#closed) return;
+    this.#endTurn();
     this.#closed = true;
     await this.#compacting?.catch(() => undefined);
     await this.#log.close();

@@ -20,6 +20,7 @@ export class LocalFile {
   #fd: number | undefined;
   #opening: Promise<number> | undefined;
   #users = 0;
+  #idle = (): void => undefined;
   #writer: Promise<number> | undefined;
   #writes = 0;
   /** The writing descriptor is to be closed when the last write has ended. */
@@ -62,6 +63,7 @@ export class LocalFile {
       return await use(await this.fd());
     } finally {
       this.#users--;
+      if (this.#users === 0) this.#idle();
     }
   }
 
@@ -145,8 +147,10 @@ export class LocalFile {
     void closeFd(fd);
   }
 
+  /** Closes the descriptors, once reads and writes under way have ended: their numbers are soon another file's. */
   async close(): Promise<void> {
     await this.closeWriter();
+    if (this.#users > 0) await new Promise<void>((idle) => (this.#idle = idle));
     const fd = this.#fd;
     this.#fd = undefined;
     if (fd !== undefined) await closeFd(fd);

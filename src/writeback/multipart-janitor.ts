@@ -16,11 +16,22 @@ const CLOCK_SKEW_MS: Milliseconds = 15 * 60_000;
 
 export class MultipartJanitor {
   readonly #context: Context;
+  readonly #lost: Promise<void>;
   #running: Promise<void> | undefined;
   #again = false;
 
+  /** Looks at once for what a process before has left. */
   constructor(context: Context) {
     this.#context = context;
+    this.#lost = this.#findLost();
+  }
+
+  /**
+   * Resolves when the uploads that a process before has lost are found: a new one under the same key could not be told
+   * from them.
+   */
+  async lostFound(): Promise<void> {
+    await this.#lost;
   }
 
   /** Looks for work. */
@@ -34,21 +45,21 @@ export class MultipartJanitor {
     await this.#running;
   }
 
-  /** Finds uploads of which a process before did not learn the id. Called before anything is uploaded. */
-  async findLost(): Promise<void> {
+  async #findLost(): Promise<void> {
     const { journal } = this.#context;
-    for (const [id, { key, at }] of journal.state.begins) {
-      if (await this.#persistently(() => this.#findLost(key, at))) journal.add({ t: "begun", id });
+    for (const [id, { key, at }] of new Map(journal.state.begins)) {
+      if (await this.#persistently(() => this.#listLost(key, at))) journal.add({ t: "begun", id });
     }
     this.kick();
   }
 
-  async #findLost(key: string, since: EpochMs): Promise<void> {
+  async #listLost(key: string, since: EpochMs): Promise<void> {
     const { store, journal, closing: signal } = this.#context;
-    const known = new Set<string>();
-    for (const { multipart } of journal.state.files.values()) if (multipart) known.add(multipart.mp);
     try {
-      for (const upload of await store.listMultiparts(key, { reason: "flush", signal })) {
+      const uploads = await store.listMultiparts(key, { reason: "flush", signal });
+      const known = new Set<string>();
+      for (const { multipart } of journal.state.files.values()) if (multipart) known.add(multipart.mp);
+      for (const upload of uploads) {
         if (upload.key !== key || known.has(upload.uploadId)) continue;
         if (upload.initiatedMs < since - CLOCK_SKEW_MS) continue;
         journal.add({ t: "orphan", mp: upload.uploadId, key });

@@ -1,5 +1,5 @@
 /**
- * Records of the journal: one JSON object each, `t` says which. docs/JOURNAL.md is their description for people.
+ * Records of the journal: JSON objects, `t` says which; an array of them holds together. docs/JOURNAL.md is their description for people.
  *
  * A field may be added and old readers ignore it; what changes the meaning of a field raises VERSION. Replay has been
  * through CRC32C, so that what does not parse was written by another program: it is skipped and counted.
@@ -57,7 +57,13 @@ export type FileRecord =
   | { readonly t: "meta"; readonly id: number; readonly meta: ObjectMeta }
   /** The time of its last change is about to be set. */
   | { readonly t: "times"; readonly id: number; readonly mtime: EpochMs }
-  | { readonly t: "base"; readonly id: number; readonly base: Base }
+  /** What is under its key; `overlay` where the version it is laid over has another name or ETag now. */
+  | {
+      readonly t: "base";
+      readonly id: number;
+      readonly base: Base;
+      readonly overlay?: ObjectVersion | undefined;
+    }
   /** Nobody can write it; `n` numbers the content, `seq` its place among the work items. */
   | ({ readonly t: "seal"; readonly id: number; readonly n: number; readonly seq: number } & FileStamp)
   /** Content number `n` of a file that is open is about to be sent. */
@@ -140,17 +146,22 @@ export type JournalRecord =
   | { readonly t: "item"; readonly seq: number; readonly item: Item }
   | { readonly t: "done"; readonly seq: number };
 
-export function encodeRecord(record: JournalRecord): Buffer {
-  return Buffer.from(JSON.stringify(record));
+/** Several hold together or not at all. */
+export function encodeRecords(records: readonly JournalRecord[]): Buffer {
+  return Buffer.from(JSON.stringify(records.length === 1 ? records[0] : records));
 }
 
-/** @returns undefined for what is no record */
-export function decodeRecord(bytes: Buffer): JournalRecord | undefined {
+/** @returns undefined for what holds no records */
+export function decodeRecords(bytes: Buffer): JournalRecord[] | undefined {
   try {
     const value = JSON.parse(bytes.toString("utf8")) as unknown;
-    const known = typeof value === "object" && value !== null && "t" in value && typeof value.t === "string";
-    return known ? (value as JournalRecord) : undefined;
+    const records: unknown[] = Array.isArray(value) ? value : [value];
+    return records.every(isRecord) ? records : undefined;
   } catch {
     return undefined;
   }
+}
+
+function isRecord(value: unknown): value is JournalRecord {
+  return typeof value === "object" && value !== null && "t" in value && typeof value.t === "string";
 }

@@ -190,17 +190,22 @@ export class LocalStaged implements StagedFile {
   }
 
   async fsync(): Promise<void> {
-    if (this.#context.options.fsync === "local") await this.toDisk(true);
+    if (this.#context.options.fsync === "local") await this.toDisk();
     else await this.#life.toBucket(this);
   }
 
   /** Brings bytes and journal to the disk itself. */
-  async toDisk(asked: boolean): Promise<void> {
+  async toDisk(): Promise<void> {
+    await this.syncBytes(true);
+    await this.#context.journal.sync();
+  }
+
+  /** Brings the bytes to the disk and notes it; the journal has to follow. @param asked by the program */
+  async syncBytes(asked: boolean): Promise<void> {
     await this.local.fd();
     const stamp = this.local.stamp();
     await this.local.sync();
     this.journal({ t: "synced", id: this.id, ...stamp, ...(asked ? { fsync: true } : {}) });
-    await this.#context.journal.sync();
   }
 
   /** Tells the staging area how large it is now. */

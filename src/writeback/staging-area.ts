@@ -15,6 +15,8 @@ import { closeFd, localError, openFd } from "./file-io.ts";
 
 const FOLDERS = 64;
 const ASK_AGAIN_MS: Milliseconds = 1_000;
+/** How long a writer waits for room on a full disk before it is told. */
+const PATIENCE_MS: Milliseconds = 30_000;
 const ASK_AGAIN_BYTES: Bytes = 64 * MiB;
 
 export interface StagingAreaOptions {
@@ -37,7 +39,7 @@ export class StagingArea {
   #askedMs: Milliseconds = -Infinity;
   /** Written since the file system was asked. */
   #grownBytes: Bytes = 0;
-  #waiters: (() => void)[] = [];
+  readonly #waiters: (() => void)[] = [];
 
   constructor(options: StagingAreaOptions) {
     this.folder = options.folder;
@@ -100,18 +102,15 @@ export class StagingArea {
     return found;
   }
 
-  /** Looks whether waiting writers may go on. */
+  /** Lets waiting writers look again. */
   reconsider(): void {
-    if (this.#waiters.length === 0 || (this.#isFull() && this.#options.draining())) return;
-    const waiters = this.#waiters;
-    this.#waiters = [];
-    for (const go of waiters) go();
+    for (const go of this.#waiters.splice(0)) go();
   }
 
   /**
-   * Waits while the area is full and uploads are making room.
+   * Waits while the area, or its disk, is full and uploads are making room.
    *
-   * @throws `no_space` when the disk is full and nothing will make room
+   * @throws `no_space` when the disk is full and no room is made for it
    */
   async makeRoom(): Promise<void> {
     await this.waitWhileFull();
@@ -120,23 +119,32 @@ export class StagingArea {
 
   /** The waiting alone: for a close, which must not fail because the area is full. */
   async waitWhileFull(): Promise<void> {
-    while (this.#isFull() && this.#options.draining()) {
-      await new Promise<void>((go) => this.#waiters.push(go));
-    }
+    while (this.#isFull() && this.#options.draining()) await this.#change();
   }
 
-  /** @throws `no_space` when `more` bytes would leave less than `keepFree` on the disk */
+  /** @throws `no_space` when `more` bytes would leave less than `keepFree` on the disk and no room is made in time */
   async checkDisk(more: Bytes = 0): Promise<void> {
+    const { clock, keepFreeBytes, draining } = this.#options;
+    const givesUpMs = clock.monotonic() + PATIENCE_MS;
     await this.#ask(more);
-    if (this.#freeBytes - this.#grownBytes - more >= this.#options.keepFreeBytes) return;
-    this.#askedMs = -Infinity;
-    await this.#ask(more);
-    if (this.#freeBytes - more >= this.#options.keepFreeBytes) return;
+    for (;;) {
+      if (this.#freeBytes - this.#grownBytes - more >= keepFreeBytes) return;
+      this.#askedMs = -Infinity;
+      await this.#ask(more);
+      if (this.#freeBytes - more >= keepFreeBytes) return;
+      if (!draining() || clock.monotonic() >= givesUpMs) break;
+      await this.#change();
+    }
     throw new HawserError(
       "no_space",
       `The staging disk (${this.folder}) has ${formatBytes(this.#freeBytes)} left, and ` +
-        `${formatBytes(this.#options.keepFreeBytes)} are kept free; wait for uploads or give it more room.`,
+        `${formatBytes(keepFreeBytes)} are kept free; wait for uploads or give it more room.`,
     );
+  }
+
+  /** Resolves when a file has shrunk or gone, and each time somebody says `reconsider`. */
+  async #change(): Promise<void> {
+    await new Promise<void>((go) => this.#waiters.push(go));
   }
 
   async #ask(more: Bytes): Promise<void> {

@@ -3,7 +3,9 @@
  *
  * The filesystem owns names, node ids and permissions; write-back owns staged files, their journal and what has to be
  * done in the bucket. Keys here are full keys. Every method that changes something has journaled it when its promise
- * resolves: the filesystem answers the kernel only then. See README.md for the concepts.
+ * resolves: the filesystem answers the kernel only then. What is called in one turn of the event loop, without an await
+ * in between, is journaled as one: a rename's drop, rekey and remove must be, or a crash leaves a part of it. See
+ * README.md for the concepts.
  */
 import type { ObjectVersion } from "../cache/content.ts";
 import type { HawserError } from "../common/errors.ts";

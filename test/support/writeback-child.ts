@@ -158,22 +158,29 @@ async function rename(from: string, to: string): Promise<void> {
   staged?.hold();
   const [source, target] = [await present(from), await present(to)];
   const victim = writeBack.find(to);
-  if (victim) await writeBack.drop(victim);
+  // In one turn: all of it holds after a crash, or none.
+  const changes: Promise<void>[] = [];
+  if (victim) changes.push(writeBack.drop(victim));
   if (staged) {
-    await writeBack.rekey(staged, to, target ? { kind: "version", etag: target.etag } : { kind: "absent" });
-    if (source) await writeBack.remove({ key: from });
-    staged.unhold();
+    changes.push(
+      writeBack.rekey(staged, to, target ? { kind: "version", etag: target.etag } : { kind: "absent" }),
+    );
+    if (source) changes.push(writeBack.remove({ key: from }));
   } else {
-    await writeBack.move(source!, to);
+    changes.push(writeBack.move(source!, to));
     told.set(to, { ...source!, key: to });
   }
   told.set(from, undefined);
+  await Promise.all(changes);
+  staged?.unhold();
 }
 
 async function unlink(key: string): Promise<void> {
   const version = await present(key);
   const staged = writeBack.find(key);
-  if (staged) await writeBack.drop(staged);
-  if (version) await writeBack.remove({ key });
+  const changes: Promise<void>[] = [];
+  if (staged) changes.push(writeBack.drop(staged));
+  if (version) changes.push(writeBack.remove({ key }));
   told.set(key, undefined);
+  await Promise.all(changes);
 }
