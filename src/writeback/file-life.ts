@@ -321,23 +321,22 @@ export class FileLife {
       return;
     }
     file.lastError = undefined;
+    const ends = !work.live && work === file.work;
+    const isLatest = ends && isAsItIs(file, work, there);
+    // Before it is told: who hears of it lets go of a file that is published.
+    if (ends) file.work = undefined;
+    if (isLatest) file.state = "published";
     this.#context.events?.published(file, versionOf(there));
     work.outcome?.resolve(true);
-    if (work.live || work !== file.work) return;
-    await this.#finished(file, work, there);
+    if (ends) await this.#finished(file, work, isLatest);
   }
 
-  async #finished(file: LocalStaged, work: FileWork, there: InBucket): Promise<void> {
-    const { entry } = file;
-    file.work = undefined;
-    const stamp = file.local.stamp();
-    const isLatest = sameMeta(there.meta, entry.meta) && sameTime(work.stamp.mtime, stamp.mtime);
+  async #finished(file: LocalStaged, work: FileWork, isLatest: boolean): Promise<void> {
     if (!isLatest) {
       // chmod or utimes came too late to fold.
       this.#reseal(file);
       return;
     }
-    file.state = "published";
     file.publishedGeneration = work.generation;
     file.settle(work.generation);
     this.#host.sourcesChanged();
@@ -496,6 +495,11 @@ export class FileLife {
     this.#leaseTimers.get(file)?.cancel();
     this.#leaseTimers.delete(file);
   }
+}
+
+/** Whether what has arrived is the file as it is now, attributes included. */
+function isAsItIs(file: LocalStaged, work: FileWork, there: InBucket): boolean {
+  return sameMeta(there.meta, file.entry.meta) && sameTime(work.stamp.mtime, file.local.stamp().mtime);
 }
 
 export function versionOf(there: InBucket): ObjectVersion {
