@@ -56,3 +56,10 @@ function throughLinks(path: string): string {
   }
   return path;
 }
+
+/** @throws HawserError `not_mounted` for a mount that nobody serves */
+export function socketOf({ folder, pid, mountPoint }: KnownMount): string {
+  if (folder && pid !== undefined) return folder.socketPath;
+  const why = folder ? "is dead; clear it with 'hawser unmount'" : "is another user's";
+  throw new HawserError("not_mounted", `The mount at ${mountPoint} ${why}.`);
+}

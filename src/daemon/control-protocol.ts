@@ -11,6 +11,7 @@ import type { ErrorCode } from "../common/errors.ts";
 import type { Bytes, EpochMs } from "../common/units.ts";
 import type { ChannelSettings } from "../fuse/channel.ts";
 import type { WaitStatus } from "./wait-window.ts";
+import type { WritingStatus } from "./writing.ts";
 import type { WarmStatus } from "./warm-jobs.ts";
 
 /** What `hawser status` shows of one mount. */
@@ -33,11 +34,17 @@ export interface MountStatus {
   warm?: WarmStatus[] | undefined;
   /** How long applications waited for their reads. */
   waits?: WaitStatus | undefined;
+  /** What is not in the bucket yet; the first 1,000 files. Writable mounts only. */
+  writing?: (WritingStatus & { pendingFiles: number }) | undefined;
 }
 
 export interface ControlMethods {
   status: { params: Record<string, never>; result: MountStatus };
-  /** `lazy` detaches at once and lets open files finish; `force` ends them with errors. Answers when detached. */
+  /**
+   * `lazy` detaches at once and lets open files finish; `force` ends them with errors and leaves uploads to the next
+   * mount. Answers when detached and, without either, when everything is in the bucket: until then events tell what is
+   * left (PendingProgress).
+   */
   unmount: { params: { lazy?: boolean; force?: boolean }; result: Record<string, never> };
   /** Prometheus text. */
   metrics: { params: Record<string, never>; result: { text: string } };
@@ -49,6 +56,13 @@ export interface ControlMethods {
   warmWait: { params: { id: number }; result: WarmStatus };
   /** All jobs where no `id` is given. */
   warmCancel: { params: { id?: number }; result: { cancelled: number } };
+  /**
+   * Waits until what was written so far below a path is in the bucket; events tell what is left of all (PendingProgress).
+   * Paths are relative to the mount point, empty for its root.
+   */
+  flush: { params: { path: string }; result: Record<string, never> };
+  /** Forgets what listings said below a path. */
+  refresh: { params: { path: string }; result: { names: number } };
   /** Takes files out of the cache, as far as nobody uses them. */
   evict: { params: { paths: string[] }; result: { freedBytes: Bytes } };
 }

@@ -12,12 +12,15 @@ import { mountAt } from "./mountinfo.ts";
 import type { KnownMount } from "./mounts.ts";
 import { probe } from "./probe.ts";
 import { isAlive, usersOf } from "./process-table.ts";
+import type { PendingProgress } from "./write-control.ts";
 
 export interface EndOptions {
   /** Free the path at once; open files go on until they are closed. */
   lazy?: boolean;
   /** End open files and waiting readers with errors; kill the process if need be. */
   force?: boolean;
+  /** Told what is left to be uploaded, a few times a second. */
+  onProgress?: (progress: PendingProgress) => void;
 }
 
 /** How long the mount's process may take to answer; what it waits for itself is bounded too. */
@@ -45,9 +48,23 @@ export async function endMount(mount: KnownMount, options: EndOptions = {}): Pro
   }
   const notes: string[] = [];
   try {
-    await callDaemon(folder.socketPath, "unmount", options, { timeoutMs: ANSWER_MS });
+    const { lazy, force, onProgress } = options;
+    const waitsForUploads = mount.settings?.volume.mode === "writable" && !lazy && !force;
+    await callDaemon(
+      folder.socketPath,
+      "unmount",
+      { ...(lazy ? { lazy } : {}), ...(force ? { force } : {}) },
+      {
+        ...(waitsForUploads ? {} : { timeoutMs: ANSWER_MS }),
+        onEvent: (event) => onProgress?.(event as PendingProgress),
+      },
+    );
   } catch (error) {
     if (HawserError.is(error, "mount_point_busy")) throw busy(mountPoint);
+    if (HawserError.is(error) && error.code !== "daemon_failed") {
+      await until(() => !isAlive(owner), EXIT_MS);
+      throw notUploaded(mountPoint, error);
+    }
     // It may have ended while it was asked, which is what was wanted.
     if (!(await until(() => !isAlive(owner), ENDING_MS))) {
       if (!options.force) {
@@ -95,6 +112,14 @@ async function endForeign(mount: KnownMount, { lazy, force }: EndOptions): Promi
   }
   await clear(mount);
   return [`${mountPoint}: detached without its process, which is not in your state folder`];
+}
+
+function notUploaded(mountPoint: string, error: HawserError): HawserError {
+  return new HawserError(
+    error.code,
+    `${mountPoint} is unmounted, but not all of it is in the bucket: ${error.message} What is missing waits on this machine for the next mount of the volume.`,
+    { cause: error },
+  );
 }
 
 function busy(mountPoint: string): HawserError {

@@ -21,6 +21,7 @@ import { mountAt } from "./mountinfo.ts";
 import type { MountEntry } from "./mountinfo.ts";
 import type { OpenVolume } from "./open-volume.ts";
 import { warmHandlers } from "./warm-control.ts";
+import { toldStatus, withProgress, writeHandlers } from "./write-control.ts";
 import type { MountSettings } from "./settings.ts";
 import type { StateFolder } from "./state-folder.ts";
 import type { Supervisor } from "./supervisor.ts";
@@ -29,7 +30,10 @@ import { DEFAULT_POLITE_MS, breakOff, stopChannel } from "./unmount.ts";
 import { VERSION } from "./version.ts";
 
 /** What a mount serves. */
-export type ServedVolume = Pick<OpenVolume, "filesystem" | "warming" | "waits" | "report" | "close"> & {
+export type ServedVolume = Pick<
+  OpenVolume,
+  "filesystem" | "writing" | "warming" | "waits" | "report" | "close"
+> & {
   readonly store: { readonly endpoint: { readonly url: string; readonly region: string } };
 };
 
@@ -86,6 +90,9 @@ class ServedMount {
   private entry: MountEntry | undefined;
   private stopping: Promise<void> | undefined;
   private bug: Error | undefined;
+  /** Fires when uploads are to be left to the next mount. */
+  private readonly leaving = new AbortController();
+  private readonly drained = deferred();
 
   constructor(settings: MountSettings, folder: StateFolder, supervisor: Supervisor, log: OwnedLogger) {
     this.settings = settings;
@@ -126,12 +133,26 @@ class ServedMount {
       if (this.settings.volume.warm) await this.volume!.warming.start([""]);
       this.supervisor.ready(this.status());
       const end = await this.channel!.ended;
+      await this.drain();
       if (end.reason === "failed" && !this.stopping) throw end.error;
       if (this.bug) throw this.bug;
     } finally {
       await this.close();
       process.off("SIGTERM", onSignal).off("SIGINT", onSignal).off("SIGHUP", onSignal);
       process.off("unhandledRejection", onRejection).off("uncaughtException", onException);
+    }
+  }
+
+  /** Brings what is pending to the bucket, however long that takes, unless somebody says not to. */
+  private async drain(): Promise<void> {
+    const { writing } = this.volume!;
+    this.state = "unmounting";
+    try {
+      if (writing && !this.leaving.signal.aborted) await writing.drain(this.leaving.signal);
+      this.drained.resolve();
+    } catch (error) {
+      this.log.error({ err: error }, "what is not in the bucket waits for the next mount");
+      this.drained.reject(toHawserError(error));
     }
   }
 
@@ -186,6 +207,7 @@ class ServedMount {
   /** Ends the mount whatever is open, also while a stop is under way. */
   private breakOff(): Promise<void> {
     this.state = "unmounting";
+    this.leaving.abort(new HawserError("interrupted", "Uploads were left to the next mount."));
     this.stopping ??= Promise.resolve();
     return this.channel ? breakOff(this.channel, { log: this.log, entry: this.entry }) : this.stopping;
   }
@@ -207,18 +229,17 @@ class ServedMount {
     return {
       status: () => this.status(),
       metrics: async () => ({ text: await this.metrics.text() }),
-      unmount: (params: { lazy?: boolean; force?: boolean }) => this.unmountByControl(params),
+      unmount: (params: { lazy?: boolean; force?: boolean }, emit: (event: unknown) => void) =>
+        this.unmountByControl(params, emit),
       ...warmHandlers(this.volume!.warming),
+      ...writeHandlers(this.volume!.filesystem, this.volume!.writing),
     };
   }
 
-  private async unmountByControl({
-    lazy,
-    force,
-  }: {
-    lazy?: boolean;
-    force?: boolean;
-  }): Promise<Record<string, never>> {
+  private async unmountByControl(
+    { lazy, force }: { lazy?: boolean; force?: boolean },
+    emit: (event: unknown) => void,
+  ): Promise<Record<string, never>> {
     if (force) {
       await this.breakOff();
       return {};
@@ -231,6 +252,7 @@ class ServedMount {
       return {};
     }
     await this.channel!.unmount();
+    await withProgress(this.volume?.writing, emit, this.drained.promise);
     return {};
   }
 
@@ -252,6 +274,7 @@ class ServedMount {
       counters: this.metrics.values(),
       waits: this.volume?.waits(),
       warm: this.volume?.warming.list() ?? [],
+      writing: this.volume?.writing && toldStatus(this.volume.writing),
     };
   }
 
@@ -263,4 +286,16 @@ class ServedMount {
       uptime_seconds: (Date.now() - this.startedMs) / 1000,
     };
   }
+}
+
+/** A promise that is settled from outside; a rejection that nobody waits for is no error of its own. */
+function deferred(): { promise: Promise<void>; resolve: () => void; reject: (error: Error) => void } {
+  let resolve!: () => void;
+  let reject!: (error: Error) => void;
+  const promise = new Promise<void>((done, failed) => {
+    resolve = done;
+    reject = failed;
+  });
+  promise.catch(() => undefined);
+  return { promise, resolve, reject };
 }

@@ -77,7 +77,7 @@ export class AttributeChanges {
       const now = this.#now();
       const after = { ...before, ...patch, ctimeMs: now };
       const { staged } = inode;
-      if (staged && (inode.unlinked || staged.state !== "published")) {
+      if (staged) {
         this.#format(inode, after);
         inodes.setMetadata(inode, after);
         if (isStoredChange(before, patch)) await staged.setMeta(inodes.stored(inode));

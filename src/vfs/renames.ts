@@ -162,7 +162,7 @@ export class Renames {
     const inode = inodes.of(row);
     await inode.staging?.catch(() => undefined);
     const { version, staged } = inode;
-    if (staged && staged.state !== "published") {
+    if (staged) {
       if (staged.state === "uploading") {
         // The upload under way may show itself under the old key before write-back has taken it away.
         inode.formerKeys.push(fromKey);

@@ -39,14 +39,18 @@ export class WriteEvents implements WriteBackEvents {
 
   published(file: StagedFile, version: ObjectVersion): void {
     const { inodes, claims, clock } = this.#options;
+    const now = clock.monotonic();
     const inode = inodes.byFile(file);
     if (!inode) return;
-    const now = clock.monotonic();
     for (const key of inode.formerKeys.splice(0)) claims.settleKey(key, now);
-    inodes.settle(inode, whole(version), now);
-    inode.fromScratch = false;
-    // Who has it open goes on with the same local file.
-    if (inode.opens === 0) inodes.closed(inode);
+    // The file learns right after this whether that was all of it.
+    queueMicrotask(() => {
+      if (inode.staged !== file) return;
+      inodes.settle(inode, whole(version), now);
+      inode.fromScratch = false;
+      // Who has it open goes on with the same local file.
+      if (inode.opens === 0) inodes.closed(inode);
+    });
   }
 
   copied(from: Pick<ObjectVersion, "key" | "etag">, version: ObjectVersion): void {

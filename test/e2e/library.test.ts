@@ -60,7 +60,6 @@ describe("mount", () => {
     await expect(mount(await options({ mount: "relative" }))).rejects.toMatchObject({
       code: "mount_point_forbidden",
     });
-    await expect(mount(await options({ mode: "writable" }))).rejects.toMatchObject({ code: "not_supported" });
     const misspelt = { ...(await options()), regoin: "x" };
     await expect(mount(misspelt)).rejects.toMatchObject({
       code: "invalid_argument",

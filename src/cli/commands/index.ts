@@ -6,6 +6,17 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: "unmount", aliases: ["umount"], summary: "Unmount volumes", load: () => import("./unmount.ts") },
   { name: "status", summary: "Show what is mounted, and how it does", load: () => import("./status.ts") },
   {
+    name: "flush",
+    summary: "Wait until what was written is in the bucket",
+    load: () => import("./flush.ts"),
+  },
+  { name: "refresh", summary: "See at once what others have changed", load: () => import("./refresh.ts") },
+  {
+    name: "recovered",
+    summary: "List, restore or drop files that could not go where they belong",
+    load: () => import("./recovered.ts"),
+  },
+  {
     name: "warm",
     summary: "Fetch files into the cache before they are read, or take them out",
     load: () => import("./warm.ts"),

@@ -10,6 +10,7 @@ import { EXIT } from "../exit-codes.ts";
 import { table } from "../table.ts";
 import { describeWaits } from "../waits-text.ts";
 import { describeWarm } from "../warm-text.ts";
+import { describeWriting } from "../writing-text.ts";
 import type { Style, Terminal } from "../terminal.ts";
 
 /** How long a warm job that has ended is still shown. */
@@ -96,7 +97,8 @@ function detailLines(reports: readonly MountReport[], terminal: Terminal): strin
   const lines: string[] = [];
   for (const report of reports) {
     if (!("status" in report)) continue;
-    const { mountPoint, waits, warm = [] } = report.status;
+    const { mountPoint, waits, warm = [], writing } = report.status;
+    if (writing) lines.push(...describeWriting(mountPoint, writing));
     const active = warm.filter(({ endedMs }) => endedMs === undefined || Date.now() - endedMs < SHOWN_MS);
     for (const job of active) lines.push(`${mountPoint}: ${describeWarm(job)}`);
     const waited = waits && describeWaits(waits);

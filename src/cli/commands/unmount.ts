@@ -8,12 +8,13 @@ import type { Arguments, Command } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 import { usageError } from "../parse.ts";
 import { reportError } from "../report.ts";
+import { withUploads } from "../uploads.ts";
 
 export const command: Command = {
   usage: ["PATH...", "--config hawser.yaml [VOLUME...]", "--all"],
   description:
     "Unmounts and waits until the mount's process has ended. A mount whose files are open is refused, with who has " +
-    "them open; a mount whose process was killed is cleared.",
+    "them open; a mount whose process was killed is cleared. A writable volume is first brought to the bucket, whole.",
   options: {
     config: {
       type: "string",
@@ -23,7 +24,7 @@ export const command: Command = {
     },
     all: { type: "boolean", alias: "a", describe: "Every mount of this user" },
     lazy: { type: "boolean", alias: "l", describe: "Free the path at once; open files go on until closed" },
-    force: { type: "boolean", describe: "End open files with errors" },
+    force: { type: "boolean", describe: "End open files with errors; uploads wait for the next mount" },
   },
   examples: [
     ["unmount /data", "Unmount one volume"],
@@ -34,9 +35,10 @@ export const command: Command = {
     let worst: number = EXIT.ok;
     for (const mount of chosen(args)) {
       try {
-        for (const note of await endMount(mount, { lazy: args.flag("lazy"), force: args.flag("force") })) {
-          terminal.err(`hawser: ${note}`);
-        }
+        const notes = await withUploads((onProgress) =>
+          endMount(mount, { lazy: args.flag("lazy"), force: args.flag("force"), onProgress }),
+        );
+        for (const note of notes) terminal.err(`hawser: ${note}`);
         terminal.err(`hawser: ${mount.mountPoint} is unmounted`);
       } catch (error) {
         worst = Math.max(worst, reportError(error, terminal));

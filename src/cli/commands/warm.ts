@@ -10,7 +10,7 @@ import type { WarmStatus } from "../../daemon/warm-jobs.ts";
 import { createProgress } from "../../observe/progress.ts";
 import type { Arguments, Command } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
-import { findMountPath } from "../mount-paths.ts";
+import { findMountPath, socketOf } from "../mount-paths.ts";
 import { usageError } from "../parse.ts";
 import type { Terminal } from "../terminal.ts";
 import { describeWarm } from "../warm-text.ts";
@@ -129,13 +129,6 @@ function byMount(args: Arguments): Map<KnownMount, string[]> {
     found.set(mount, [...(found.get(mount) ?? []), path]);
   }
   return found;
-}
-
-/** @throws HawserError `not_mounted` for a mount that nobody serves */
-function socketOf({ folder, pid, mountPoint }: KnownMount): string {
-  if (folder && pid !== undefined) return folder.socketPath;
-  const why = folder ? "is dead; clear it with 'hawser unmount'" : "is another user's";
-  throw new HawserError("not_mounted", `The mount at ${mountPoint} ${why}.`);
 }
 
 async function finish(job: StartedJob, args: Arguments, terminal: Terminal): Promise<number> {

@@ -72,7 +72,6 @@ describe("mount refuses before anything happens", () => {
     [["mount", "data", "/m"], 2, "did you mean 's3://data'?"],
     [["mount", "s3://data", "rel"], 3, "is a relative path"],
     [["mount", "s3://data", "/etc"], 3, "system folder"],
-    [["mount", "s3://data", "/m", "--writable"], 1, "not available in this version"],
     [["mount", "s3://data", "/m", "--writable", "--read-only"], 2, "contradict"],
     [["mount", "s3://data", "/m", "x"], 2, "one argument too many"],
     [["mount", "--config", "/no/such.yaml"], 2, "does not exist"],

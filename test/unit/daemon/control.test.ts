@@ -35,6 +35,8 @@ beforeEach(async () => {
     status: () => STATUS,
     metrics: () => ({ text: "m" }),
     unmount: vi.fn(() => ({})),
+    flush: () => ({}),
+    refresh: () => ({ names: 0 }),
     ...warmHandlers(new WarmJobs({ content: NONE, files: NONE })),
   };
   server = new ControlServer(handlers, silentLogger);
