@@ -94,14 +94,14 @@ export class Journal {
   /** Resolves when what was added survives the end of this process. */
   async flush(): Promise<void> {
     // The turn ends first: others may add to it after this call.
-    await undefined;
+    await Promise.resolve();
     await this.#withReserve(() => this.#log.flush());
     this.#fault("journal.flushed");
   }
 
   /** Resolves when what was added survives a power loss. */
   async sync(): Promise<void> {
-    await undefined;
+    await Promise.resolve();
     await this.#withReserve(() => this.#log.sync());
   }
 

@@ -63,7 +63,7 @@ async function runChild(orders: Omit<ChildOrders, "folder" | "bucket">, before: 
   for await (const line of createInterface(child.stdout)) {
     const [word, rest = ""] = line.split(" ");
     if (word === "killed") round.killedAt = rest;
-    else if (word === "conflict" || word === "failed") throw new Error(line);
+    else if (word === "conflict" || word === "failed" || word === "hangs") throw new Error(line);
     else if (word === "points") round.points = Number(rest);
     else if (word === "flushed") {
       names = await bucketIsOneOf(before);

@@ -54,6 +54,11 @@ const writeBack: WriteBack = await openWriteBack({
 /** What moves and removes that are not done yet will have made of a name. */
 const told = new Map<string, ObjectVersion | undefined>();
 
+// The clock's timers keep no process alive; and one that hangs says what it waits for.
+setTimeout(() => {
+  say(`hangs ${JSON.stringify(writeBack.status())}`);
+  process.exit(14);
+}, 60_000);
 writeBack.onEvents({
   published: (_file, { key }) => void told.delete(key),
   copied: () => undefined,
