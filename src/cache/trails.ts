@@ -25,6 +25,8 @@ const LARGE_FILE: Bytes = 4 * MiB;
 const LARGE_AHEAD = 2;
 /** Files that wait to be fetched before more of the listing is taken. */
 const MOST_PENDING = 64;
+/** Files taken from the listing at a time: it may turn out that another trail has them. */
+const PIECE = 16;
 
 interface Trail {
   /** Keys of the listing from index `first` on. */
@@ -35,6 +37,8 @@ interface Trail {
   /** Expected opens so far. */
   proofs: number;
   lastKey: string;
+  /** It ends where another one begins. */
+  joined: boolean;
   pending: { version: ObjectVersion; at: number }[];
 }
 
@@ -61,7 +65,15 @@ export class Trails {
   follow(key: string): { trail: Trail; expected: boolean } {
     const place = this.#places.get(key);
     if (place === undefined) {
-      const trail: Trail = { keys: [], first: 1, opened: 0, proofs: 0, lastKey: key, pending: [] };
+      const trail: Trail = {
+        keys: [],
+        first: 1,
+        opened: 0,
+        proofs: 0,
+        lastKey: key,
+        joined: false,
+        pending: [],
+      };
       this.#trails.set(trail, trail);
       return { trail, expected: false };
     }
@@ -85,16 +97,27 @@ export class Trails {
   extend(trail: Trail, files: number, after: After): void {
     const ahead = Math.max(files, Math.min(EXPECTED_AFTER, 2 + trail.proofs));
     const left = trail.first + trail.keys.length - 1 - trail.opened;
-    if (left > ahead / 2 || trail.pending.length > MOST_PENDING) return;
-    for (const version of after(trail.lastKey, ahead - left)) {
-      const { key } = version;
-      if (this.#places.has(key)) return;
-      const at = trail.first + trail.keys.length;
-      this.#places.set(key, { trail, at });
-      trail.keys.push(key);
-      trail.pending.push({ version, at });
-      trail.lastKey = key;
+    if (left > ahead / 2 || trail.joined || trail.pending.length > MOST_PENDING) return;
+    for (let wanted = ahead - left; wanted > 0; wanted -= PIECE) {
+      const piece = after(trail.lastKey, Math.min(wanted, PIECE));
+      for (const version of piece) if (!this.#append(trail, version)) return;
+      if (piece.length < Math.min(wanted, PIECE)) return;
     }
+  }
+
+  /** @returns false where another trail begins */
+  #append(trail: Trail, version: ObjectVersion): boolean {
+    const { key } = version;
+    if (this.#places.has(key)) {
+      trail.joined = true;
+      return false;
+    }
+    const at = trail.first + trail.keys.length;
+    this.#places.set(key, { trail, at });
+    trail.keys.push(key);
+    trail.pending.push({ version, at });
+    trail.lastKey = key;
+    return true;
   }
 
   /** Offers what is pending, the nearest first, until `fetch` takes no more. */
