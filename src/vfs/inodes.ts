@@ -37,8 +37,6 @@ export interface Inode {
   staging: Promise<StagedFile> | undefined;
   /** The staged file began empty, in place of a version. */
   fromScratch: boolean;
-  /** Keys that an upload was under way to when the file was renamed. */
-  formerKeys: string[];
   /** It has no name any more, or that name is another file's. */
   unlinked: boolean;
   /** Handles, and opens under way. */
@@ -112,7 +110,6 @@ export class Inodes {
       staged: undefined,
       staging: undefined,
       fromScratch: false,
-      formerKeys: [],
       unlinked: false,
       opens: 0,
       changes: 0,

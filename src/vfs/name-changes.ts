@@ -20,6 +20,7 @@ import { formatFileMetadata } from "./object-metadata.ts";
 import type { FileMetadata } from "./object-metadata.ts";
 import { folderKeyOf } from "./object-version.ts";
 import type { OpenRemovals } from "./open-removals.ts";
+import type { Strays } from "./strays.ts";
 import type { VolumeParts } from "./volume-filesystem.ts";
 
 export interface NameChangesOptions {
@@ -28,6 +29,7 @@ export interface NameChangesOptions {
   inodes: Inodes;
   markers: FolderMarkers;
   removals: OpenRemovals;
+  strays: Strays;
   writeBack: WriteBack;
   locks: NameLocks;
   clock: Clock;
@@ -197,7 +199,10 @@ export class NameChanges {
     await inode?.staging?.catch(() => undefined);
     const etag = tree.table.etag(row);
     const version = inode ? inode.version : etag === "" ? undefined : { etag };
-    if (inode?.staged) await writeBack.drop(inode.staged);
+    if (inode?.staged) {
+      this.#options.strays.leaves(inode.staged, key);
+      await writeBack.drop(inode.staged);
+    }
     if (version && !keeps) {
       const after = inode && inode.opens > 0 ? removals.until(inode.nodeId, key) : undefined;
       claims.removed(key);

@@ -163,11 +163,7 @@ export class Renames {
     await inode.staging?.catch(() => undefined);
     const { version, staged } = inode;
     if (staged) {
-      if (staged.state === "uploading") {
-        // The upload under way may show itself under the old key before write-back has taken it away.
-        inode.formerKeys.push(fromKey);
-        claims.removed(fromKey);
-      }
+      this.#options.strays.leaves(staged, fromKey);
       await writeBack.rekey(staged, toKey, replaced.base);
       if (version) {
         claims.removed(fromKey);

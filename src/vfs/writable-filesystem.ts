@@ -50,6 +50,7 @@ import { OpenRemovals } from "./open-removals.ts";
 import { Renames } from "./renames.ts";
 import { restoreNames } from "./restore.ts";
 import { Serving } from "./serving.ts";
+import { Strays } from "./strays.ts";
 import { Staging } from "./staging.ts";
 import { VolumeFilesystem } from "./volume-filesystem.ts";
 import type { VolumeCounts, VolumeFilesystemOptions, VolumeParts } from "./volume-filesystem.ts";
@@ -97,6 +98,7 @@ export class WritableFilesystem implements Filesystem {
   readonly #files: WritableFiles;
   readonly #markers: FolderMarkers;
   readonly #removals = new OpenRemovals();
+  readonly #strays: Strays;
   readonly #names: NameChanges;
   readonly #renames: Renames;
   readonly #attributes: AttributeChanges;
@@ -130,11 +132,13 @@ export class WritableFilesystem implements Filesystem {
       closed: (inode) => this.#closed(inode),
       suspect: (inode) => this.#suspect(inode),
     });
+    this.#strays = new Strays(this.#claims, clock);
     const shared = {
       parts: this.#parts,
       claims: this.#claims,
       inodes: this.#inodes,
       removals: this.#removals,
+      strays: this.#strays,
       writeBack,
       locks,
       clock,
@@ -196,6 +200,7 @@ export class WritableFilesystem implements Filesystem {
       this.#logger.warn({ error }, "empty folders could not be noted");
     });
     this.#markers.close();
+    this.#strays.close();
     this.#removals.letAllGo();
     await this.#volume.close();
   }

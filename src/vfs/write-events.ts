@@ -38,11 +38,10 @@ export class WriteEvents implements WriteBackEvents {
   }
 
   published(file: StagedFile, version: ObjectVersion): void {
-    const { inodes, claims, clock } = this.#options;
+    const { inodes, clock } = this.#options;
     const now = clock.monotonic();
     const inode = inodes.byFile(file);
     if (!inode) return;
-    for (const key of inode.formerKeys.splice(0)) claims.settleKey(key, now);
     // The file learns right after this whether that was all of it.
     queueMicrotask(() => {
       if (inode.staged !== file) return;
