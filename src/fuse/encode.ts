@@ -24,8 +24,9 @@ function putTtl(words: Uint32Array, seconds: number, nanoseconds: number, ttl: M
 function putTime(words: Uint32Array, seconds: number, nanoseconds: number, ms: number): void {
   const whole = Math.floor(ms / 1000);
   putU64(words, seconds, whole);
-  // Rounded, because 1.001 * 1000 falls just short; capped, because it may then reach a whole second.
-  words[nanoseconds] = Math.min(Math.round((ms - whole * 1000) * 1e6), 999_999_999);
+  // To the microsecond, which is what a double holds of a time of today: a nanosecond short of one would show as the one
+  // before. Capped, because it may then reach a whole second.
+  words[nanoseconds] = Math.min(Math.round((ms - whole * 1000) * 1000), 999_999) * 1000;
 }
 
 /** fuse_attr: 22 words. */

@@ -38,8 +38,9 @@ function changesOf(request: Request): SetAttributes {
   return changes;
 }
 
+/** Cut to whole microseconds: what a double holds of the rest can carry over into the microsecond before or after. */
 function timeAt(request: Request, seconds: number, nanoseconds: number): number {
-  return request.i64(seconds) * 1000 + request.u32(nanoseconds) / 1e6;
+  return request.i64(seconds) * 1000 + Math.floor(request.u32(nanoseconds) / 1000) / 1000;
 }
 
 const symlink = operation<Entry>({
