@@ -6,8 +6,9 @@ import { stat } from "node:fs/promises";
 import { randomBytes } from "node:crypto";
 import type { ObjectVersion } from "../cache/content.ts";
 import { HawserError } from "../common/errors.ts";
-import type { EpochMs, Milliseconds } from "../common/units.ts";
+import type { Bytes, EpochMs, Milliseconds } from "../common/units.ts";
 import type { Context } from "./context.ts";
+import { EarlyUpload } from "./early-upload.ts";
 import { FileLife } from "./file-life.ts";
 import type { LifeHost } from "./file-life.ts";
 import { Items } from "./items.ts";
@@ -324,6 +325,7 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
     slots.close();
     await Promise.all([...queue.works()].map((work) => queue.over(work)));
     await this.#janitor.idle();
+    await Promise.all(Array.from(this.#files.values(), ({ early }) => early?.stop()));
     await this.#ticking;
     const error = new HawserError("closed", "Write-back was closed.");
     for (const file of this.#files.values()) {
@@ -415,6 +417,14 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
     });
   }
 
+  /** Parts of a file that is open; an overlay or what an fsync has brought there is better copied from. */
+  #sendEarly(file: LocalStaged, sizeBytes: Bytes): void {
+    const { entry } = file;
+    if (sizeBytes < this.#context.options.earlyUpload || entry.overlay || entry.uploaded || file.live) return;
+    file.early ??= new EarlyUpload(this.#context, file, () => this.lostFound());
+    file.early.kick();
+  }
+
   async #tick(): Promise<void> {
     const { journal, slots, area, clock, logger } = this.#context;
     slots.reconsider();
@@ -422,7 +432,7 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
     const before = clock.now();
     try {
       for (const file of this.#files.values()) {
-        if (file.writers > 0) file.measure();
+        if (file.writers > 0) this.#sendEarly(file, file.measure());
         // What is published within a second costs no sync.
         const isOld = before - file.pendingSinceMs >= TICK_MS;
         if (isOld && isPending(file) && !file.entry.synced) await file.syncBytes(false);

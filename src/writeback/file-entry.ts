@@ -15,6 +15,7 @@ export interface EntryMultipart {
   readonly key: string;
   readonly mp: string;
   readonly partBytes: Bytes;
+  readonly base: Base;
   readonly mtime: EpochMs;
   readonly meta: ObjectMeta;
   readonly parts: Map<number, JournaledPart>;
@@ -40,6 +41,8 @@ export class FileEntry {
   overlay: ObjectVersion | undefined;
   key: string;
   base: Base;
+  /** The object that the base is, where the filesystem does not know of it: an upload of ours that came too late. */
+  hidden: { readonly key: string; readonly etag: string } | undefined;
   meta: ObjectMeta;
   /** What it began with: of an overlay, what the base version has. */
   readonly stagedMeta: ObjectMeta;
@@ -121,6 +124,9 @@ export class FileEntry {
       case "base":
         this.base = record.base;
         if (record.overlay) this.overlay = record.overlay;
+        if (record.hidden && record.base.kind === "version") {
+          this.hidden = { key: this.key, etag: record.base.etag };
+        }
         return;
       case "seal": {
         const { n, seq, size, mtime } = record;
@@ -138,8 +144,9 @@ export class FileEntry {
         this.begin = { n: record.n, key: record.key, at: record.at };
         return;
       case "multipart": {
-        const { n, key, mp, partBytes, mtime, meta } = record;
-        this.multipart = { n, key, mp, partBytes, mtime, meta, parts: new Map() };
+        const { n, key, mp, partBytes, base, mtime, meta } = record;
+        this.multipart = { n, key, mp, partBytes, base, mtime, meta, parts: new Map() };
+        this.n = Math.max(this.n, n);
         this.begin = undefined;
         return;
       }
@@ -156,6 +163,7 @@ export class FileEntry {
         const { n, key, etag, versionId, size, mtime, meta, sums } = record;
         this.uploaded = { n, key, etag, versionId, size, mtime, meta, sums };
         if (key === this.key) this.base = { kind: "version", etag };
+        if (key === this.hidden?.key) this.hidden = undefined;
         // What nobody has written is the same in the new version, and the old one may be gone.
         if (this.overlay) this.overlay = { key, etag, versionId, sizeBytes: size, mtimeMs: mtime };
         if (this.multipart?.key === key && this.multipart.n <= n) this.multipart = undefined;
@@ -179,7 +187,7 @@ export class FileEntry {
     if (this.n > 0) yield { t: "turn", id, n: this.n };
     if (this.flushed) yield { t: this.torn ? "tear" : "flush", id, ...this.flushed };
     if (this.uploaded) yield { t: "uploaded", id, ...this.uploaded };
-    yield { t: "base", id, base };
+    yield { t: "base", id, base, ...(this.hidden?.key === key ? { hidden: true } : {}) };
     if (this.multipart) {
       const { parts, ...multipart } = this.multipart;
       yield { t: "multipart", id, ...multipart };

@@ -11,11 +11,12 @@ import { HawserError } from "../common/errors.ts";
 import { MiB } from "../common/units.ts";
 import type { Bytes, Milliseconds } from "../common/units.ts";
 import type { Context } from "./context.ts";
-import type { InBucket } from "./file-entry.ts";
+import type { FileEntry, InBucket } from "./file-entry.ts";
 import { FileWork } from "./file-work.ts";
 import { metaWithTime, sameMeta, sameTime, timeOf } from "./object-meta.ts";
 import type { RecoverReason, RecoveredNote } from "./recovered.ts";
 import { leaseDelayMs } from "./retry-delay.ts";
+import { Snapshot } from "./snapshot.ts";
 import type { LocalStaged } from "./staged-file.ts";
 import type { Base } from "./verdict.ts";
 import { untilOrAborted } from "./work-queue.ts";
@@ -23,6 +24,8 @@ import { untilOrAborted } from "./work-queue.ts";
 /** A file up to this size waits a little, so that rename, chmod and utimes fold into its upload. */
 export const SMALL: Bytes = 8 * MiB;
 export const FOLDING_MS: Milliseconds = 100;
+/** A file that is closed, and for so long always written again before it is published, is published from a copy. */
+export const STARVED_MS: Milliseconds = 60_000;
 /** After so many refusals, about half a second, the lease test says that a mapping lives on: the file counts as open. */
 const REFUSALS_OF_A_MAPPING = 9;
 
@@ -135,23 +138,52 @@ export class FileLife {
     file.journal({ t: "seal", id: file.id, n: entry.n + 1, seq: this.#host.nextSeq(), ...stamp });
     this.#context.fault("seal");
     file.state = "sealed";
-    this.enqueue(file, stamp.size <= SMALL ? FOLDING_MS : 0);
+    const now = this.#context.clock.monotonic();
+    file.unpublishedSince ??= now;
+    if (now - file.unpublishedSince >= STARVED_MS && file.content.isLocal) this.#enqueueSnapshot(file);
+    else this.enqueue(file, stamp.size <= SMALL ? FOLDING_MS : 0);
+  }
+
+  /** A file that is written again and again, before it was ever published, is published from a copy. */
+  #enqueueSnapshot(file: LocalStaged): void {
+    const { area } = this.#context;
+    file.unpublishedSince = undefined;
+    file.frozen = (async () => {
+      try {
+        const snapshot = await Snapshot.take(area.path(file.id), area.snapshotPath(file.id));
+        this.enqueue(file, 0, snapshot);
+        const { work } = file;
+        if (work) void this.#context.queue.over(work).then(() => snapshot.remove());
+        else await snapshot.remove();
+      } catch (error) {
+        this.#context.logger.warn(
+          { err: error, key: file.key },
+          "a file could not be copied to be published",
+        );
+        this.enqueue(file, 0);
+      } finally {
+        file.frozen = undefined;
+      }
+    })();
   }
 
   /** Gives a sealed file its place in the order. */
-  enqueue(file: LocalStaged, delayMs: Milliseconds): void {
+  enqueue(file: LocalStaged, delayMs: Milliseconds, snapshot?: Snapshot): void {
     const { sealed } = file.entry;
     if (!sealed) return;
     const { n, seq, size, mtime } = sealed;
     file.work = new FileWork(this.#context, this, file, {
+      key: uploadKeyOf(file.entry, size),
       n,
       seq,
       stamp: { size, mtime },
       generation: file.generation,
       live: false,
       dueMs: this.#context.clock.monotonic() + delayMs,
+      snapshot,
     });
     this.#add(file.work);
+    if (file.holds === 0 && this.#context.area.isCrowded) file.local.rest();
   }
 
   #add(work: FileWork): void {
@@ -198,6 +230,7 @@ export class FileLife {
       file.journal({ t: "turn", id: file.id, n });
       await file.local.fd();
       const work = new FileWork(this.#context, this, file, {
+        key: file.key,
         n,
         seq: this.#host.nextSeq(),
         stamp: file.local.stamp(),
@@ -252,11 +285,18 @@ export class FileLife {
 
   /** Before a rename: notes what may yet appear under the present key. */
   leaveKey(file: LocalStaged): void {
+    this.#leaveHidden(file);
     file.work = undefined;
     for (const work of file.works) {
       if (work.giveUpForRename()) this.#withdraw(work);
       else this.#noteStray(work);
     }
+  }
+
+  /** An object that only we know of stays behind under the key. */
+  #leaveHidden(file: LocalStaged): void {
+    const { hidden } = file.entry;
+    if (hidden) this.#host.removeOrphan(hidden.key, hidden.etag);
   }
 
   #noteStray(work: FileWork): void {
@@ -267,6 +307,7 @@ export class FileLife {
   drop(file: LocalStaged): void {
     const { journal } = this.#context;
     this.#stopLease(file);
+    this.#leaveHidden(file);
     file.work = undefined;
     for (const work of file.works) {
       if (work.giveUp()) this.#withdraw(work);
@@ -286,7 +327,7 @@ export class FileLife {
   letGo(file: LocalStaged): void {
     if (file.isGone && file.writers === 0) void this.#unlink(file);
     else if (file.state === "published") void this.#handOver(file);
-    else if (file.state !== "open") file.local.rest();
+    else if (file.state !== "open" && this.#context.area.isCrowded) file.local.rest();
   }
 
   /** Not before the journal says that nobody wants it. */
@@ -318,6 +359,7 @@ export class FileLife {
       // Renamed meanwhile: its own work copies it from here, and nobody knows of this object.
       if (!this.#host.find(work.key)) this.#host.removeOrphan(there.key, there.etag);
       work.outcome?.resolve(false);
+      if (work === file.work) this.#reseal(file);
       return;
     }
     file.lastError = undefined;
@@ -478,13 +520,15 @@ export class FileLife {
     const successor = this.#host.find(there.key);
     if (!successor || successor === work.file) return;
     const base: Base = { kind: "version", etag: there.etag };
-    successor.journal({ t: "base", id: successor.id, base });
+    // Of the dropped one the filesystem does not know that it arrived.
+    successor.journal({ t: "base", id: successor.id, base, hidden: true });
   }
 
   #giveUp(file: LocalStaged): void {
     const { work } = file;
     file.work = undefined;
-    if (work?.giveUp()) this.#withdraw(work);
+    // What is read from a copy goes on: its outcome is the new base.
+    if (work?.snapshot === undefined && work?.giveUp()) this.#withdraw(work);
   }
 
   #withdraw(work: FileWork): void {
@@ -500,6 +544,21 @@ export class FileLife {
 /** Whether what has arrived is the file as it is now, attributes included. */
 function isAsItIs(file: LocalStaged, work: FileWork, there: InBucket): boolean {
   return sameMeta(there.meta, file.entry.meta) && sameTime(work.stamp.mtime, file.local.stamp().mtime);
+}
+
+/** A rename lets an upload end under the old key when more than this, and more than half, was sent. */
+const WORTH_KEEPING: Bytes = 64 * MiB;
+
+export function isWorthKeeping(sentBytes: Bytes, sizeBytes: Bytes): boolean {
+  return sentBytes > Math.max(WORTH_KEEPING, sizeBytes / 2);
+}
+
+/** Where a content is uploaded: under the key it had when most of it was sent, else under its own. */
+function uploadKeyOf({ key, multipart }: FileEntry, sizeBytes: Bytes): string {
+  if (!multipart || multipart.key === key) return key;
+  let sentBytes = 0;
+  for (const part of multipart.parts.values()) sentBytes += part.sizeBytes ?? 0;
+  return isWorthKeeping(sentBytes, sizeBytes) ? multipart.key : key;
 }
 
 export function versionOf(there: InBucket): ObjectVersion {

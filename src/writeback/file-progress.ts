@@ -46,7 +46,8 @@ export class FileProgress implements PublishProgress {
       journal.add({ t: "orphan", mp: multipartId, key }, { t: "begun", id: file.id });
       this.#work.abandon(multipartId);
     } else {
-      const record = { id: file.id, n, key, mp: multipartId, partBytes, mtime: stamp.mtime, meta };
+      const { base } = file.entry;
+      const record = { id: file.id, n, key, mp: multipartId, partBytes, base, mtime: stamp.mtime, meta };
       journal.add({ t: "multipart", ...record });
     }
     await journal.flush();

@@ -7,7 +7,6 @@
  * becomes of the file, and FileLife decides what it means.
  */
 import { HawserError, toHawserError } from "../common/errors.ts";
-import { MiB } from "../common/units.ts";
 import type { Bytes, Milliseconds } from "../common/units.ts";
 import type { PutOptions } from "../store/object-store.ts";
 import { pause } from "./context.ts";
@@ -15,6 +14,7 @@ import type { Context } from "./context.ts";
 import type { InBucket } from "./file-entry.ts";
 import { FileBytes, stillSame, unchangedSince } from "./file-bytes.ts";
 import type { ByteSource } from "./file-bytes.ts";
+import { isWorthKeeping } from "./file-life.ts";
 import type { FileLife } from "./file-life.ts";
 import { FileProgress } from "./file-progress.ts";
 import { metaWithTime, sameMeta, sameTime } from "./object-meta.ts";
@@ -27,15 +27,14 @@ import type { LocalStaged } from "./staged-file.ts";
 import { UPLOAD_ID_METADATA, isAmbiguous, isFinal } from "./verdict.ts";
 import type { Work } from "./work-queue.ts";
 
-/** A rename lets an upload end under the old key when more than this, and more than half, was sent. */
-const WORTH_KEEPING: Bytes = 64 * MiB;
-
 /** The work was given up before anything became visible. */
 export class GivenUp extends Error {
   override readonly name = "GivenUp";
 }
 
 export interface FileWorkOptions {
+  /** Usually the file's. */
+  key: string;
   seq: number;
   /** The content's number. */
   n: number;
@@ -79,8 +78,8 @@ export class FileWork implements Work {
     this.#context = context;
     this.#life = life;
     this.file = file;
-    this.key = file.key;
-    this.keys = [file.key];
+    this.key = options.key;
+    this.keys = [options.key];
     this.seq = options.seq;
     this.n = options.n;
     this.uploadN = options.n;
@@ -113,7 +112,7 @@ export class FileWork implements Work {
 
   /** As `giveUp`, for a rename: what was mostly sent is completed under the old key and copied from there. */
   giveUpForRename(): boolean {
-    if (this.#sentBytes > Math.max(WORTH_KEEPING, this.sizeBytes / 2)) this.#keep = true;
+    if (isWorthKeeping(this.#sentBytes, this.sizeBytes)) this.#keep = true;
     return this.giveUp();
   }
 
@@ -210,6 +209,7 @@ export class FileWork implements Work {
   }
 
   async #attempt(): Promise<InBucket> {
+    await this.file.early?.stop();
     await this.#life.sourcesFree(this.key, this.file, this.ends);
     if (this.live) {
       await this.file.local.fd();
@@ -263,7 +263,7 @@ export class FileWork implements Work {
     const publication: Publication = {
       file: file.id,
       key,
-      base: entry.base,
+      base: key === file.key ? entry.base : (entry.multipart?.base ?? entry.base),
       uploadId: entry.uploadId(this.uploadN),
       isEarlier: (id) => this.#life.isOurs(id),
       content: new FileBytes(this.#source(), {

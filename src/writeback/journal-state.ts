@@ -41,7 +41,7 @@ export class JournalState {
       case "keys":
         for (const [id, key, base] of record.keys) {
           const entry = this.files.get(id);
-          if (entry) [entry.key, entry.base] = [key, base];
+          if (entry) [entry.key, entry.base, entry.hidden] = [key, base, undefined];
         }
         return;
       case "drop":

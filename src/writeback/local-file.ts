@@ -26,10 +26,9 @@ export class LocalFile {
   /** The writing descriptor is to be closed when the last write has ended. */
   #writerEnds = false;
 
-  constructor(area: StagingArea, id: number, fd?: number) {
+  constructor(area: StagingArea, id: number) {
     this.#area = area;
     this.id = id;
-    this.#fd = fd;
   }
 
   get path(): string {
@@ -38,21 +37,25 @@ export class LocalFile {
 
   /** Owns a reading descriptor that is open already. */
   opened(fd: number): void {
-    this.#fd = fd;
+    this.#setFd(fd);
   }
 
   /** The reading descriptor, for the kernel. Opening a local file that was just used does not wait for the disk. */
   fdNow(): number {
-    this.#fd ??= openSync(this.path, constants.O_RDONLY);
-    return this.#fd;
+    if (this.#fd === undefined) this.#setFd(openSync(this.path, constants.O_RDONLY));
+    return this.#fd!;
   }
 
   async fd(): Promise<number> {
     if (this.#fd !== undefined) return this.#fd;
     this.#opening ??= this.#area.openForReading(this.id).finally(() => (this.#opening = undefined));
     const fd = await this.#opening;
-    if (this.#fd !== undefined && this.#fd !== fd) return this.#fd;
-    this.#fd = fd;
+    if (this.#fd !== undefined && this.#fd !== fd) {
+      // Somebody could not wait.
+      await closeFd(fd);
+      return this.#fd;
+    }
+    if (this.#fd === undefined) this.#setFd(fd);
     return fd;
   }
 
@@ -143,7 +146,7 @@ export class LocalFile {
   rest(): void {
     if (this.#users > 0 || this.#fd === undefined) return;
     const fd = this.#fd;
-    this.#fd = undefined;
+    this.#setFd(undefined);
     void closeFd(fd);
   }
 
@@ -152,8 +155,14 @@ export class LocalFile {
     await this.closeWriter();
     if (this.#users > 0) await new Promise<void>((idle) => (this.#idle = idle));
     const fd = this.#fd;
-    this.#fd = undefined;
+    this.#setFd(undefined);
     if (fd !== undefined) await closeFd(fd);
+  }
+
+  #setFd(fd: number | undefined): void {
+    if (this.#fd !== undefined) this.#area.descriptors--;
+    if (fd !== undefined) this.#area.descriptors++;
+    this.#fd = fd;
   }
 
   async #writing(change: (fd: number) => Promise<void>): Promise<void> {

@@ -57,12 +57,16 @@ export type FileRecord =
   | { readonly t: "meta"; readonly id: number; readonly meta: ObjectMeta }
   /** The time of its last change is about to be set. */
   | { readonly t: "times"; readonly id: number; readonly mtime: EpochMs }
-  /** What is under its key; `overlay` where the version it is laid over has another name or ETag now. */
+  /**
+   * What is under its key; `overlay` where the version it is laid over has another name or ETag now; `hidden` when
+   * nobody but us knows of the object.
+   */
   | {
       readonly t: "base";
       readonly id: number;
       readonly base: Base;
       readonly overlay?: ObjectVersion | undefined;
+      readonly hidden?: boolean | undefined;
     }
   /** Nobody can write it; `n` numbers the content, `seq` its place among the work items. */
   | ({ readonly t: "seal"; readonly id: number; readonly n: number; readonly seq: number } & FileStamp)
@@ -85,6 +89,8 @@ export type FileRecord =
       readonly key: string;
       readonly mp: string;
       readonly partBytes: Bytes;
+      /** What was under the key. */
+      readonly base: Base;
       /** What its metadata says. */
       readonly mtime: EpochMs;
       readonly meta: ObjectMeta;

@@ -9,6 +9,7 @@ import { HawserError } from "../common/errors.ts";
 import { wholeMicroseconds } from "../common/object-time.ts";
 import type { Bytes, EpochMs, Milliseconds } from "../common/units.ts";
 import type { Context } from "./context.ts";
+import type { EarlyUpload } from "./early-upload.ts";
 import type { FileEntry } from "./file-entry.ts";
 import type { FileLife } from "./file-life.ts";
 import type { FileWork } from "./file-work.ts";
@@ -45,6 +46,8 @@ export class LocalStaged implements StagedFile {
   readonly waiters = new Set<GenerationWaiter>();
   /** Since when something of it is closed and not in the bucket. */
   pendingSinceMs: EpochMs;
+  /** Since when, by the monotonic clock, it was closed at times and never published. */
+  unpublishedSince: Milliseconds | undefined;
   /** Contents of a file that is open, on their way: the one that is read now, and the one after it. */
   live: Promise<void> | undefined;
   liveNext: Promise<void> | undefined;
@@ -55,12 +58,14 @@ export class LocalStaged implements StagedFile {
   #handedOut = false;
   /** Resolves when a snapshot has been taken: writers wait for it. */
   frozen: Promise<void> | undefined;
+  /** Parts that are sent while it is open. */
+  early: EarlyUpload | undefined;
 
-  constructor(context: Context, life: FileLife, entry: FileEntry, fd?: number) {
+  constructor(context: Context, life: FileLife, entry: FileEntry) {
     this.#context = context;
     this.#life = life;
     this.entry = entry;
-    this.local = new LocalFile(context.area, entry.id, fd);
+    this.local = new LocalFile(context.area, entry.id);
     this.content = new StagedContent(context, entry, this.local);
     this.pendingSinceMs = entry.createdMs;
   }

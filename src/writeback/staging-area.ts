@@ -11,9 +11,12 @@ import type { Clock } from "../common/clock.ts";
 import { HawserError } from "../common/errors.ts";
 import { MiB, formatBytes } from "../common/units.ts";
 import type { Bytes, Milliseconds } from "../common/units.ts";
-import { closeFd, localError, openFd } from "./file-io.ts";
+import { localError, openFd } from "./file-io.ts";
 
 const FOLDERS = 64;
+const SNAPSHOT = "snapshot-";
+/** Descriptors of files that wait to be published; above it they are closed and opened again when needed. */
+const MOST_RESTING = 512;
 const ASK_AGAIN_MS: Milliseconds = 1_000;
 /** How long a writer waits for room on a full disk before it is told. */
 const PATIENCE_MS: Milliseconds = 30_000;
@@ -34,6 +37,8 @@ export class StagingArea {
   readonly folder: string;
   readonly #options: StagingAreaOptions;
   readonly #sizes = new Map<number, Bytes>();
+  /** Reading descriptors of staged files, kept up by their LocalFiles. */
+  descriptors = 0;
   #usedBytes: Bytes = 0;
   #freeBytes: Bytes = Number.POSITIVE_INFINITY;
   #askedMs: Milliseconds = -Infinity;
@@ -53,6 +58,9 @@ export class StagingArea {
   async prepare(): Promise<void> {
     await mkdir(this.folder, { recursive: true, mode: 0o700 });
     for (let at = 0; at < FOLDERS; at++) await mkdir(join(this.folder, String(at)), { recursive: true });
+    for (const name of await readdir(this.folder)) {
+      if (name.startsWith(SNAPSHOT)) await unlink(join(this.folder, name));
+    }
   }
 
   path(id: number): string {
@@ -80,6 +88,11 @@ export class StagingArea {
   forget(id: number): void {
     this.resized(id, 0);
     this.#sizes.delete(id);
+  }
+
+  /** Too many descriptors are open to keep one for later. */
+  get isCrowded(): boolean {
+    return this.descriptors > MOST_RESTING;
   }
 
   /** A file was found to be this large. */
@@ -184,10 +197,6 @@ export class StagingArea {
 
   /** For a copy that is read while the file itself is written again. */
   snapshotPath(id: number): string {
-    return join(this.folder, `snapshot-${id}`);
-  }
-
-  async close(fd: number): Promise<void> {
-    await closeFd(fd);
+    return join(this.folder, `${SNAPSHOT}${id}`);
   }
 }

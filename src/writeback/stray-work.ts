@@ -77,7 +77,8 @@ export class StrayWork implements Work {
       if (owner.key === key) return;
     }
     const successor = this.#host.find(key);
-    if (successor) journal.add({ t: "base", id: successor.id, base: { kind: "version", etag } });
+    if (successor)
+      journal.add({ t: "base", id: successor.id, base: { kind: "version", etag }, hidden: true });
     else this.#host.removeOrphan(key, etag);
   }
 }
