@@ -30,8 +30,10 @@ export interface Inode {
   metadata: FileMetadata;
   /** What the bucket has, or will have once a move is done; undefined when there is nothing of it there. */
   version: ObjectVersion | undefined;
-  /** The version is still under another key. */
+  /** A move of the object is under way. */
   moving: boolean;
+  /** The key that it takes the object from. */
+  movedFrom: string | undefined;
   staged: StagedFile | undefined;
   /** A staged file is being made. */
   staging: Promise<StagedFile> | undefined;
@@ -107,6 +109,7 @@ export class Inodes {
       metadata: metadata.get(row) ?? {},
       version: version.etag === "" ? undefined : version,
       moving: false,
+      movedFrom: undefined,
       staged: undefined,
       staging: undefined,
       fromScratch: false,
@@ -288,11 +291,25 @@ export class Inodes {
 
   /** The object is on its way from the version's key to the path's. */
   setMoving(inode: Inode, moving: boolean): void {
-    if (inode.version) {
-      if (moving) this.#moving.set(inode.version.key, inode);
-      else if (this.#moving.get(inode.version.key) === inode) this.#moving.delete(inode.version.key);
-    }
+    if (inode.movedFrom !== undefined && this.#moving.get(inode.movedFrom) === inode)
+      this.#moving.delete(inode.movedFrom);
+    inode.movedFrom = moving ? inode.version?.key : undefined;
+    if (inode.movedFrom !== undefined) this.#moving.set(inode.movedFrom, inode);
     inode.moving = moving;
+  }
+
+  /**
+   * The object was not found under the key that it is moved from.
+   *
+   * @returns true when it is to be looked for under the path's own key from now on
+   */
+  hasArrived(inode: Inode): boolean {
+    const { version } = inode;
+    if (!inode.moving || !version || !this.isNamed(inode)) return false;
+    const key = this.key(inode);
+    if (version.key === key) return false;
+    inode.version = { ...version, key };
+    return true;
   }
 
   /** The bucket has this version of a file now, under the path's key; a staged file that is older is done with. */

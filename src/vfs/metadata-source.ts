@@ -6,7 +6,7 @@
  * leaves connections to the readers.
  */
 import { HawserError } from "../common/errors.ts";
-import type { ObjectStore } from "../store/object-store.ts";
+import type { ObjectInfo, ObjectStore } from "../store/object-store.ts";
 import { Double, Flag } from "./inode-segment.ts";
 import type { Row } from "./inode-table.ts";
 import { readObjectMetadata } from "./object-metadata.ts";
@@ -96,13 +96,12 @@ export class MetadataSource {
     const folder = this.#tree.isFolder(row);
     const path = this.#tree.path(row);
     const ownKey = folder && path !== "" ? `${this.#prefix}${path}/` : `${this.#prefix}${path}`;
-    const key = this.hooks?.keyOf(row) ?? ownKey;
+    const movedFrom = this.hooks?.keyOf(row);
     const isSame = (): boolean => table.rowOf(nodeId) === row && this.#tree.isAttached(row);
     const size = table.getDouble(row, Double.size);
     const mtimeMs = table.getDouble(row, Double.mtimeMs);
     try {
-      const info =
-        key === "" ? undefined : await this.#limited(() => this.#store.head(key, { reason: "metadata" }));
+      const info = ownKey === "" ? undefined : await this.#limited(() => this.#ask(movedFrom, ownKey));
       if (!isSame()) return;
       if (folder)
         return this.#learn(
@@ -119,6 +118,17 @@ export class MetadataSource {
       if (!isSame()) return;
       if (folder) this.#learn(row, {});
       else this.#suspect(row);
+    }
+  }
+
+  /** An object that is being moved may have arrived without our having been told. */
+  async #ask(movedFrom: string | undefined, key: string): Promise<ObjectInfo> {
+    const options = { reason: "metadata" } as const;
+    try {
+      return await this.#store.head(movedFrom ?? key, options);
+    } catch (error) {
+      if (movedFrom === undefined || !HawserError.is(error, "not_found")) throw error;
+      return await this.#store.head(key, options);
     }
   }
 

@@ -52,8 +52,10 @@ export async function restoreNames(
       tree.rewrite(row, item.version);
       tree.claim(row);
       const inode = inodes.of(row);
-      inode.version = item.version;
-      inodes.setMoving(inode, true);
+      const { copied } = item;
+      inode.version = copied ? { ...item.version, key: item.toKey, etag: copied.etag } : item.version;
+      if (copied) tree.rewrite(row, inode.version);
+      else inodes.setMoving(inode, true);
     }
   }
 

@@ -158,7 +158,9 @@ export class WritableFiles {
     const span = this.#reader(file).read(offset, length, caller);
     if (!(span instanceof Promise)) return span;
     return span.catch((error: unknown) => {
-      if (HawserError.is(error, "stale", "object_changed")) this.#options.suspect(file.inode);
+      if (!HawserError.is(error, "stale", "object_changed")) throw error;
+      if (this.#options.inodes.hasArrived(file.inode)) return this.read(file, offset, length, caller);
+      this.#options.suspect(file.inode);
       throw error;
     });
   }

@@ -155,8 +155,9 @@ export class WritableFilesystem implements Filesystem {
 
   /** To be called once, before the first request. */
   async restore(): Promise<void> {
-    await restoreNames(this.#writeBack, { parts: this.#parts, claims: this.#claims, inodes: this.#inodes });
+    // Uploads that were taken up again are under way: from here on nothing of them may be missed.
     this.#writeBack.onEvents(this.#events);
+    await restoreNames(this.#writeBack, { parts: this.#parts, claims: this.#claims, inodes: this.#inodes });
   }
 
   attach(kernel: Kernel): void {

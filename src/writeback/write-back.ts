@@ -105,7 +105,13 @@ export interface WriteBackEvents {
 /** A work item that replay found, for the filesystem to show what it will come to. */
 export type RestoredItem =
   | { readonly kind: "remove"; readonly key: string }
-  | { readonly kind: "move"; readonly version: ObjectVersion; readonly toKey: string }
+  | {
+      readonly kind: "move";
+      readonly version: ObjectVersion;
+      readonly toKey: string;
+      /** The copy has been made: the object is under its new key, and may be gone from the old one. */
+      readonly copied?: { readonly etag: string } | undefined;
+    }
   | { readonly kind: "mark"; readonly key: string; readonly meta: ObjectMeta };
 
 export interface PendingFile {
