@@ -22,8 +22,11 @@ import { InitFlag, PROTOCOL_MAJOR } from "./protocol.ts";
 import { Replies } from "./replies.ts";
 import { RequestMemory, type Request } from "./request.ts";
 
-/** INIT offers 128 KiB only. No more than one request's worth: reading further ahead is prefetch's part. */
-const READ_AHEAD_KB = 1024;
+/**
+ * INIT offers 128 KiB only, and a read longer than the readahead arrives in pieces that look like a sequential reader.
+ * Longer than this, page faults of a mapping fetch more than they save: reading further ahead is prefetch's part.
+ */
+const READ_AHEAD_KB = 512;
 const DEFAULT_WRITER_THREADS = 2;
 
 export interface NativeChannelOptions {
@@ -77,6 +80,7 @@ export class NativeChannel implements Channel {
       const settings = await this.#session.initialized;
       this.#device = await mountedAt(this.#mountPoint);
       await this.#raiseReadahead();
+      this.#session.admit();
       return settings;
     } catch (error) {
       await this.close();
@@ -204,6 +208,9 @@ class Session {
   readonly #slotBytes: number;
   readonly #requestOffset: number;
   readonly #keep: number;
+  /** Slots of requests that came before `admit`, in order. */
+  readonly #held: number[] = [];
+  #admitted: boolean;
   #resolveInit!: (settings: ChannelSettings) => void;
   #rejectInit!: (error: Error) => void;
 
@@ -211,6 +218,7 @@ class Session {
     this.#options = options;
     const { logger, filesystem } = options;
     const { Connection } = native();
+    this.#admitted = "settings" in options.begin;
     this.#slotBytes = Connection.SLOT_BYTES;
     this.#requestOffset = Connection.REQUEST_OFFSET;
     this.#keep = Connection.KEEP;
@@ -233,6 +241,15 @@ class Session {
     if ("settings" in options.begin) this.#attach(options.begin.settings);
   }
 
+  /**
+   * Begins to serve. An open file keeps the readahead that the mount had when it was opened: so nobody gets in between
+   * the greeting and the mount's last settings.
+   */
+  admit(): void {
+    this.#admitted = true;
+    for (const slot of this.#held.splice(0)) if (!this.#dispatch(slot)) this.connection.giveBack(slot);
+  }
+
   /** May be called twice. */
   stop(): void {
     this.#adapter.abandonAll();
@@ -248,15 +265,22 @@ class Session {
     const { batch } = this.connection;
     for (let i = 0; i < requests; i++) {
       const slot = batch[i]!;
-      try {
-        const keeps = this.#adapter.dispatch(slot * this.#slotBytes + this.#requestOffset, slot);
-        if (keeps) batch[i] = this.#keep;
-      } catch (error) {
-        this.#options.logger.error({ error }, "a request broke the adapter");
-      }
+      const early = !this.#admitted && this.kernel !== undefined;
+      if (early) this.#held.push(slot);
+      if (early || this.#dispatch(slot)) batch[i] = this.#keep;
     }
     if (end !== 0) this.#options.onEnd(endOf(end));
   };
+
+  /** @returns true when it keeps the slot until the request is done */
+  #dispatch(slot: number): boolean {
+    try {
+      return this.#adapter.dispatch(slot * this.#slotBytes + this.#requestOffset, slot);
+    } catch (error) {
+      this.#options.logger.error({ error }, "a request broke the adapter");
+      return false;
+    }
+  }
 
   #attach(settings: ChannelSettings): void {
     this.kernel = new KernelNotifier(this.connection, settings, this.#options.logger);
