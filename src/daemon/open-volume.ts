@@ -41,6 +41,11 @@ import { WarmJobs } from "./warm-jobs.ts";
 const FIRST_ANSWER_MS: Milliseconds = 10_000;
 /** What the channel's request slots take of a mount's memory. */
 const ARENA_BYTES: Bytes = 65 * MiB;
+/**
+ * Connections that reading begins with, where as many are wanted: a folder of small files is fetched in seconds, and
+ * growing to this from the reader's own beginning would take most of the first.
+ */
+const INITIAL_CONNECTIONS = 64;
 /** Below this, a large range and a few small files would not fit together. */
 const MIN_MEMORY_BYTES: Bytes = 128 * MiB;
 
@@ -203,6 +208,7 @@ class Parts implements OpenVolume {
         region: endpoint.region,
         requestPayer: store.requestPayer,
       },
+      initialConnections: INITIAL_CONNECTIONS,
     });
     // Content asks what lies beside a file when one is opened, and that happens through the filesystem made below.
     let neighbouring: Pick<MountedFilesystem, "neighbours">;
