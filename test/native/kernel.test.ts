@@ -25,7 +25,7 @@ describe("settings", () => {
       .split("\n")
       .find((entry) => entry.includes(` ${mount.path} `))!;
     const device = line.split(" ")[2]!;
-    expect(readFileSync(`/sys/class/bdi/${device}/read_ahead_kb`, "utf8").trim()).toBe("512");
+    expect(readFileSync(`/sys/class/bdi/${device}/read_ahead_kb`, "utf8").trim()).toBe("1024");
     expect(line).toContain("fuse.hawser test");
     expect(line).toContain("nosuid,nodev");
     expect(line).toContain("default_permissions");
