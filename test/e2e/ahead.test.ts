@@ -30,11 +30,21 @@ describe("across files", () => {
     return (await world.status(path))["counters"] as Record<string, number>;
   }
 
+  /** Requests for content, without those sent again because a busy machine was late to answer. */
+  async function fetches(path: string): Promise<number> {
+    const {
+      store_requests_total = 0,
+      store_hedges_total = 0,
+      store_retries_total = 0,
+    } = await counters(path);
+    return store_requests_total - store_hedges_total - store_retries_total;
+  }
+
   test("files read in listing order are there before they are opened, one request each", async () => {
     const path = await world.mount();
     for (const [i, key] of keys.entries())
       expect((await readFile(join(path, key))).equals(Buffer.alloc(20_000, i))).toBe(true);
-    expect(requests("GetObject")).toBe(keys.length);
+    expect(await fetches(path)).toBe(keys.length);
     const { read_misses_total, prefetch_useful_bytes_total, prefetch_wasted_bytes_total } =
       await counters(path);
     expect(read_misses_total).toBeLessThan(keys.length / 3);
@@ -49,7 +59,7 @@ describe("across files", () => {
     for (const key of shuffled.slice(0, 100)) await readFile(join(path, key));
     await eventually("all files are fetched", () => requests("GetObject") >= keys.length);
     for (const key of shuffled) await readFile(join(path, key));
-    expect(requests("GetObject")).toBe(keys.length);
+    expect(await fetches(path)).toBe(keys.length);
     expect(requests("ListObjectsV2")).toBeLessThan(12);
     expect(requests("HeadObject")).toBe(0);
   });
@@ -57,7 +67,7 @@ describe("across files", () => {
   test.each([[["--no-prefetch"]]])("%j: nothing is fetched that was not asked for", async (options) => {
     const path = await world.mount(options);
     for (const key of keys.slice(0, 100)) await readFile(join(path, key));
-    expect(requests("GetObject")).toBe(100);
+    expect(await fetches(path)).toBe(100);
     expect((await counters(path))["prefetched_bytes_total"]).toBe(0);
   });
 });

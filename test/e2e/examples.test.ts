@@ -42,7 +42,7 @@ test("pytorch-epoch-order: each epoch's order is given to the mount, and every f
     ["1", "40", String(bytes), sum],
     ["2", "40", String(bytes), sum],
   ]);
-  expect(world.s3.requests.of("GetObject")).toHaveLength(40);
+  expect(new Set(world.s3.requests.of("GetObject").map(({ key }) => key)).size).toBe(40);
   await eventually("both lists are through", async () => {
     const { warm } = (await world.status(path)) as { warm: { state: string; files: number }[] };
     return warm.length === 2 && warm.every(({ state, files }) => state === "done" && files === 40);
