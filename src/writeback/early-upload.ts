@@ -88,6 +88,8 @@ export class EarlyUpload {
     await this.#lostFound();
     const n = entry.n + 1;
     const partBytes = Math.ceil(partBytesFor(sizeBytes * GROWTH, options.partBytes) / MiB) * MiB;
+    // The number is taken: what is sealed meanwhile is another content.
+    file.journal({ t: "turn", id, n });
     file.journal({ t: "begin", id, n, key, at: clock.now() });
     await journal.flush();
     const { mtime } = file.local.stamp();

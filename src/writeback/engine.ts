@@ -323,14 +323,14 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
     this.#cancelTick();
     this.#closing.abort(new HawserError("closed", "Write-back was closed."));
     slots.close();
+    this.#life.close();
     await Promise.all([...queue.works()].map((work) => queue.over(work)));
     await this.#janitor.idle();
-    await Promise.all(Array.from(this.#files.values(), ({ early }) => early?.stop()));
+    for (const { early } of this.#files.values()) await early?.stop();
     await this.#ticking;
     const error = new HawserError("closed", "Write-back was closed.");
     for (const file of this.#files.values()) {
       file.settle(Number.POSITIVE_INFINITY, error);
-      file.tellSealed(false);
       await file.local.close();
     }
     await journal.close();
@@ -367,6 +367,10 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
 
   async lostFound(): Promise<void> {
     await this.#janitor.lostFound();
+  }
+
+  takesFromElsewhere(file: LocalStaged): void {
+    this.#foreign.add(file);
   }
 
   sourcesChanged(): void {

@@ -14,8 +14,9 @@ import type { Context } from "./context.ts";
 import type { FileEntry, InBucket } from "./file-entry.ts";
 import { FileWork } from "./file-work.ts";
 import { metaWithTime, sameMeta, sameTime, timeOf } from "./object-meta.ts";
+import { isWorthKeeping } from "./part-plan.ts";
 import type { RecoverReason, RecoveredNote } from "./recovered.ts";
-import { leaseDelayMs } from "./retry-delay.ts";
+import { Sealing } from "./sealing.ts";
 import { Snapshot } from "./snapshot.ts";
 import type { LocalStaged } from "./staged-file.ts";
 import type { Base } from "./verdict.ts";
@@ -26,8 +27,6 @@ export const SMALL: Bytes = 8 * MiB;
 export const FOLDING_MS: Milliseconds = 100;
 /** A file that is closed, and for so long always written again before it is published, is published from a copy. */
 export const STARVED_MS: Milliseconds = 60_000;
-/** After so many refusals, about half a second, the lease test says that a mapping lives on: the file counts as open. */
-const REFUSALS_OF_A_MAPPING = 9;
 
 /** What FileLife asks of the others. */
 export interface LifeHost {
@@ -51,17 +50,17 @@ export interface LifeHost {
 export class FileLife {
   readonly #context: Context;
   readonly #host: LifeHost;
-  readonly #leaseTimers = new Map<LocalStaged, { refusals: number; cancel: () => void }>();
+  readonly #sealing: Sealing;
 
   constructor(context: Context, host: LifeHost) {
     this.#context = context;
     this.#host = host;
+    this.#sealing = new Sealing(context, (file) => this.#sealNow(file));
   }
 
   /** An open for writing has begun. */
   async opened(file: LocalStaged): Promise<void> {
-    this.#stopLease(file);
-    file.tellSealed(false);
+    this.#sealing.stop(file);
     file.state = file.isGone ? "dropped" : "open";
     const { entry } = file;
     await file.local.fd();
@@ -94,37 +93,19 @@ export class FileLife {
     );
   }
 
-  /** Seals a closed file when nobody can write it; else tries again later. */
+  /** Nobody waits for a seal any more. */
+  close(): void {
+    this.#sealing.close();
+  }
+
+  /** Seals a closed file as soon as nobody can write it. */
   seal(file: LocalStaged): void {
-    if (file.writers > 0 || file.isGone || file.state !== "closed" || this.#context.closing.aborted) return;
-    const waiting = this.#leaseTimers.get(file);
-    try {
-      if (!file.local.nobodyWrites()) {
-        const refusals = (waiting?.refusals ?? 0) + 1;
-        const again = (): void => this.seal(file);
-        waiting?.cancel();
-        const cancel = this.#context.clock.after(leaseDelayMs(refusals), again);
-        this.#leaseTimers.set(file, { refusals, cancel });
-        if (refusals >= REFUSALS_OF_A_MAPPING) file.tellSealed(false);
-        return;
-      }
-      this.#stopLease(file);
-      this.#sealNow(file);
-      file.tellSealed(true);
-    } catch (error) {
-      file.tellSealed(false);
-      this.#stopLease(file);
-      this.#context.logger.error({ err: error, key: file.key }, "a staging file cannot be sealed");
-    }
+    this.#sealing.begin(file);
   }
 
   /** Resolves with true when the file is sealed, with false when somebody can still write it. */
   async untilSealed(file: LocalStaged): Promise<boolean> {
-    if (file.writers > 0 || file.isGone) return false;
-    if (file.state !== "closed") return true;
-    const refusals = this.#leaseTimers.get(file)?.refusals ?? 0;
-    if (refusals >= REFUSALS_OF_A_MAPPING) return false;
-    return await file.sealing();
+    return await this.#sealing.until(file);
   }
 
   #sealNow(file: LocalStaged): void {
@@ -306,7 +287,7 @@ export class FileLife {
   /** The name was removed. */
   drop(file: LocalStaged): void {
     const { journal } = this.#context;
-    this.#stopLease(file);
+    this.#sealing.stop(file);
     this.#leaveHidden(file);
     file.work = undefined;
     for (const work of file.works) {
@@ -319,7 +300,6 @@ export class FileLife {
     this.#host.forget(file);
     this.#host.abandoned();
     file.settle(Number.POSITIVE_INFINITY);
-    file.tellSealed(false);
     if (file.holds === 0 && file.writers === 0) this.letGo(file);
   }
 
@@ -534,23 +514,11 @@ export class FileLife {
   #withdraw(work: FileWork): void {
     if (this.#context.queue.withdraw(work)) this.givenUp(work);
   }
-
-  #stopLease(file: LocalStaged): void {
-    this.#leaseTimers.get(file)?.cancel();
-    this.#leaseTimers.delete(file);
-  }
 }
 
 /** Whether what has arrived is the file as it is now, attributes included. */
 function isAsItIs(file: LocalStaged, work: FileWork, there: InBucket): boolean {
   return sameMeta(there.meta, file.entry.meta) && sameTime(work.stamp.mtime, file.local.stamp().mtime);
-}
-
-/** A rename lets an upload end under the old key when more than this, and more than half, was sent. */
-const WORTH_KEEPING: Bytes = 64 * MiB;
-
-export function isWorthKeeping(sentBytes: Bytes, sizeBytes: Bytes): boolean {
-  return sentBytes > Math.max(WORTH_KEEPING, sizeBytes / 2);
 }
 
 /** Where a content is uploaded: under the key it had when most of it was sent, else under its own. */

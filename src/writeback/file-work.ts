@@ -6,25 +6,25 @@
  * be given up until the request that makes the object visible is sent; from there its outcome is awaited, whatever
  * becomes of the file, and FileLife decides what it means.
  */
-import { HawserError, toHawserError } from "../common/errors.ts";
+import { toHawserError } from "../common/errors.ts";
 import type { Bytes, Milliseconds } from "../common/units.ts";
-import type { PutOptions } from "../store/object-store.ts";
+import { copyContent } from "./content-copy.ts";
 import { pause } from "./context.ts";
 import type { Context } from "./context.ts";
 import type { InBucket } from "./file-entry.ts";
 import { FileBytes, stillSame, unchangedSince } from "./file-bytes.ts";
 import type { ByteSource } from "./file-bytes.ts";
-import { isWorthKeeping } from "./file-life.ts";
 import type { FileLife } from "./file-life.ts";
 import { FileProgress } from "./file-progress.ts";
 import { metaWithTime, sameMeta, sameTime } from "./object-meta.ts";
+import { isWorthKeeping } from "./part-plan.ts";
 import type { ByteRange } from "./part-plan.ts";
 import { PublishConflict, publish, settleOutcome } from "./publish.ts";
 import type { MultipartState, Publication } from "./publish.ts";
 import type { FileStamp } from "./records.ts";
 import { retryDelayMs } from "./retry-delay.ts";
 import type { LocalStaged } from "./staged-file.ts";
-import { UPLOAD_ID_METADATA, isAmbiguous, isFinal } from "./verdict.ts";
+import { UPLOAD_ID_METADATA, isFinal } from "./verdict.ts";
 import type { Work } from "./work-queue.ts";
 
 /** The work was given up before anything became visible. */
@@ -341,77 +341,31 @@ export class FileWork implements Work {
     return { unchanged: [...unchanged.ranges], source: { key: overlay.key, etag: overlay.etag } };
   }
 
-  /** Takes the content from where it is in the bucket, with what goes with it now. */
+  /** Takes the content from where it is in the bucket. @returns undefined when it is not there any more */
   async #copy(there: InBucket): Promise<InBucket | undefined> {
-    const { store, closing, options, fault } = this.#context;
     const { entry } = this.file;
-    const { meta } = entry;
     this.uploadN = this.n;
-    const uploadId = entry.uploadId(this.n);
-    const metadata = { ...metaWithTime(meta, this.stamp.mtime).metadata, [UPLOAD_ID_METADATA]: uploadId };
-    const toItself = there.key === this.key;
-    const base = toItself ? ({ kind: "version", etag: there.etag } as const) : entry.base;
-    const conditions: Pick<PutOptions, "ifMatch" | "ifNoneMatch"> =
-      toItself || !store.capabilities.conditionalPut || base.kind === "any"
-        ? {}
-        : base.kind === "version"
-          ? { ifMatch: base.etag }
-          : { ifNoneMatch: "*" };
     await this.#context.queue.turn(this, this.ends);
     await this.#context.journal.flush();
     this.#giveUp.signal.throwIfAborted();
     this.committing = true;
-    fault("copy.before");
-    const made = {
-      n: this.n,
+    const made = await copyContent(this.#context, {
+      from: there,
       key: this.key,
-      size: there.size,
+      base: entry.base,
+      uploadId: entry.uploadId(this.n),
+      isEarlier: (id) => this.#life.isOurs(id),
+      meta: entry.meta,
       mtime: this.stamp.mtime,
-      meta,
-      sums: there.sums,
-    };
-    try {
-      const source = { key: there.key, ifMatch: there.etag };
-      const result = await store.copy(source, this.key, {
-        ...options.put,
-        ...conditions,
-        contentType: meta.contentType,
-        metadata,
-        metadataDirective: "replace",
-        reason: "flush",
-        signal: closing,
-      });
-      this.committing = false;
-      fault("copy.after");
-      return this.#copied(there, { ...made, etag: result.etag, versionId: result.versionId });
-    } catch (error) {
-      if (closing.aborted) throw error;
-      if (!isAmbiguous(error)) {
-        this.committing = false;
-        throw error;
-      }
-      const outcome = await settleOutcome(store, this.key, {
-        base,
-        isOurs: (present) =>
-          toItself ? hasAll(present.metadata, metadata) : present.metadata[UPLOAD_ID_METADATA] === uploadId,
-        isEarlier: (id) => this.#life.isOurs(id),
-        signal: closing,
-      });
-      this.committing = false;
-      if (outcome.kind === "published") return this.#copied(there, { ...made, ...outcome.object });
-      if (outcome.kind === "conflict") throw new PublishConflict(this.key, outcome.present);
-      // The source is gone: the local file has the bytes.
-      if (HawserError.is(error, "not_found", "object_changed")) {
-        if (outcome.kind === "earlier") this.#life.rebased(this.file, outcome.etag);
-        return undefined;
-      }
-      throw error;
+      known: () => (this.committing = false),
+    });
+    if (made.kind === "gone") {
+      if (made.earlier !== undefined) this.#life.rebased(this.file, made.earlier);
+      return undefined;
     }
-  }
-
-  #copied(from: InBucket, made: InBucket): InBucket {
-    this.#life.copied(this, from, made);
-    return made;
+    const copy: InBucket = { ...made.object, n: this.n, key: this.key };
+    this.#life.copied(this, there, copy);
+    return copy;
   }
 
   #source(): ByteSource {
@@ -428,9 +382,4 @@ export class FileWork implements Work {
   begun(): void {
     this.file.sendingSince ??= this.#context.clock.monotonic();
   }
-}
-
-/** All entries of `wanted` are in `present`. */
-function hasAll(present: Record<string, string>, wanted: Record<string, string>): boolean {
-  return Object.entries(wanted).every(([name, value]) => present[name] === value);
 }

@@ -99,3 +99,11 @@ export function sentRanges(plan: readonly PlannedPart[]): ByteRange[] {
   }
   return ranges;
 }
+
+/** A rename lets an upload end under the old key when more than this, and more than half, was sent. */
+const WORTH_KEEPING: Bytes = 64 * MiB;
+
+/** Whether what was sent is better completed and copied on the server than sent again. */
+export function isWorthKeeping(sentBytes: Bytes, sizeBytes: Bytes): boolean {
+  return sentBytes > Math.max(WORTH_KEEPING, sizeBytes / 2);
+}

@@ -53,7 +53,6 @@ export class LocalStaged implements StagedFile {
   liveNext: Promise<void> | undefined;
   sentBytes: Bytes = 0;
   sendingSince: Milliseconds | undefined;
-  readonly #sealWaiters: ((sealed: boolean) => void)[] = [];
   /** The kernel may have it for writing: what it changes we do not see. */
   #handedOut = false;
   /** Resolves when a snapshot has been taken: writers wait for it. */
@@ -235,15 +234,6 @@ export class LocalStaged implements StagedFile {
       if (error === undefined) waiter.resolve();
       else waiter.reject(error);
     }
-  }
-
-  /** Resolves with whether it was sealed, when that is known. */
-  async sealing(): Promise<boolean> {
-    return await new Promise((resolve) => this.#sealWaiters.push(resolve));
-  }
-
-  tellSealed(sealed: boolean): void {
-    for (const tell of this.#sealWaiters.splice(0)) tell(sealed);
   }
 
   #stamped(t: "flush" | "tear"): void {

@@ -17,6 +17,8 @@ import type { Work } from "./work-queue.ts";
 export interface StrayHost {
   find(key: string): LocalStaged | undefined;
   removeOrphan(key: string, etag: string): void;
+  /** The file's content is to be taken from another key. */
+  takesFromElsewhere(file: LocalStaged): void;
 }
 
 export class StrayWork implements Work {
@@ -75,6 +77,7 @@ export class StrayWork implements Work {
       const at = { n, key, etag, versionId, size, mtime: sealed.size === size ? sealed.mtime : mtime, meta };
       owner.journal({ t: "uploaded", id: owner.id, ...at });
       if (owner.key === key) return;
+      this.#host.takesFromElsewhere(owner);
     }
     const successor = this.#host.find(key);
     if (successor)
