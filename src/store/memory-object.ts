@@ -127,10 +127,11 @@ export function unsupported(bucket: string, operation: string, key: string): Haw
 
 /** A body's bytes in memory of their own. @throws `invalid_argument` when it is not as long as it said */
 export async function collectBody(body: PutBody): Promise<Uint8Array> {
-  if (body instanceof Uint8Array) return body.slice();
+  // Not slice(): a Buffer's is a view of memory that its owner uses again.
+  if (body instanceof Uint8Array) return new Uint8Array(body);
   const chunks: Uint8Array[] = [];
   try {
-    for await (const chunk of streamOf(body).open()) chunks.push(chunk.slice());
+    for await (const chunk of streamOf(body).open()) chunks.push(new Uint8Array(chunk));
   } catch (error) {
     throw sourceError(error);
   }
