@@ -21,9 +21,19 @@ export default defineConfig({
         extends: true,
         test: {
           name: "mount",
-          include: ["test/{native,conformance,crash,e2e}/**/*.test.ts"],
+          include: ["test/{native,conformance,e2e}/**/*.test.ts"],
           fileParallelism: false,
           testTimeout: 120_000,
+        },
+      },
+      {
+        // Minutes of kill -9: `npm run test:crash`.
+        extends: true,
+        test: {
+          name: "crash",
+          include: ["test/crash/**/*.test.ts"],
+          fileParallelism: false,
+          testTimeout: 1_200_000,
         },
       },
       {
