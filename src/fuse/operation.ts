@@ -49,8 +49,11 @@ export function forgetEntry(entry: Entry, filesystem: Filesystem): void {
 
 const ACCESS_MODE = 3;
 
-/** open(2)'s flags as the kernel passes them on. */
-export function openFlags(flags: number): OpenFlags {
+/** In `open_flags`: somebody who may not keep them truncates. FUSE_OPEN_KILL_SUIDGID of linux/fuse.h. */
+const OPEN_KILL_SUIDGID = 1;
+
+/** open(2)'s flags as the kernel passes them on, and what it adds of its own. */
+export function openFlags(flags: number, kernelFlags = 0): OpenFlags {
   const access = flags & ACCESS_MODE;
   return {
     read: access === constants.O_RDONLY || access === constants.O_RDWR,
@@ -60,5 +63,6 @@ export function openFlags(flags: number): OpenFlags {
     exclusive: (flags & constants.O_EXCL) !== 0,
     sync: (flags & constants.O_DSYNC) !== 0,
     direct: (flags & constants.O_DIRECT) !== 0,
+    ...(kernelFlags & OPEN_KILL_SUIDGID ? { killSuidGid: true } : {}),
   };
 }

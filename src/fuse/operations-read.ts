@@ -59,7 +59,8 @@ const statfs = operation<StatfsReply>({
 
 const open = operation<OpenReply>({
   name: "open",
-  call: (filesystem, request) => filesystem.open(request.nodeId, openFlags(request.u32(0)), request),
+  call: (filesystem, request) =>
+    filesystem.open(request.nodeId, openFlags(request.u32(0), request.u32(4)), request),
   answer: (reply, request, replies) => replies.open(request, reply),
   undo: (reply, filesystem) => filesystem.release(reply.handle, undefined),
 });

@@ -112,7 +112,7 @@ const link = operation<Entry>({
 const create = operation<{ entry: Entry; open: OpenReply }>({
   name: "create",
   call(filesystem, request) {
-    const flags = openFlags(request.u32(0));
+    const flags = openFlags(request.u32(0), request.u32(12));
     return filesystem.create(request.nodeId, request.name(16), request.u32(4) & 0o7777, flags, request);
   },
   answer: ({ entry, open }, request, replies) => replies.create(request, entry, open),

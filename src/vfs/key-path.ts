@@ -16,6 +16,9 @@ import { utf8Length } from "./utf8.ts";
 /** Longest name the kernel accepts, in bytes. */
 export const NAME_MAX = 255;
 
+/** Longest key of S3, in bytes. */
+export const KEY_MAX = 1024;
+
 /** Why a key has no path. */
 export type UnreachableReason =
   | "empty_component"
@@ -99,4 +102,10 @@ export function isBefore(name: string, rest: string): boolean {
   // `rest` comes after `name`. Up to `name + "/"` a folder of the same name may still come.
   if (!rest.startsWith(name)) return true;
   return rest.charCodeAt(name.length) > 0x2f;
+}
+
+/** @throws HawserError `name_too_long` when no object can have this key */
+export function checkKey(key: string): void {
+  if (key.length * 3 > KEY_MAX && utf8Length(key) > KEY_MAX)
+    throw new HawserError("name_too_long", `The path is longer than the ${KEY_MAX} bytes of a key.`);
 }

@@ -14,7 +14,7 @@ import type { FolderMarkers } from "./folder-markers.ts";
 import { NO_ROW, ROOT_ROW } from "./inode-table.ts";
 import type { Row } from "./inode-table.ts";
 import type { Inode, Inodes } from "./inodes.ts";
-import { NAME_MAX, nameProblem } from "./key-path.ts";
+import { checkKey, NAME_MAX, nameProblem } from "./key-path.ts";
 import type { NameLocks } from "./name-locks.ts";
 import { formatFileMetadata } from "./object-metadata.ts";
 import type { FileMetadata } from "./object-metadata.ts";
@@ -94,10 +94,11 @@ export class NameChanges {
   /** @throws `exists` @returns the row, referred to once */
   mkdir(parent: NodeId, name: string, mode: number, caller: Caller): Promise<Row> {
     return this.#options.locks.within([parent], async () => {
-      const { parts, markers, claims, clock } = this.#options;
+      const { parts, inodes, markers, claims, clock } = this.#options;
       const { tree, metadata, options } = parts;
       const folder = this.folder(parent);
       await this.#mustBeFree(folder, name, caller);
+      checkKey(`${inodes.keyOf(folder)}${name}/`);
       const owner = this.#ownership(folder, mode, caller);
       if (this.#inheritsGroup(folder)) owner.mode |= SETGID;
       const row = tree.create(folder, name, "directory");
@@ -106,7 +107,7 @@ export class NameChanges {
       tree.setMtime(row, now);
       // It is new: the bucket knows of nothing in it.
       tree.setWhole(row, clock.monotonic() + options.metadataTtlMs);
-      claims.restoredFolder(this.#options.inodes.keyOf(row));
+      claims.restoredFolder(inodes.keyOf(row));
       tree.reference(row);
       this.entriesChanged(folder);
       const plain = owner.mode === options.dirMode && owner.uid === options.uid && owner.gid === options.gid;
@@ -126,6 +127,7 @@ export class NameChanges {
     const { parts, inodes, writeBack, removals } = this.#options;
     const { tree, prefix } = parts;
     const key = folderKeyOf(tree, prefix, folder) + name;
+    checkKey(key);
     removals.letGo(key);
     const meta = formatFileMetadata(name, type, metadata);
     const file = await writeBack.stage(key, { base: { kind: "absent" }, meta });

@@ -18,6 +18,7 @@ import { NO_ROW, ROOT_ROW } from "./inode-table.ts";
 import type { Row } from "./inode-table.ts";
 import type { NameChanges, NameChangesOptions } from "./name-changes.ts";
 import { formatFileMetadata } from "./object-metadata.ts";
+import { checkKey } from "./key-path.ts";
 import { folderKeyOf, objectVersion } from "./object-version.ts";
 
 /** What a name that is given to another file stands for in the bucket. */
@@ -133,6 +134,7 @@ export class Renames {
       parts.lister.restart();
       return;
     }
+    checkKey(key);
     const replaced = this.#replaced(target);
     if (target !== NO_ROW) await this.#names.removeFile(target, { keeps: true });
     const oldType = contentTypeOf(tree.table.name(source));
@@ -209,6 +211,8 @@ export class Renames {
   async #moveBelow(folder: Row, fromKey: string, toKey: string, caller: Caller): Promise<void> {
     const { claims } = this.#options;
     await this.#learnBelow(folder, caller);
+    // Before anything is done: a folder is not to be left half moved.
+    this.#checkBelow(folder, toKey);
     const changes: Promise<void>[] = [];
     const folders: string[] = [];
     this.#collect(folder, fromKey, toKey, changes, folders);
@@ -216,6 +220,17 @@ export class Renames {
     for (const below of folders) {
       claims.removedFolder(fromKey + below);
       claims.restoredFolder(toKey + below);
+    }
+  }
+
+  #checkBelow(folder: Row, key: string): void {
+    const { tree } = this.#options.parts;
+    checkKey(key);
+    for (let row = tree.firstChild(folder); row !== NO_ROW; row = tree.nextSibling(row)) {
+      if (tree.isDead(row)) continue;
+      const path = key + tree.table.name(row);
+      if (tree.isFolder(row)) this.#checkBelow(row, `${path}/`);
+      else checkKey(path);
     }
   }
 
@@ -290,7 +305,6 @@ export class Renames {
 
   #changed(row: Row): void {
     const { parts, inodes, clock } = this.#options;
-    if (parts.tree.isFolder(row)) return;
     const metadata = parts.metadata.get(row);
     if (!metadata) return;
     const changed = { ...metadata, ctimeMs: wholeMicroseconds(clock.now()) };

@@ -208,7 +208,7 @@ test("a file renamed twice before the bucket knows ends under its last name", as
   expect(await cat(fs, "c")).toBe("1");
 });
 
-test("an inode number goes along with the file, and the old name's next file has another", async () => {
+test("W17 an inode number goes along with the file, and the old name's next file has another", async () => {
   const { fs } = await writable();
   await put(fs, "a", "1");
   const { ino } = await stat(fs, "a");
@@ -403,4 +403,19 @@ test("new files take the group of a folder with setgid, and new folders its bit"
   expect(await stat(fs, "d/e")).toMatchObject({ gid: 77, mode: 0o2755 });
   const { parent } = await locate(fs, "d/e/x");
   expect(parent).not.toBe(0);
+});
+
+test("a path that is longer than a key may be is refused, not lost", async () => {
+  const { fs, writeBack } = await writable();
+  let path = "";
+  for (let i = 0; i < 4; i++) {
+    path += `${path === "" ? "" : "/"}${"d".repeat(250)}`;
+    await mkdir(fs, path);
+  }
+  await put(fs, `${path}/${"s".repeat(18)}`, "1");
+  await expect(put(fs, `${path}/${"f".repeat(50)}`, "1")).rejects.toEqual(CODE("name_too_long"));
+  await put(fs, "x".repeat(30), "1");
+  await expect(mv(fs, "x".repeat(30), `${path}/${"x".repeat(30)}`)).rejects.toEqual(CODE("name_too_long"));
+  await expect(mv(fs, "d".repeat(250), "e".repeat(255))).rejects.toEqual(CODE("name_too_long"));
+  expect(writeBack.asked.filter((asked) => asked.startsWith("rekey"))).toEqual([]);
 });
