@@ -127,11 +127,10 @@ export function unsupported(bucket: string, operation: string, key: string): Haw
 
 /** A body's bytes in memory of their own. @throws `invalid_argument` when it is not as long as it said */
 export async function collectBody(body: PutBody): Promise<Uint8Array> {
-  // Not slice(): a Buffer's is a view of memory that its owner uses again.
-  if (body instanceof Uint8Array) return new Uint8Array(body);
+  if (body instanceof Uint8Array) return copyOf(body);
   const chunks: Uint8Array[] = [];
   try {
-    for await (const chunk of streamOf(body).open()) chunks.push(new Uint8Array(chunk));
+    for await (const chunk of streamOf(body).open()) chunks.push(copyOf(chunk));
   } catch (error) {
     throw sourceError(error);
   }
@@ -143,4 +142,9 @@ export async function collectBody(body: PutBody): Promise<Uint8Array> {
     );
   }
   return bytes;
+}
+
+/** A Buffer's slice() is a view of memory that its owner uses again. */
+function copyOf(bytes: Uint8Array): Uint8Array {
+  return Buffer.isBuffer(bytes) ? Buffer.from(bytes) : bytes.slice();
 }

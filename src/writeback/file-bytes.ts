@@ -1,7 +1,9 @@
 /**
  * FileBytes: a staged file as what `publish` sends, and checksums to find what has changed since it was sent.
  *
- * Parts are read once, into memory, checksummed and sent from there; only a part that is too large for that is streamed.
+ * Parts of a sealed file are read by whoever sends them. All else is read once, into memory, and sent from there: what
+ * is open changes, and a whole object that is under way must stay what it was when its file is opened again. Only a part
+ * that is too large for memory is streamed.
  * A file that is still open may change while it is sent, and a mapping's stores do not even change its mtime: so what
  * was sent of an open file is known by its checksums alone.
  */
@@ -24,6 +26,8 @@ export interface ByteSource {
   /** @returns bytes placed; fewer only at the end */
   read(target: Uint8Array, offset: Bytes): Promise<Bytes>;
   prepare(ranges: readonly ByteRange[]): Promise<void>;
+  /** Lends a descriptor of the file; absent where bytes have to be read from here. */
+  reading?: (<T>(use: (fd: number) => Promise<T>) => Promise<T>) | undefined;
 }
 
 export interface FileBytesOptions {
@@ -55,6 +59,11 @@ export class FileBytes implements PublishedContent {
     send: (body: PutBody, sum: () => string | undefined) => Promise<T>,
   ): Promise<T> {
     const sizeBytes = range.end - range.start;
+    const isPart = sizeBytes < this.sizeBytes;
+    if (isPart && !this.#options.sums && this.#source.reading) {
+      const offset = range.start;
+      return await this.#source.reading((fd) => send({ file: { fd }, offset, sizeBytes }, () => undefined));
+    }
     if (sizeBytes > MEMORY_BODY) return await this.#stream(range, send);
     return await this.#options.buffers.use(sizeBytes, async (bytes) => {
       await readWhole(this.#source, bytes, range.start, this.#options.name);

@@ -93,8 +93,9 @@ export class FileLife {
     );
   }
 
-  /** Nobody waits for a seal any more. */
+  /** Ends what is under way as soon as it can. */
   close(): void {
+    for (const work of this.#context.queue.works()) if (work instanceof FileWork) work.close();
     this.#sealing.close();
   }
 
@@ -487,10 +488,19 @@ export class FileLife {
     return volumeId !== undefined && uploadId.startsWith(`${volumeId}.`);
   }
 
-  async sourcesFree(key: string, file: LocalStaged, signal: AbortSignal): Promise<void> {
-    for (;;) {
-      const free = this.#host.sourcesFree(key, file);
-      if (!free) return;
+  /** Undefined when nobody else needs what is under the key. */
+  sourcesFree(key: string, file: LocalStaged, signal: AbortSignal): Promise<void> | undefined {
+    const free = this.#host.sourcesFree(key, file);
+    return free && this.#untilSourcesFree(free, key, file, signal);
+  }
+
+  async #untilSourcesFree(
+    first: Promise<void>,
+    key: string,
+    file: LocalStaged,
+    signal: AbortSignal,
+  ): Promise<void> {
+    for (let free: Promise<void> | undefined = first; free; free = this.#host.sourcesFree(key, file)) {
       await untilOrAborted(free, signal);
     }
   }

@@ -69,8 +69,8 @@ export class FileProgress implements PublishProgress {
   }
 
   async mayAppear(): Promise<void> {
-    await this.#context.queue.turn(this.#work, this.#work.ends);
-    await this.#context.journal.flush();
+    const { queue } = this.#context;
+    if (queue.blocker(this.#work)) await queue.turn(this.#work, this.#work.ends);
   }
 
   committing(): void {

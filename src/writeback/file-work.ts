@@ -27,6 +27,8 @@ import type { LocalStaged } from "./staged-file.ts";
 import { UPLOAD_ID_METADATA, isFinal } from "./verdict.ts";
 import type { Work } from "./work-queue.ts";
 
+const LONGEST_TIMER_MS: Milliseconds = 2 ** 30;
+
 /** The work was given up before anything became visible. */
 export class GivenUp extends Error {
   override readonly name = "GivenUp";
@@ -88,7 +90,8 @@ export class FileWork implements Work {
     this.live = options.live;
     this.snapshot = options.snapshot;
     this.#dueMs = options.dueMs;
-    this.ends = AbortSignal.any([context.closing, this.#giveUp.signal]);
+    this.ends = this.#giveUp.signal;
+    this.#mark = context.journal.mark;
   }
 
   get sizeBytes(): Bytes {
@@ -99,15 +102,23 @@ export class FileWork implements Work {
     return this.#giveUp.signal.aborted;
   }
 
-  /** Fires when the work is given up or write-back is closed. */
+  /** Fires when the work is given up or write-back is closed: one signal a work, since they are not cheap. */
   readonly ends: AbortSignal;
+  /** The journal must be written so far before anything is sent. */
+  readonly #mark: number;
 
   /** @returns false when it is too late: what comes of it will be told */
   giveUp(): boolean {
     if (this.#keep) return false;
     // Heeded before the next step: a request whose outcome is open is waited for.
     this.#giveUp.abort(new GivenUp(`${this.key} is not published as it was.`));
+    this.#wake();
     return !this.committing;
+  }
+
+  close(): void {
+    this.#giveUp.abort(this.#context.closing.reason);
+    this.#wake();
   }
 
   /** As `giveUp`, for a rename: what was mostly sent is completed under the old key and copied from there. */
@@ -189,28 +200,25 @@ export class FileWork implements Work {
   }
 
   async #untilDue(): Promise<void> {
-    const { ends } = this;
     const { clock } = this.#context;
     for (;;) {
-      ends.throwIfAborted();
+      this.ends.throwIfAborted();
       const left = this.#dueMs - clock.monotonic();
       if (left <= 0) return;
-      const stop = new AbortController();
-      this.#wake = () => stop.abort();
-      try {
+      let cancel = (): void => undefined;
+      await new Promise<void>((wake) => {
+        this.#wake = wake;
         // A failure that stays waits to be hastened.
-        await pause(clock, Math.min(left, 2 ** 30), AbortSignal.any([ends, stop.signal]));
-      } catch {
-        // Woken, or ended: the loop looks.
-      } finally {
-        this.#wake = () => undefined;
-      }
+        cancel = clock.after(Math.min(left, LONGEST_TIMER_MS), wake);
+      });
+      cancel();
     }
   }
 
   async #attempt(): Promise<InBucket> {
     await this.file.early?.stop();
-    await this.#life.sourcesFree(this.key, this.file, this.ends);
+    const free = this.#life.sourcesFree(this.key, this.file, this.ends);
+    if (free) await free;
     if (this.live) {
       await this.file.local.fd();
       this.stamp = this.file.local.stamp();
@@ -281,7 +289,7 @@ export class FileWork implements Work {
       resume,
     };
     // From the next request on the content may be in the bucket: its number must be known after a crash.
-    await journal.flush();
+    await journal.flush(this.#mark);
     fault("put.before");
     const result = await publish(publication, progress, {
       store,
@@ -374,6 +382,7 @@ export class FileWork implements Work {
       this.snapshot ?? {
         read: (target, offset) => local.read(target, offset),
         prepare: (ranges) => content.fetch(ranges),
+        reading: (use) => local.reading(use),
       }
     );
   }

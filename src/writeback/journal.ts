@@ -41,6 +41,9 @@ export class Journal {
   #closed = false;
   #failure: unknown;
   readonly #path: string;
+  #added = 0;
+  #written = 0;
+  #writing: Promise<void> | undefined;
   /** Added in this turn. */
   #turn: JournalRecord[] = [];
   #hasReserve = false;
@@ -78,6 +81,7 @@ export class Journal {
     for (const record of records) this.state.apply(record);
     if (this.#turn.length === 0) queueMicrotask(() => this.#endTurn());
     this.#turn.push(...records);
+    this.#added += records.length;
     this.#fault("journal.append");
   }
 
@@ -91,12 +95,33 @@ export class Journal {
     }
   }
 
-  /** Resolves when what was added survives the end of this process. */
-  async flush(): Promise<void> {
+  /** What was added so far, for `flush`. */
+  get mark(): number {
+    return this.#added;
+  }
+
+  /**
+   * Resolves when what was added survives the end of this process.
+   *
+   * @param mark only what was added by then; costs nothing when that is written already
+   */
+  async flush(mark?: number): Promise<void> {
+    if (mark !== undefined && mark <= this.#written) return;
     // The turn ends first: others may add to it after this call.
     await Promise.resolve();
-    await this.#withReserve(() => this.#log.flush());
+    const wanted = mark ?? this.#added;
+    while (this.#written < wanted) {
+      this.#writing ??= this.#write().finally(() => (this.#writing = undefined));
+      await this.#writing;
+    }
     this.#fault("journal.flushed");
+  }
+
+  /** One write at a time takes all that has been added. */
+  async #write(): Promise<void> {
+    const added = this.#added;
+    await this.#withReserve(() => this.#log.flush());
+    this.#written = added;
   }
 
   /** Resolves when what was added survives a power loss. */

@@ -7,6 +7,7 @@
  */
 import { constants, fstatSync, openSync } from "node:fs";
 import { HawserError } from "../common/errors.ts";
+import type { MaybePromise } from "../common/maybe-promise.ts";
 import { tryNative } from "../common/native.ts";
 import type { NativeAddon } from "../common/native.ts";
 import type { Bytes, EpochMs } from "../common/units.ts";
@@ -46,8 +47,11 @@ export class LocalFile {
     return this.#fd!;
   }
 
-  async fd(): Promise<number> {
-    if (this.#fd !== undefined) return this.#fd;
+  fd(): MaybePromise<number> {
+    return this.#fd ?? this.#open();
+  }
+
+  async #open(): Promise<number> {
     this.#opening ??= this.#area.openForReading(this.id).finally(() => (this.#opening = undefined));
     const fd = await this.#opening;
     if (this.#fd !== undefined && this.#fd !== fd) {

@@ -9,6 +9,7 @@ import { mkdir, readdir, statfs, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../common/clock.ts";
 import { HawserError } from "../common/errors.ts";
+import type { MaybePromise } from "../common/maybe-promise.ts";
 import { MiB, formatBytes } from "../common/units.ts";
 import type { Bytes, Milliseconds } from "../common/units.ts";
 import { localError, openFd } from "./file-io.ts";
@@ -117,7 +118,7 @@ export class StagingArea {
 
   /** Lets waiting writers look again. */
   reconsider(): void {
-    for (const go of this.#waiters.splice(0)) go();
+    if (this.#waiters.length > 0) for (const go of this.#waiters.splice(0)) go();
   }
 
   /**
@@ -125,18 +126,38 @@ export class StagingArea {
    *
    * @throws `no_space` when the disk is full and no room is made for it
    */
-  async makeRoom(): Promise<void> {
+  makeRoom(): MaybePromise<void> {
+    if (this.#isFull() || !this.#isKnownFree(0)) return this.#makeRoom();
+  }
+
+  async #makeRoom(): Promise<void> {
     await this.waitWhileFull();
     await this.checkDisk();
   }
 
+  /** The disk was asked a moment ago, and there is plenty. */
+  #isKnownFree(more: Bytes): boolean {
+    const { clock, keepFreeBytes } = this.#options;
+    const isFresh = clock.monotonic() - this.#askedMs < ASK_AGAIN_MS;
+    const used = this.#grownBytes + more;
+    return isFresh && used < ASK_AGAIN_BYTES && this.#freeBytes - used >= keepFreeBytes;
+  }
+
   /** The waiting alone: for a close, which must not fail because the area is full. */
-  async waitWhileFull(): Promise<void> {
+  waitWhileFull(): MaybePromise<void> {
+    if (this.#isFull()) return this.#waitWhileFull();
+  }
+
+  async #waitWhileFull(): Promise<void> {
     while (this.#isFull() && this.#options.draining()) await this.#change();
   }
 
   /** @throws `no_space` when `more` bytes would leave less than `keepFree` on the disk and no room is made in time */
-  async checkDisk(more: Bytes = 0): Promise<void> {
+  checkDisk(more: Bytes = 0): MaybePromise<void> {
+    if (!this.#isKnownFree(more)) return this.#checkDisk(more);
+  }
+
+  async #checkDisk(more: Bytes): Promise<void> {
     const { clock, keepFreeBytes, draining } = this.#options;
     const givesUpMs = clock.monotonic() + PATIENCE_MS;
     await this.#ask(more);
