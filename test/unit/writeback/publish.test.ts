@@ -116,7 +116,7 @@ describe("publish", () => {
   test("a small file is one PUT that carries its upload id", async () => {
     const content = bytes(1000);
     await run(publication(content));
-    expect(store.peek("run/ckpt.pt")).toEqual(content);
+    expect(Buffer.from(store.peek("run/ckpt.pt")!)).toEqual(content);
     expect((await store.head("run/ckpt.pt")).metadata["hawser-upload"]).toBe("upload-1");
     expect(store.counts.get("put")).toBe(1);
   });
