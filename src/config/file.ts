@@ -20,6 +20,7 @@ import { crossCheckPool } from "./pool.ts";
 import type { PoolConfig } from "./pool.ts";
 import { fileSchema } from "./schema.ts";
 import type { VolumeConfig } from "./schema.ts";
+import { misplacedWritingOptions } from "./writing-options.ts";
 import type { TaskConfig } from "./task.ts";
 
 /** A volume of a file: named always. */
@@ -136,15 +137,16 @@ function crossCheck({ volumes, pool }: FileContent): Problem[] {
   return problems;
 }
 
-/** What no single value shows: system paths, shared or nested mount points, names used twice, caches inside mounts. */
+/** What no single value shows: system paths, options of writable volumes on others, shared or nested mount points, names used twice, caches inside mounts. */
 export function crossCheckVolumes(volumes: readonly NamedVolume[]): Problem[] {
   const problems: Problem[] = [];
-  const report = (index: number, key: string[], message: string): void => {
+  const report = (index: number, key: KeyPath, message: string): void => {
     problems.push({ path: ["volumes", index, ...key], message, unknownKey: false });
   };
   volumes.forEach((volume, i) => {
     const refused = refusePath(volume.mount);
     if (refused) report(i, ["mount"], refused);
+    for (const { path, message } of misplacedWritingOptions(volume)) report(i, path, message);
     volumes.slice(0, i).forEach((other) => {
       const overlap = overlaps(other.mount, volume.mount);
       if (overlap) report(i, ["mount"], overlap);
