@@ -33,6 +33,7 @@ export const sshKeys = z
       .optional()
       .meta({ description: "Where the hosts' keys are listed. Default: your SSH configuration's files." }),
     port: port.optional().meta({ description: "Default: your SSH configuration's, else 22." }),
+    configFile: keyPath.optional().meta({ description: "An SSH configuration to read instead of yours." }),
     bastion: host
       .optional()
       .meta({ description: "A host to go through. Default: ProxyJump of your SSH configuration." }),
