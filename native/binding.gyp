@@ -9,6 +9,7 @@
         "src/arena.cc",
         "src/async.cc",
         "src/block-file.cc",
+        "src/cached-read.cc",
         "src/connection.cc",
         "src/crc32c.cc",
         "src/crc64nvme.cc",

@@ -3,6 +3,7 @@
 #include <napi.h>
 
 #include "block-file.h"
+#include "cached-read.h"
 #include "checksum.h"
 #include "connection.h"
 #include "errors.h"
@@ -39,6 +40,7 @@ Napi::Object Initialize(Napi::Env env, Napi::Object exports) {
   DefineMount(env, exports);
   DefineFiles(env, exports);
   DefineBlockFile(env, exports);
+  DefineCachedRead(env, exports);
   DefineMemory(env, exports);
   DefineProcess(env, exports);
   return exports;

@@ -106,6 +106,12 @@ export interface NativeAddon {
     direct: boolean,
     keepOpen: boolean,
   ): Promise<number>;
+  /**
+   * Reads from the page cache alone, at once.
+   *
+   * @returns bytes placed from `start` on, 0 at the end of the file; -1 when the next byte is not in memory
+   */
+  readCached(fd: number, target: Uint8Array, start: number, length: Bytes, position: Bytes): number;
   /** Frees the range; the file's size stays. */
   punchHole(fd: number, offset: Bytes, length: Bytes): Promise<void>;
   /** @returns where the next data begins, or -1 */
