@@ -132,7 +132,7 @@ export class WritableFilesystem implements Filesystem {
       closed: (inode) => this.#closed(inode),
       suspect: (inode) => this.#suspect(inode),
     });
-    this.#strays = new Strays(this.#claims, clock);
+    this.#strays = new Strays(this.#claims, clock, (key) => this.#writeBack.isBusy(key));
     const shared = {
       parts: this.#parts,
       claims: this.#claims,

@@ -148,7 +148,8 @@ export class ItemWork implements Work {
   async #delete(key: string, etag: string | undefined): Promise<void> {
     const { store, closing: signal, logger, fault } = this.#context;
     fault("delete.before");
-    const gone = await this.#unless(["not_found", "object_changed"], async () => {
+    // What can have no such key is not there.
+    const gone = await this.#unless(["not_found", "object_changed", "name_too_long"], async () => {
       if (etag === undefined) await store.delete(key, { reason: "flush", signal });
       else await deleteVersion(this.#context, key, etag);
     });
