@@ -37,6 +37,17 @@ export default defineConfig({
         },
       },
       {
+        // Pools over real sshd processes, in network namespaces: as root.
+        extends: true,
+        test: {
+          name: "pool",
+          include: ["test/pool/**/*.test.ts"],
+          fileParallelism: false,
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
+        },
+      },
+      {
         extends: true,
         test: {
           name: "interop",

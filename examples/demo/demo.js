@@ -1,9 +1,11 @@
 /**
- * The demo: a small image data set in an S3 bucket, read by plain paths from several processes.
+ * The demo: a training job's files in an S3 bucket, by plain paths from several processes.
  *
- * It starts `hawser dev-s3` in memory, uploads generated images, mounts the prefix read-only, reads every file twice
- * as a DataLoader with several workers does (shuffled, each worker its share), compares checksums, prints what that
- * made a second, and takes everything down again, also when something fails.
+ * It starts `hawser dev-s3` in memory and uploads generated images. Reading: it mounts them read-only and reads every file
+ * twice as a DataLoader with several workers does (shuffled, each worker its share). Writing: it mounts the bucket writable
+ * and saves a checkpoint twice while other processes read, with a kill -9 of the mount's process in between; what then is in
+ * the bucket is compared byte by byte with what was written. It prints what was measured, and takes everything down again,
+ * also when something fails.
  */
 import { fork, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -13,6 +15,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { CheckpointRun, READERS } from "./checkpoint-run.js";
 
 const CLASSES = 8;
 const IMAGES_PER_CLASS = 100;
@@ -144,6 +147,37 @@ function report(name, files, { seconds, bytes }) {
   console.log(`${name}: ${files} files, ${(bytes / 1e6).toFixed(0)} MB in ${seconds.toFixed(2)} s: ${rate}`);
 }
 
+async function reading(ends, volume, mountPoint, images) {
+  const { mount } = await import("../../dist/index.js");
+  const mounted = await mount({ ...volume, prefix: PREFIX, mount: mountPoint });
+  ends.push(() => mounted.unmount({ force: true }));
+  console.log(`mounted at ${mountPoint}`);
+  report("epoch 1, from the bucket", images.length, await readEpoch(mountPoint, images, ends));
+  report("epoch 2, once seen", images.length, await readEpoch(mountPoint, images, ends));
+  console.log("every checksum is right");
+  await mounted.unmount();
+}
+
+/** Two saves while others read, a kill -9 between them, and what the bucket holds at the end. */
+async function writing(ends, volume, mountPoint, images) {
+  const run = new CheckpointRun({
+    program: PROGRAM,
+    mountPoint,
+    ends,
+    images: images.map(({ path, sha256 }) => ({ path: PREFIX + path, sha256 })),
+    volume: { ...volume, mode: "writable" },
+  });
+  await run.mount();
+  console.log(`mounted again, writable; ${READERS} processes read images all the time`);
+  console.log(await run.save(1));
+  console.log(await run.kill());
+  console.log(await run.mount());
+  console.log(await run.save(2));
+  console.log(await run.flush());
+  await run.unmount();
+  console.log(await run.compareWithBucket());
+}
+
 async function demo(ends) {
   const folder = await mkdtemp(join(tmpdir(), "hawser-demo-"));
   ends.push(() => rm(folder, { recursive: true, force: true }));
@@ -158,22 +192,9 @@ async function demo(ends) {
   console.log(
     `uploaded ${images.length} images, ${(bytes / 1e6).toFixed(0)} MB, to s3://${BUCKET}/${PREFIX}`,
   );
-
-  const { mount } = await import("../../dist/index.js");
-  const volume = await mount({
-    bucket: BUCKET,
-    prefix: PREFIX,
-    mount: mountPoint,
-    endpoint,
-    credentials: CREDENTIALS,
-  });
-  ends.push(() => volume.unmount({ force: true }));
-  console.log(`mounted at ${mountPoint}`);
-
-  report("epoch 1, from the bucket", images.length, await readEpoch(mountPoint, images, ends));
-  report("epoch 2, once seen", images.length, await readEpoch(mountPoint, images, ends));
-  console.log("every checksum is right");
-  await volume.unmount();
+  const volume = { bucket: BUCKET, endpoint, credentials: CREDENTIALS };
+  await reading(ends, volume, mountPoint, images);
+  await writing(ends, volume, mountPoint, images);
   console.log("unmounted");
 }
 

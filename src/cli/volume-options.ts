@@ -12,6 +12,7 @@ import type { KeyPath } from "../config/explain.ts";
 import { CHANNEL_KINDS, STORAGE_KINDS } from "../config/schema.ts";
 import type { VolumeConfig } from "../config/schema.ts";
 import { parseS3Url, parseVolume } from "../config/volume.ts";
+import { withoutWritingOptions } from "../config/writing-options.ts";
 import type { Arguments, Option } from "./command.ts";
 
 interface VolumeOption extends Option {
@@ -334,7 +335,12 @@ export function withFlags(
 ): NamedVolume {
   const raw = { ...rawVolume(args), ...more };
   if (Object.keys(raw).length === 0) return volume;
-  const parsed: VolumeConfig = parseVolume({ bucket: volume.bucket, mount: volume.mount, ...raw }, optionFor);
+  const { bucket, mount, mode } = volume;
+  const parsed: VolumeConfig = parseVolume({ bucket, mount, mode, ...raw }, optionFor);
   const given = Object.fromEntries(Object.entries(parsed).filter(([key]) => key in raw));
-  return { ...volume, ...given, cache: { ...volume.cache, ...parsed.cache } };
+  const merged = { ...volume, ...given, cache: { ...volume.cache, ...parsed.cache } };
+  if (parsed.staging) merged.staging = { ...volume.staging, ...parsed.staging };
+  if (parsed.objects) merged.objects = { ...volume.objects, ...parsed.objects };
+  // `--read-only` beside a writable volume's file is meant.
+  return merged.mode === "read-only" ? withoutWritingOptions(merged) : merged;
 }

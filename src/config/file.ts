@@ -16,16 +16,28 @@ import type { KeyPath, Problem } from "./explain.ts";
 import { interpolate } from "./interpolate.ts";
 import type { Environment } from "./interpolate.ts";
 import { overlaps, refusePath } from "./mount-path.ts";
+import { crossCheckPool } from "./pool.ts";
+import type { PoolConfig } from "./pool.ts";
 import { fileSchema } from "./schema.ts";
 import type { VolumeConfig } from "./schema.ts";
+import { misplacedWritingOptions } from "./writing-options.ts";
+import type { TaskConfig } from "./task.ts";
 
 /** A volume of a file: named always. */
 export type NamedVolume = VolumeConfig & { name: string };
 
-export interface LoadedConfig {
+/** What a file says. */
+export interface FileContent {
+  /** None only where there is a pool. */
+  volumes: NamedVolume[];
+  pool: PoolConfig | undefined;
+  /** What the pool does; paths as written. */
+  task: TaskConfig;
+}
+
+export interface LoadedConfig extends FileContent {
   /** Absolute. */
   path: string;
-  volumes: NamedVolume[];
   /** The environment with what `.env` beside the file adds. */
   environment: Environment;
 }
@@ -50,11 +62,16 @@ export function loadConfig(path: string, environment: Environment): LoadedConfig
     throw new HawserError("config_invalid", `${path} cannot be read (${code}).`, { cause: error });
   }
   const merged = environmentBeside(absolute, environment);
-  return { path: absolute, volumes: parseConfig(text, path, merged), environment: merged };
+  return { path: absolute, ...parseFile(text, path, merged), environment: merged };
 }
 
 /** The volumes of a file's text; `path` is for messages. @throws HawserError `config_invalid` */
 export function parseConfig(text: string, path: string, environment: Environment): NamedVolume[] {
+  return parseFile(text, path, environment).volumes;
+}
+
+/** What a file's text says; `path` is for messages. @throws HawserError `config_invalid` */
+export function parseFile(text: string, path: string, environment: Environment): FileContent {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, merge: true });
   const lineOf = (offset: number | undefined): string => {
@@ -71,13 +88,11 @@ export function parseConfig(text: string, path: string, environment: Environment
   const result = fileSchema.safeParse(raw);
   // A variable without a value would show up as a second, stranger mistake in the schema.
   if (problems.length === 0 && !result.success) problems.push(...explain(result.error, fileSchema, raw));
-  let volumes: NamedVolume[] = [];
+  let content: FileContent = { volumes: [], pool: undefined, task: {} };
   if (problems.length === 0 && result.success) {
-    volumes = result.data.volumes.map((volume) => ({
-      ...volume,
-      name: volume.name ?? defaultName(volume.mount),
-    }));
-    problems.push(...crossCheck(volumes));
+    const { volumes = [], pool, ...task } = result.data;
+    content = { volumes: named(volumes), pool, task };
+    problems.push(...crossCheck(content));
   }
   if (problems.length > 0) {
     throw configInvalid(
@@ -87,7 +102,12 @@ export function parseConfig(text: string, path: string, environment: Environment
       ),
     );
   }
-  return volumes;
+  return content;
+}
+
+/** Every volume with a name: its own, or the last part of its mount path. */
+export function named(volumes: readonly VolumeConfig[]): NamedVolume[] {
+  return volumes.map((volume) => ({ ...volume, name: volume.name ?? defaultName(volume.mount) }));
 }
 
 function configInvalid(messages: string[]): HawserError {
@@ -105,15 +125,28 @@ export function defaultName(mount: string): string {
   );
 }
 
-/** What no single value shows: system paths, shared or nested mount points, names used twice, caches inside mounts. */
-function crossCheck(volumes: readonly NamedVolume[]): Problem[] {
+function crossCheck({ volumes, pool }: FileContent): Problem[] {
+  const problems = crossCheckVolumes(volumes);
+  if (pool) {
+    for (const { path, message } of crossCheckPool(pool)) {
+      problems.push({ path: ["pool", ...path], message, unknownKey: false });
+    }
+  } else if (volumes.length === 0) {
+    problems.push({ path: ["volumes"], message: "is required.", unknownKey: false });
+  }
+  return problems;
+}
+
+/** What no single value shows: system paths, options of writable volumes on others, shared or nested mount points, names used twice, caches inside mounts. */
+export function crossCheckVolumes(volumes: readonly NamedVolume[]): Problem[] {
   const problems: Problem[] = [];
-  const report = (index: number, key: string[], message: string): void => {
+  const report = (index: number, key: KeyPath, message: string): void => {
     problems.push({ path: ["volumes", index, ...key], message, unknownKey: false });
   };
   volumes.forEach((volume, i) => {
     const refused = refusePath(volume.mount);
     if (refused) report(i, ["mount"], refused);
+    for (const { path, message } of misplacedWritingOptions(volume)) report(i, path, message);
     volumes.slice(0, i).forEach((other) => {
       const overlap = overlaps(other.mount, volume.mount);
       if (overlap) report(i, ["mount"], overlap);

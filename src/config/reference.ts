@@ -10,6 +10,7 @@ interface SchemaNode {
   properties?: Record<string, SchemaNode>;
   required?: string[];
   items?: SchemaNode;
+  additionalProperties?: SchemaNode | boolean;
 }
 
 const HEAD = `# hawser.yaml
@@ -43,22 +44,58 @@ permissions in octal.
 |---|---|---|
 `;
 
+const TABLE = `| key | values | meaning |
+|---|---|---|
+`;
+
+const POOL_HEAD = `
+## \`pool:\`
+
+The machines that \`hawser pool\` starts or uses; POOLS.md says how. The volumes are mounted on every one of them.
+
+\`\`\`yaml
+pool:
+  name: train
+  hosts: [ubuntu@10.0.0.5, ubuntu@10.0.0.6]
+  ttl: 8h
+workdir: .
+setup: [pip install -r requirements.txt]
+job: torchrun train.py --data /data --out /out
+\`\`\`
+
+${TABLE}`;
+
+const TASK_HEAD = `
+## What the pool does
+
+Beside \`pool:\`, at the top of the file.
+
+${TABLE}`;
+
 /** The text of docs/CONFIG.md. */
 export function configReference(): string {
-  const volume = (jsonSchema() as { properties: { volumes: SchemaNode } }).properties.volumes.items!;
-  return HEAD + rows(volume, "").join("\n") + "\n";
+  const { volumes, pool, ...task } = (jsonSchema() as { properties: Record<string, SchemaNode> }).properties;
+  return [
+    HEAD + rows(volumes!.items!, "").join("\n"),
+    POOL_HEAD + rows(pool!, "").join("\n"),
+    TASK_HEAD + rows({ properties: task }, "").join("\n"),
+    "",
+  ].join("\n");
 }
 
 function rows(node: SchemaNode, parent: string): string[] {
   return Object.entries(node.properties ?? {}).flatMap(([name, child]) => {
     const required = node.required?.includes(name) ? " Required." : "";
     const row = `| \`${parent}${name}\` | ${values(child)} | ${(child.description ?? "").replaceAll("|", "\\|")}${required} |`;
+    if (child.items?.properties) return [row, ...rows(child.items, `${parent}${name}[].`)];
     return child.properties ? [row, ...rows(child, `${parent}${name}.`)] : [row];
   });
 }
 
 function values(node: SchemaNode): string {
   if (node.properties) return "keys below";
+  if (node.items) return node.items.properties ? "list, keys below" : "list";
+  if (node.additionalProperties) return "names and their values";
   if (node.enum) return node.enum.map((value) => `\`${String(value)}\``).join(", ");
   if (node.anyOf?.some(({ properties }) => properties)) {
     return node.anyOf

@@ -6,6 +6,8 @@
  * same mistakes. Unknown keys are refused everywhere.
  */
 import { z } from "zod";
+import { poolSchema } from "./pool.ts";
+import { TASK_KEYS } from "./task.ts";
 import {
   absolutePath,
   bucket,
@@ -215,9 +217,15 @@ export const volumeSchema = z.strictObject({
 });
 
 export const fileSchema = z.strictObject({
-  volumes: z.array(volumeSchema, "must be a list of volumes").min(1, "must name at least one volume").meta({
-    description: "The volumes that `hawser mount --config` mounts.",
-  }),
+  volumes: z
+    .array(volumeSchema, "must be a list of volumes")
+    .min(1, "must name at least one volume")
+    .optional()
+    .meta({
+      description: "The volumes that `hawser mount --config` mounts here, and `hawser pool` on every node.",
+    }),
+  pool: poolSchema.optional().meta({ description: "The machines that `hawser pool` starts or uses." }),
+  ...TASK_KEYS,
 });
 
 /** A volume as written: what `mount()` takes. */

@@ -6,6 +6,7 @@ import { isInside } from "./file.ts";
 import { refusePath } from "./mount-path.ts";
 import { volumeSchema } from "./schema.ts";
 import type { VolumeConfig } from "./schema.ts";
+import { misplacedWritingOptions } from "./writing-options.ts";
 
 /**
  * Checks one volume.
@@ -27,6 +28,13 @@ export function parseVolume(raw: unknown, nameOf: (path: KeyPath) => string = fo
   const volume = result.data;
   const refused = refusePath(volume.mount);
   if (refused) throw new HawserError("mount_point_forbidden", refused);
+  const misplaced = misplacedWritingOptions(volume);
+  if (misplaced.length > 0) {
+    throw new HawserError(
+      "invalid_argument",
+      misplaced.map(({ path, message }) => `${nameOf(path)}: ${message}`).join("\n"),
+    );
+  }
   if (volume.cache.dir && isInside(volume.cache.dir, volume.mount)) {
     throw new HawserError(
       "invalid_argument",

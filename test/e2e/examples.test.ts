@@ -20,6 +20,30 @@ function example(file: string, ...args: string[]): Promise<Run> {
   return runProgram("python3", [join(EXAMPLES, file), ...args], { env });
 }
 
+test("demo: what is read is what was uploaded, and a checkpoint outlives a kill -9 of the mount", async () => {
+  const { code, stdout, stderr } = await runProgram(process.execPath, [join(EXAMPLES, "demo/demo.js")]);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  const lines = stdout.trim().split("\n");
+  for (const [index, pattern] of [
+    /^dev-s3 answers/,
+    /^uploaded 800 images/,
+    /^mounted at/,
+    /^epoch 1, .* MB\/s$/,
+    /^epoch 2, .* MB\/s$/,
+    /^every checksum is right$/,
+    /^mounted again, writable; 3 processes read/,
+    /^save 1: 3 files, 134 MB in .* MB\/s$/,
+    /^kill -9 of the mount, .* images were read/,
+    /^mounted again in .*: the save is there, byte by byte/,
+    /^save 2: 3 files, 134 MB in .* MB\/s$/,
+    /^hawser flush: all of it in the bucket .* s later; the readers read \d+ images, all of them right$/,
+    /^the bucket holds 3 files, 134 MB, byte by byte what save 2 wrote/,
+    /^unmounted$/,
+  ].entries()) {
+    expect(lines[index]).toMatch(pattern);
+  }
+});
+
 test("pytorch-epoch-order: each epoch's order is given to the mount, and every file is read", async () => {
   let checksum = 0;
   for (let i = 0; i < 40; i++) {

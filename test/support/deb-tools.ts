@@ -21,6 +21,8 @@ export interface DebTool {
 export async function debTool(
   name: string,
   packages: readonly string[],
+  /** Where the package has it. */
+  subfolder = "usr/bin",
 ): Promise<DebTool | { missing: string }> {
   const installed = await run("sh", ["-c", `command -v ${name}`]).catch(() => undefined);
   if (installed) return { program: installed.stdout.trim(), env: {} };
@@ -32,7 +34,7 @@ export async function debTool(
   }
   const { stdout } = await run("find", [folder, "-name", "*.so*", "-printf", "%h\n"]);
   const libraries = [...new Set(stdout.trim().split("\n").filter(Boolean))];
-  return { program: path.join(folder, "usr/bin", name), env: { LD_LIBRARY_PATH: libraries.join(":") } };
+  return { program: path.join(folder, subfolder, name), env: { LD_LIBRARY_PATH: libraries.join(":") } };
 }
 
 async function isComplete(folder: string): Promise<boolean> {

@@ -121,6 +121,45 @@ describe("volumes from options", () => {
   });
 });
 
+describe("options of writing", () => {
+  const WRITABLE = { mode: "writable" };
+  test.each([
+    ["--staging-size", "1GiB"],
+    ["--staging-dir", "/s"],
+    ["--early-upload", "1GiB"],
+    ["--fsync", "local"],
+    ["--on-close", "bucket"],
+    ["--publish", "any"],
+    ["--storage-class", "STANDARD_IA"],
+    ["--sse", "AES256"],
+    ["--sse-kms-key-id", "key"],
+    ["--acl", "private"],
+    ["--tags", "a=b"],
+  ])("%s is refused for a read-only volume and taken by a writable one", async (option, value) => {
+    const args = await parse(option, value);
+    const refused = new RegExp(`^${option}: is for writable volumes`);
+    expect(() => volumeFromFlags("s3://data", "/m", args)).toThrow(refused);
+    expect(volumeFromFlags("s3://data", "/m", args, WRITABLE)).toMatchObject(WRITABLE);
+    const file = volumeFromFlags("s3://data", "/m", await parse());
+    expect(() => withFlags(file, args)).toThrow(refused);
+    expect(withFlags({ ...file, mode: "writable" }, args)).toMatchObject(WRITABLE);
+  });
+
+  test("a file's staging and objects are changed key by key", async () => {
+    const given = await parse("--staging-dir", "/s", "--storage-class", "STANDARD_IA");
+    const volume = volumeFromFlags("s3://data", "/m", given, WRITABLE);
+    expect(withFlags(volume, await parse("--staging-size", "1GiB", "--acl", "private"))).toMatchObject({
+      staging: { dir: "/s", size: 1024 ** 3 },
+      objects: { storageClass: "STANDARD_IA", acl: "private" },
+    });
+  });
+
+  test("--read-only leaves away what a writable volume's file says of writing", async () => {
+    const volume = volumeFromFlags("s3://data", "/m", await parse("--fsync", "local"), WRITABLE);
+    expect(withFlags(volume, await parse(), { mode: "read-only" })).not.toHaveProperty("fsync");
+  });
+});
+
 describe("options of mount(8)", () => {
   const to = (list: string, sloppy = false) => argumentsFor(list, mount.options, { sloppy });
 

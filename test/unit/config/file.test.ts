@@ -222,3 +222,16 @@ describe("files", () => {
     expect(volumes[0]!.credentials).toEqual({ accessKeyId: "key", secretAccessKey: "secret" });
   });
 });
+
+test("what says how a volume is written is refused where it is read-only, each key with its line", () => {
+  const writing = `    fsync: local
+    staging: { size: 1GiB }
+    objects: { storageClass: STANDARD_IA }
+`;
+  expect(problemsOf(minimal + writing)).toEqual([
+    expect.stringMatching(/^hawser.yaml:5:\d+: volumes\[0\].staging.size: is for writable volumes/),
+    expect.stringMatching(/^hawser.yaml:4:\d+: volumes\[0\].fsync: is for writable volumes/),
+    expect.stringMatching(/^hawser.yaml:6:\d+: volumes\[0\].objects.storageClass: is for writable volumes/),
+  ]);
+  expect(problemsOf(`${minimal}    mode: writable\n${writing}`)).toEqual([]);
+});

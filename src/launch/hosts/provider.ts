@@ -1,0 +1,50 @@
+/**
+ * Machines that exist.
+ *
+ * There is nothing to start and nothing to pay; what a node needs is prepared over SSH and taken back over SSH, above
+ * this interface. Whether hosts answer is seen when they are connected to.
+ */
+import { HawserError } from "../../common/errors.ts";
+import type { Milliseconds } from "../../common/units.ts";
+import type { PoolNode } from "../node.ts";
+import type { Provider, ProviderContext } from "../provider.ts";
+import { parseHost } from "./host.ts";
+
+const SSH_TIMEOUT_MS: Milliseconds = 30_000;
+
+function nodesOf({ config }: ProviderContext): PoolNode[] {
+  const { hosts = [], ssh } = config;
+  return hosts.map((text, index) => {
+    const { user = ssh?.user, address, port = ssh?.port } = parseHost(text);
+    return { index, id: text, address, user, port };
+  });
+}
+
+export const hostsProvider: Provider = {
+  kind: "hosts",
+
+  plan(context) {
+    const nodes = nodesOf(context);
+    return Promise.resolve({
+      nodes: nodes.length,
+      offers: nodes.map(({ id }) => ({ description: id, spot: false, hourlyCost: undefined })),
+      checks: [],
+      hourlyCost: undefined,
+      sshTimeoutMs: SSH_TIMEOUT_MS,
+    });
+  },
+
+  provision: (context) => Promise.resolve(nodesOf(context)),
+
+  describe: (context) =>
+    Promise.resolve(nodesOf(context).map((node) => ({ node, state: "unknown" as const }))),
+
+  cannotStop: () => "Hosts are not ours to switch off; end the pool with 'hawser pool down'.",
+  stop: () => Promise.reject(new HawserError("not_supported", "Hosts cannot be stopped.")),
+  start: () => Promise.reject(new HawserError("not_supported", "Hosts cannot be started.")),
+  extend: () => Promise.resolve(),
+  terminate: () => Promise.resolve(),
+  verifyRemoved: () => Promise.resolve([]),
+  discover: () => Promise.resolve([]),
+  remove: () => Promise.resolve([]),
+};
