@@ -100,12 +100,14 @@ export class Writing {
   /** Resolves when everything written so far below a path is in the bucket. @throws the first failure that stays */
   async flush(path: string, signal?: AbortSignal): Promise<void> {
     await this.filesystem.flushBelow(path, signal);
+    await this.#writeBack.tidy(signal);
   }
 
   /** Takes no more changes and resolves when all are in the bucket. @throws the first failure that stays */
   async drain(signal: AbortSignal): Promise<void> {
     await this.filesystem.close();
     await this.#writeBack.flush("", signal);
+    await this.#writeBack.tidy(signal);
   }
 
   /** What is pending waits for the next mount. May be called twice. */

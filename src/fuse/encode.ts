@@ -1,9 +1,9 @@
 /** Structs of replies, written word by word: `w` is an index into the words of the reply's buffer. */
 import type { Milliseconds } from "../common/units.ts";
-import type { Attributes, Entry, FileType } from "../vfs/filesystem.ts";
+import { TYPE_BITS } from "../vfs/file-type.ts";
+import type { Attributes, Entry } from "../vfs/filesystem.ts";
 import { TWO_32 } from "./protocol.ts";
 
-const TYPE_BITS: Record<FileType, number> = { file: 0o100000, directory: 0o040000, symlink: 0o120000 };
 /** What stat shows as the preferred size of I/O. The kernel takes no more than a page order it knows; 4 KiB is safe. */
 const BLOCK_BYTES = 4096;
 /** Ten years: far beyond any mount, far below what overflows the kernel's clock. */
@@ -41,7 +41,7 @@ export function putAttributes(words: Uint32Array, w: number, a: Attributes): voi
   words[w + 16] = a.nlink;
   words[w + 17] = a.uid;
   words[w + 18] = a.gid;
-  words[w + 19] = 0; // rdev
+  words[w + 19] = a.rdev ?? 0;
   words[w + 20] = BLOCK_BYTES;
   words[w + 21] = 0; // flags
 }

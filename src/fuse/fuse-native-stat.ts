@@ -1,13 +1,9 @@
 /** Attributes and flags in the forms of fuse-native: both pure, neither knows a file. */
 import { constants } from "node:fs";
 import type Fuse from "fuse-native";
+import { TYPE_BITS } from "../vfs/file-type.ts";
 import type { Attributes, FileType, OpenFlags } from "../vfs/filesystem.ts";
 
-const TYPE_BITS: Record<FileType, number> = {
-  file: constants.S_IFREG,
-  directory: constants.S_IFDIR,
-  symlink: constants.S_IFLNK,
-};
 const NO_STAT: Fuse.Stat = {
   mode: 0,
   uid: 0,
@@ -31,6 +27,7 @@ export function toStat(attributes: Attributes): Fuse.Stat {
     nlink: attributes.nlink,
     ino: foldIno(attributes.ino),
     blocks: attributes.blocks,
+    rdev: attributes.rdev ?? 0,
     // The package's times are unsigned.
     atime: Math.max(0, Math.floor(attributes.atimeMs)),
     mtime: Math.max(0, Math.floor(attributes.mtimeMs)),

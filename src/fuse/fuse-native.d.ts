@@ -12,6 +12,7 @@ declare module "fuse-native" {
       gid: number;
       size: number;
       nlink: number;
+      rdev?: number;
       ino: number;
       blocks: number;
       /** Milliseconds since 1970; unsigned in the package. */

@@ -113,7 +113,15 @@ export const SEEK_DATA = 3;
 export const SEEK_HOLE = 4;
 
 /** Directory entry types, DT_*. */
-export const DIRENT_TYPE = { file: 8, directory: 4, symlink: 10 } as const;
+export const DIRENT_TYPE = {
+  fifo: 1,
+  char: 2,
+  directory: 4,
+  block: 6,
+  file: 8,
+  symlink: 10,
+  socket: 12,
+} as const;
 
 /** Notifications travel as replies to unique 0 with the code in the error field. */
 export const NotifyCode = {

@@ -195,7 +195,13 @@ export interface ObjectStore extends AsyncDisposable {
   ): Promise<{ info: ObjectInfo; body: AsyncIterable<Uint8Array> }>;
   put(key: string, body: PutBody, options?: PutOptions): Promise<PutResult>;
 
-  createMultipart(key: string, options?: PutOptions): Promise<{ uploadId: string }>;
+  /**
+   * `repeated` when a try before was not answered: it may have begun another upload, whose id nobody knows.
+   */
+  createMultipart(
+    key: string,
+    options?: PutOptions,
+  ): Promise<{ uploadId: string; repeated?: boolean | undefined }>;
   uploadPart(
     key: string,
     uploadId: string,

@@ -10,7 +10,7 @@
 import { HawserError } from "../common/errors.ts";
 import { encodePath, uriEncode } from "../common/sigv4.ts";
 import { multipartEtag, isMd5Etag, quoteEtag, unquoteEtag } from "./etag.ts";
-import { AttemptFailure } from "./failure.ts";
+import { AttemptFailure, describeFailure } from "./failure.ts";
 import { decodeUrl } from "./list-xml.ts";
 import type {
   CopySource,
@@ -35,8 +35,9 @@ export async function createMultipart(
   context: S3Context,
   key: string,
   options: PutOptions = {},
-): Promise<{ uploadId: string }> {
+): Promise<{ uploadId: string; repeated?: boolean }> {
   const parameters = objectParameters(options);
+  let repeated = false;
   return await context.retrier.run(
     metadataCall("CreateMultipartUpload", key, options),
     async ({ signal }) => {
@@ -49,11 +50,23 @@ export async function createMultipart(
           ? { ChecksumAlgorithm: "CRC32C", ChecksumType: "FULL_OBJECT" }
           : {}),
       });
-      const { UploadId: uploadId } = await client.send(command, { abortSignal: signal });
-      if (!uploadId) throw lostAnswer("the answer has no UploadId");
-      return { uploadId };
+      try {
+        const { UploadId: uploadId } = await client.send(command, { abortSignal: signal });
+        if (!uploadId) throw lostAnswer("the answer has no UploadId");
+        return repeated ? { uploadId, repeated } : { uploadId };
+      } catch (error) {
+        repeated ||= mayHaveTakenEffect(error);
+        throw error;
+      }
     },
   );
+}
+
+/** Nothing came, or the store said that it failed in the middle. */
+function mayHaveTakenEffect(error: unknown): boolean {
+  const { kind, code, httpStatus = 0 } = describeFailure(error);
+  if (kind !== "answer") return kind !== "credentials" && kind !== "tls";
+  return httpStatus >= 500 && code !== "SlowDown" && code !== "ServiceUnavailable";
 }
 
 export async function uploadPart(

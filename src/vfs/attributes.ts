@@ -27,6 +27,7 @@ export function newAttributes(): Attributes {
     mtimeMs: 0,
     ctimeMs: 0,
     blocks: 0,
+    rdev: undefined,
   };
 }
 
@@ -47,7 +48,7 @@ export function fillAttributes(
   const folder = (bits & Flag.directory) !== 0;
   const mtimeMs = metadata?.mtimeMs ?? table.getDouble(row, Double.mtimeMs);
   into.ino = table.getDouble(row, Double.ino);
-  into.type = folder ? "directory" : (bits & Flag.symlink) !== 0 ? "symlink" : "file";
+  into.type = tree.type(row);
   into.sizeBytes = folder ? FOLDER_BYTES : table.getDouble(row, Double.size);
   into.mode =
     into.type === "symlink" ? 0o777 : (metadata?.mode ?? (folder ? options.dirMode : options.fileMode));
@@ -60,4 +61,5 @@ export function fillAttributes(
   // Stored only where attributes changed after the content; the content's own changes count too.
   into.ctimeMs = Math.max(metadata?.ctimeMs ?? mtimeMs, mtimeMs);
   into.blocks = Math.ceil(into.sizeBytes / 512);
+  into.rdev = metadata?.rdev;
 }

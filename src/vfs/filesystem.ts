@@ -25,7 +25,7 @@ export interface Caller {
   readonly signal: AbortSignal;
 }
 
-export type FileType = "file" | "directory" | "symlink";
+export type FileType = "file" | "directory" | "symlink" | "fifo" | "socket" | "block" | "char";
 
 export interface Attributes {
   /** Stable for the path over the mount's life; below 2^53. */
@@ -42,6 +42,8 @@ export interface Attributes {
   ctimeMs: EpochMs;
   /** 512-byte units actually held. */
   blocks: number;
+  /** Of a device node: its number, as the kernel encodes it in 32 bits. */
+  rdev?: number | undefined;
 }
 
 /** A lookup's answer. `nodeId` 0 says that there is no such name, and for how long that may be believed. */

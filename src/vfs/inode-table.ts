@@ -11,6 +11,7 @@
  */
 import { HawserError } from "../common/errors.ts";
 import type { NodeId } from "./filesystem.ts";
+import type { SpecialType } from "./file-type.ts";
 import { decodeEtag, encodeEtag } from "./etag-code.ts";
 import { Flag, InodeSegment, RECORD_WORDS, SEGMENT_BITS, SEGMENT_ROWS, Word } from "./inode-segment.ts";
 
@@ -36,6 +37,8 @@ export class InodeTable {
   /** Old node ids that the kernel still refers to, and where their records are. */
   readonly #ghosts = new Map<NodeId, Row>();
   readonly #oddEtags = new Map<Row, string>();
+  /** FIFOs, sockets and device nodes: rare, so their type has no place in the record. */
+  readonly #specials = new Map<Row, SpecialType>();
   readonly #storageClasses: string[] = [""];
   #live = 0;
 
@@ -165,6 +168,16 @@ export class InodeTable {
     this.#oddEtags.delete(row);
   }
 
+  /** The type of what is neither file, folder nor link. */
+  special(row: Row): SpecialType | undefined {
+    return this.#specials.size === 0 ? undefined : this.#specials.get(row);
+  }
+
+  setSpecial(row: Row, type: SpecialType | undefined): void {
+    if (type !== undefined) this.#specials.set(row, type);
+    else if (this.#specials.size > 0) this.#specials.delete(row);
+  }
+
   storageClass(row: Row): string | undefined {
     return this.#storageClasses[(this.get(row, Word.bits) >>> 16) & 0xff] || undefined;
   }
@@ -195,6 +208,7 @@ export class InodeTable {
     const number = row >>> SEGMENT_BITS;
     const segment = this.#segments[number]!;
     this.#oddEtags.delete(row);
+    this.setSpecial(row, undefined);
     const generation = this.get(row, Word.generation) + 1;
     this.set(row, Word.generation, generation);
     const wasFull = segment.freeHead === 0 && segment.touched === SEGMENT_ROWS;
@@ -260,6 +274,7 @@ export class InodeTable {
     if (generation + 1 >= GENERATION_LIMIT) return false;
     if (this.get(row, Word.lookups) > 0) this.#makeGhost(row);
     this.#oddEtags.delete(row);
+    this.setSpecial(row, undefined);
     this.set(row, Word.generation, generation + 1);
     this.set(row, Word.lookups, 0);
     return true;
@@ -283,6 +298,7 @@ export class InodeTable {
     } else {
       const odd = this.#oddEtags.get(row);
       if (odd !== undefined) this.#oddEtags.set(ghost, odd);
+      this.setSpecial(ghost, this.special(row));
     }
     this.#ghosts.set(this.nodeId(row), ghost);
   }

@@ -7,6 +7,7 @@
  */
 import { HawserError } from "../common/errors.ts";
 import type { ObjectInfo, ObjectStore } from "../store/object-store.ts";
+import { isSpecial } from "./file-type.ts";
 import { Double, Flag } from "./inode-segment.ts";
 import type { Row } from "./inode-table.ts";
 import { readObjectMetadata } from "./object-metadata.ts";
@@ -111,6 +112,7 @@ export class MetadataSource {
       if (info!.etag !== table.etag(row) || info!.sizeBytes !== size) return this.#suspect(row);
       const metadata = readObjectMetadata(table.name(row), info!);
       table.setFlag(row, Flag.symlink, metadata.type === "symlink" && size > 0 && size <= MAX_TARGET_BYTES);
+      table.setSpecial(row, isSpecial(metadata.type) && size === 0 ? metadata.type : undefined);
       // A refresh that moved the time while the HEAD was under way has forgotten this answer already.
       if (table.getDouble(row, Double.mtimeMs) === mtimeMs) this.#learn(row, metadata);
     } catch (error) {

@@ -10,6 +10,7 @@ import { wholeMicroseconds } from "../common/object-time.ts";
 import type { WriteBack } from "../writeback/write-back.ts";
 import type { Claims } from "./claims.ts";
 import type { Caller, FileType, NodeId } from "./filesystem.ts";
+import { isDevice } from "./file-type.ts";
 import type { FolderMarkers } from "./folder-markers.ts";
 import { NO_ROW, ROOT_ROW } from "./inode-table.ts";
 import type { Row } from "./inode-table.ts";
@@ -85,6 +86,24 @@ export class NameChanges {
       await this.#mustBeFree(folder, name, caller);
       const metadata = { ...this.#ownership(folder, 0o777, caller), mode: 0o777 };
       const row = await this.#makeFile(folder, name, "symlink", metadata, Buffer.from(target));
+      const file = this.#options.inodes.of(row).staged!;
+      await file.flush().finally(() => file.releaseWrite());
+      return row;
+    });
+  }
+
+  /** A file, FIFO, socket or device node. @throws `exists` @returns the row, referred to once */
+  mknod(
+    parent: NodeId,
+    name: string,
+    { type, mode, rdev }: { type: FileType; mode: number; rdev: number },
+    caller: Caller,
+  ): Promise<Row> {
+    return this.#options.locks.within([parent], async () => {
+      const folder = this.folder(parent);
+      await this.#mustBeFree(folder, name, caller);
+      const metadata = { ...this.#ownership(folder, mode, caller), ...(isDevice(type) ? { rdev } : {}) };
+      const row = await this.#makeFile(folder, name, type, metadata);
       const file = this.#options.inodes.of(row).staged!;
       await file.flush().finally(() => file.releaseWrite());
       return row;

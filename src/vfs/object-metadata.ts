@@ -3,7 +3,8 @@
  *
  * s3fs keeps `mode` (decimal, with the file type), `uid`, `gid` (decimal), `mtime`, `ctime` and `atime` (seconds, a
  * fraction allowed) and all extended attributes in one entry `xattr`; a symlink is an object of that mode whose content
- * is its target. rclone keeps only `mtime`, in seconds with up to nine decimals. Names come without `x-amz-meta-`, in
+ * is its target, a FIFO or socket an empty one. The number of a device node, which s3fs does not keep, is in `rdev`, in
+ * hexadecimal as rclone has it. Of files rclone keeps only `mtime`, in seconds with up to nine decimals. Names come without `x-amz-meta-`, in
  * lower case. Metadata is anybody's text: what does not parse, or is out of range, is as if absent. What is none of
  * ours is kept as it is when an object is written again.
  */
@@ -11,6 +12,7 @@ import { HawserError } from "../common/errors.ts";
 import { formatObjectTime, parseObjectTime } from "../common/object-time.ts";
 import type { Bytes, EpochMs } from "../common/units.ts";
 import { contentTypeOf, PLAIN_BYTES } from "./content-type.ts";
+import { isDevice, TYPE_BITS, typeOfMode } from "./file-type.ts";
 import type { FileType } from "./filesystem.ts";
 import { formatXattrs, parseXattrs } from "./xattr-form.ts";
 import type { Xattrs } from "./xattr-form.ts";
@@ -25,6 +27,8 @@ export interface FileMetadata {
   readonly mtimeMs?: EpochMs | undefined;
   readonly ctimeMs?: EpochMs | undefined;
   readonly atimeMs?: EpochMs | undefined;
+  /** The number of a device node: 32 bits, as `st_rdev` has them. */
+  readonly rdev?: number | undefined;
   readonly xattrs?: Xattrs | undefined;
   /** Entries that say nothing to us. */
   readonly foreign?: Readonly<Record<string, string>> | undefined;
@@ -32,13 +36,6 @@ export interface FileMetadata {
   readonly contentType?: string | undefined;
 }
 
-const S_IFMT = 0o170000;
-const TYPE_BITS: Record<FileType, number> = { file: 0o100000, directory: 0o040000, symlink: 0o120000 };
-const TYPES = new Map<number, FileType>([
-  [0o100000, "file"],
-  [0o040000, "directory"],
-  [0o120000, "symlink"],
-]);
 /** (uid_t)-1 means "none" to the kernel. */
 const MAX_ID = 0xffff_fffe;
 /** S3's limit for all names and values of an object's metadata together. */
@@ -49,6 +46,7 @@ const RESERVED_BYTES: Bytes = 100;
 const NO_TYPE = new Set([PLAIN_BYTES, "binary/octet-stream", "application/x-directory"]);
 /** Entries that are read into fields, or that write-back writes. */
 const OURS = new Set(["mode", "uid", "gid", "mtime", "ctime", "atime", "xattr", "hawser-upload"]);
+const RDEV = /^[0-9a-f]{1,8}$/;
 
 function integer(text: string | undefined, max: number): number | undefined {
   if (text === undefined || !/^\d{1,10}$/.test(text)) return undefined;
@@ -65,7 +63,7 @@ export function parseFileMetadata(metadata: Readonly<Record<string, string>>): F
   const mode = integer(metadata["mode"], 0o177777);
   const parsed: { -readonly [K in keyof FileMetadata]: FileMetadata[K] } = {
     // A mode without a type is one that somebody typed: it only says permissions.
-    type: mode === undefined ? undefined : TYPES.get(mode & S_IFMT),
+    type: mode === undefined ? undefined : typeOfMode(mode),
     mode: mode === undefined ? undefined : mode & 0o7777,
     uid: integer(metadata["uid"], MAX_ID),
     gid: integer(metadata["gid"], MAX_ID),
@@ -76,9 +74,14 @@ export function parseFileMetadata(metadata: Readonly<Record<string, string>>): F
   if (ctimeMs !== undefined) parsed.ctimeMs = ctimeMs;
   const atimeMs = seconds(metadata["atime"]);
   if (atimeMs !== undefined) parsed.atimeMs = atimeMs;
+  const rdev = metadata["rdev"];
+  const hasNumber = isDevice(parsed.type) && rdev !== undefined && RDEV.test(rdev);
+  if (hasNumber) parsed.rdev = Number.parseInt(rdev, 16);
   const xattrs = parseXattrs(metadata["xattr"]);
   if (xattrs) parsed.xattrs = xattrs;
-  const foreign = Object.entries(metadata).filter(([name]) => !OURS.has(name));
+  const foreign = Object.entries(metadata).filter(
+    ([name]) => !OURS.has(name) && !(hasNumber && name === "rdev"),
+  );
   if (foreign.length > 0) parsed.foreign = Object.fromEntries(foreign);
   return parsed;
 }
@@ -115,7 +118,8 @@ export function formatFileMetadata(
 ): StoredMetadata {
   const metadata: Record<string, string> = { ...file.foreign };
   if (file.mode !== undefined) metadata["mode"] = String(TYPE_BITS[type] | file.mode);
-  else if (type === "symlink") metadata["mode"] = String(TYPE_BITS.symlink | 0o777);
+  else if (type !== "file" && type !== "directory") metadata["mode"] = String(TYPE_BITS[type] | 0o777);
+  if (isDevice(type) && file.rdev !== undefined) metadata["rdev"] = file.rdev.toString(16);
   if (file.uid !== undefined) metadata["uid"] = String(file.uid);
   if (file.gid !== undefined) metadata["gid"] = String(file.gid);
   if (withMtime && file.mtimeMs !== undefined) metadata["mtime"] = formatObjectTime(file.mtimeMs);
@@ -129,9 +133,12 @@ export function formatFileMetadata(
     throw new HawserError("no_space", "The extended attributes are more than an object's 2 KB of metadata.");
   return {
     metadata,
-    contentType: file.contentType ?? (type === "file" ? contentTypeOf(name) : FOLDER_TYPE[type]),
+    contentType: file.contentType ?? typeFor(name, type),
   };
 }
 
-/** As s3fs writes them. */
-const FOLDER_TYPE = { directory: "application/x-directory", symlink: "application/octet-stream" } as const;
+/** As s3fs writes what is no file. */
+function typeFor(name: string, type: FileType): string {
+  if (type === "directory") return "application/x-directory";
+  return type === "file" ? contentTypeOf(name) : PLAIN_BYTES;
+}

@@ -60,8 +60,8 @@ export async function restoreNames(
   }
 
   for (const { file, meta, base } of writeBack.restored()) {
-    const isLink = told("", meta).type === "symlink";
-    const row = place(file.key, isLink ? "symlink" : "file");
+    const { type = "file" } = told("", meta);
+    const row = place(file.key, type === "directory" ? "file" : type);
     if (row === NO_ROW) continue;
     const metadata = told(tree.table.name(row), meta);
     tree.setSize(row, await file.size());

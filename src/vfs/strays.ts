@@ -2,8 +2,8 @@
  * Strays: objects that may yet appear where they are not wanted.
  *
  * A file that is renamed or removed while its upload is under way may show itself under the old key for a moment, until
- * write-back has taken it away. Listings must not tell of it meanwhile. Nobody says when that danger is over, so it is
- * taken to last for a while.
+ * write-back has taken it away. Listings must not tell of it meanwhile: for a while, and for as long as write-back still
+ * has something to do about the key.
  */
 import type { Clock } from "../common/clock.ts";
 import type { Milliseconds } from "../common/units.ts";
@@ -16,11 +16,14 @@ export const STRAY_MS: Milliseconds = 60_000;
 export class Strays {
   readonly #claims: Claims;
   readonly #clock: Clock;
+  readonly #isBusy: (key: string) => boolean;
   readonly #timers = new Map<string, () => void>();
 
-  constructor(claims: Claims, clock: Clock) {
+  /** @param isBusy write-back has something to do about a key */
+  constructor(claims: Claims, clock: Clock, isBusy: (key: string) => boolean) {
     this.#claims = claims;
     this.#clock = clock;
+    this.#isBusy = isBusy;
   }
 
   /** The file leaves this key. */
@@ -28,11 +31,19 @@ export class Strays {
     if (file.state !== "uploading") return;
     this.#claims.removed(key);
     this.#timers.get(key)?.();
-    const over = (): void => {
+    this.#later(key);
+  }
+
+  #later(key: string): void {
+    const look = (): void => {
+      if (this.#isBusy(key)) {
+        this.#later(key);
+        return;
+      }
       this.#timers.delete(key);
       this.#claims.settleKey(key, this.#clock.monotonic());
     };
-    this.#timers.set(key, this.#clock.after(STRAY_MS, over));
+    this.#timers.set(key, this.#clock.after(STRAY_MS, look));
   }
 
   close(): void {

@@ -19,6 +19,7 @@
  */
 import type { EpochMs, Milliseconds } from "../common/units.ts";
 import type { Claims } from "./claims.ts";
+import { isSpecial } from "./file-type.ts";
 import type { FileType, NodeId } from "./filesystem.ts";
 import { Double, Flag, Word } from "./inode-segment.ts";
 import { InodeTable, NO_ROW, ROOT_ROW } from "./inode-table.ts";
@@ -102,7 +103,8 @@ export class Tree {
 
   type(row: Row): FileType {
     if (this.table.has(row, Flag.directory)) return "directory";
-    return this.table.has(row, Flag.symlink) ? "symlink" : "file";
+    if (this.table.has(row, Flag.symlink)) return "symlink";
+    return this.table.special(row) ?? "file";
   }
 
   parent(row: Row): Row {
@@ -263,6 +265,7 @@ export class Tree {
     // No version: the words of an ETag would say one.
     else this.table.setEtag(row, "");
     this.table.setFlag(row, Flag.symlink, type === "symlink");
+    this.table.setSpecial(row, isSpecial(type) ? type : undefined);
     this.claim(row);
     this.#stamp(folder, row);
     return row;

@@ -19,6 +19,7 @@ import type { WriteBack } from "../writeback/write-back.ts";
 import { AttributeChanges } from "./attribute-changes.ts";
 import { fillAttributes, newAttributes, newEntry } from "./attributes.ts";
 import { Claims } from "./claims.ts";
+import { S_IFMT, typeOfMode } from "./file-type.ts";
 import type {
   Attributes,
   AttributesReply,
@@ -73,8 +74,6 @@ export interface WritableFilesystemOptions extends VolumeFilesystemOptions {
 const CHANGING_TTL_MS: Milliseconds = 1000;
 /** What one copy_file_range copies at most: the caller goes on from there, and others get their turn. */
 const COPY_BYTES: Bytes = 8 * MiB;
-const S_IFMT = 0o170000;
-const S_IFREG = 0o100000;
 
 /** Shows what write-back has restored, and listens to it. */
 export async function createWritableFilesystem(
@@ -132,7 +131,7 @@ export class WritableFilesystem implements Filesystem {
       closed: (inode) => this.#closed(inode),
       suspect: (inode) => this.#suspect(inode),
     });
-    this.#strays = new Strays(this.#claims, clock);
+    this.#strays = new Strays(this.#claims, clock, (key) => this.#writeBack.isBusy(key));
     const shared = {
       parts: this.#parts,
       claims: this.#claims,
@@ -294,15 +293,11 @@ export class WritableFilesystem implements Filesystem {
     return entry;
   }
 
-  async mknod(parent: NodeId, name: string, mode: number, _rdev: number, caller: Caller): Promise<Entry> {
-    const type = mode & S_IFMT;
-    if (type !== S_IFREG && type !== 0)
-      throw new HawserError("not_permitted", "A bucket keeps no devices, pipes or sockets.");
-    const { row } = await this.#names.create(parent, name, mode & ~S_IFMT, caller, { exclusive: true });
-    const entry = this.#entry(row);
-    const file = this.#inodes.of(row).staged!;
-    await file.flush().finally(() => file.releaseWrite());
-    return entry;
+  async mknod(parent: NodeId, name: string, mode: number, rdev: number, caller: Caller): Promise<Entry> {
+    const type = (mode & S_IFMT) === 0 ? "file" : typeOfMode(mode);
+    if (type === undefined || type === "directory" || type === "symlink")
+      throw new HawserError("invalid_argument", "This type of node is not made by mknod.");
+    return this.#entry(await this.#names.mknod(parent, name, { type, mode: mode & ~S_IFMT, rdev }, caller));
   }
 
   async mkdir(parent: NodeId, name: string, mode: number, caller: Caller): Promise<Entry> {

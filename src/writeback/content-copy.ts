@@ -24,8 +24,8 @@ export interface ContentCopy {
   readonly isEarlier: (uploadId: string) => boolean;
   readonly meta: ObjectMeta;
   readonly mtime: EpochMs;
-  /** The outcome is not open any more. */
-  readonly known: () => void;
+  /** The outcome is not open any more. @param isThere the copy is */
+  readonly known: (isThere: boolean) => void;
 }
 
 export type Copied =
@@ -55,13 +55,13 @@ export async function copyContent(context: Context, copy: ContentCopy): Promise<
       reason: "flush",
       signal,
     });
-    copy.known();
+    copy.known(true);
     fault("copy.after");
     return made(result);
   } catch (error) {
     if (signal.aborted) throw error;
     if (!isAmbiguous(error)) {
-      copy.known();
+      copy.known(false);
       throw error;
     }
     const outcome = await settleOutcome(store, key, {
@@ -71,7 +71,7 @@ export async function copyContent(context: Context, copy: ContentCopy): Promise<
       isEarlier: copy.isEarlier,
       signal,
     });
-    copy.known();
+    copy.known(outcome.kind === "published");
     if (outcome.kind === "published") return made(outcome.object);
     if (outcome.kind === "conflict") throw new PublishConflict(key, outcome.present);
     // The local file has the bytes.

@@ -8,6 +8,7 @@ import type { ObjectStore, PutOptions } from "../store/object-store.ts";
 import type { BodyBuffers } from "./body-buffers.ts";
 import type { OnFaultPoint } from "./fault-point.ts";
 import type { Journal } from "./journal.ts";
+import type { Beginnings } from "./multipart-begin.ts";
 import type { RecoveredFolder } from "./recovered.ts";
 import type { StagingArea } from "./staging-area.ts";
 import type { UploadSlots } from "./upload-slots.ts";
@@ -84,10 +85,13 @@ export interface Context {
   readonly options: WriteBackOptions;
   readonly random: () => number;
   readonly fault: OnFaultPoint;
+  /** When write-back was opened, by the monotonic clock. */
+  readonly openedMs: Milliseconds;
   readonly journal: Journal;
   readonly area: StagingArea;
   readonly recovered: RecoveredFolder;
   readonly queue: WorkQueue;
+  readonly beginnings: Beginnings;
   readonly slots: UploadSlots;
   readonly buffers: BodyBuffers;
   /** Fires at `close`. */

@@ -9,6 +9,7 @@ import { MiB } from "../common/units.ts";
 import type { Bytes } from "../common/units.ts";
 import type { Context } from "./context.ts";
 import { FileBytes } from "./file-bytes.ts";
+import { beginMultipart } from "./multipart-begin.ts";
 import { metaWithTime } from "./object-meta.ts";
 import { partBytesFor } from "./part-plan.ts";
 import type { LocalStaged } from "./staged-file.ts";
@@ -32,14 +33,12 @@ export function earlyParts(sizeBytes: Bytes, partBytes: Bytes, isSent: (part: nu
 export class EarlyUpload {
   readonly #context: Context;
   readonly #file: LocalStaged;
-  readonly #lostFound: () => Promise<void>;
   readonly #stop = new AbortController();
   #running: Promise<void> | undefined;
 
-  constructor(context: Context, file: LocalStaged, lostFound: () => Promise<void>) {
+  constructor(context: Context, file: LocalStaged) {
     this.#context = context;
     this.#file = file;
-    this.#lostFound = lostFound;
   }
 
   /** Sends what has become worth it; called every now and then. Failures wait for the next call. */
@@ -81,29 +80,32 @@ export class EarlyUpload {
   }
 
   async #begin(sizeBytes: Bytes): Promise<void> {
-    const { store, journal, options, clock, closing: signal } = this.#context;
+    const { store, journal, options, closing: signal } = this.#context;
     const file = this.#file;
     const { id, entry } = file;
     const { key, base, meta } = entry;
-    await this.#lostFound();
     const n = entry.n + 1;
     const partBytes = Math.ceil(partBytesFor(sizeBytes * GROWTH, options.partBytes) / MiB) * MiB;
     // The number is taken: what is sealed meanwhile is another content.
     file.journal({ t: "turn", id, n });
-    file.journal({ t: "begin", id, n, key, at: clock.now() });
-    await journal.flush();
     const { mtime } = file.local.stamp();
-    const { metadata } = metaWithTime(meta, mtime);
-    const { uploadId: mp } = await store.createMultipart(key, {
+    const request = {
       ...options.put,
       contentType: meta.contentType,
-      metadata: { ...metadata, [UPLOAD_ID_METADATA]: entry.uploadId(n) },
+      metadata: { ...metaWithTime(meta, mtime).metadata, [UPLOAD_ID_METADATA]: entry.uploadId(n) },
       reason: "flush",
       signal,
+    } as const;
+    await beginMultipart(this.#context, {
+      id,
+      n,
+      key,
+      create: () => store.createMultipart(key, request),
+      note(mp) {
+        if (file.isGone || file.key !== key) journal.add({ t: "orphan", mp, key });
+        else file.journal({ t: "multipart", id, n, key, mp, partBytes, base, mtime, meta });
+      },
     });
-    if (file.isGone || file.key !== key) journal.add({ t: "orphan", mp, key }, { t: "begun", id });
-    else file.journal({ t: "multipart", id, n, key, mp, partBytes, base, mtime, meta });
-    await journal.flush();
   }
 
   async #send(mp: string, key: string, partNumber: number, partBytes: Bytes): Promise<void> {

@@ -10,9 +10,11 @@ import type { Bytes, EpochMs, Milliseconds } from "../common/units.ts";
 import type { Context } from "./context.ts";
 import { EarlyUpload } from "./early-upload.ts";
 import { FileLife } from "./file-life.ts";
+import { FileWork } from "./file-work.ts";
 import type { LifeHost } from "./file-life.ts";
 import { Items } from "./items.ts";
 import type { ItemsHost } from "./items.ts";
+import type { Stray } from "./journal-state.ts";
 import { MultipartJanitor } from "./multipart-janitor.ts";
 import type { ByteRange } from "./part-plan.ts";
 import { fateOf } from "./recovery.ts";
@@ -22,6 +24,7 @@ import { LocalStaged } from "./staged-file.ts";
 import { StrayWork } from "./stray-work.ts";
 import type { Base } from "./verdict.ts";
 import { untilOrAborted } from "./work-queue.ts";
+import type { Work } from "./work-queue.ts";
 import type {
   ObjectMeta,
   PendingFile,
@@ -47,6 +50,8 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
   /** Files that may need an object under a key that is not theirs. */
   readonly #foreign = new Set<LocalStaged>();
   #sourceWaiters: (() => void)[] = [];
+  /** Objects that may have been left behind, and the store has not let us look. */
+  #unresolved: Stray[] = [];
   #restored: LocalStaged[] = [];
   #restoredItems: RestoredItem[] = [];
   readonly #session = randomBytes(4).toString("hex");
@@ -112,6 +117,7 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
       case "seal":
         file.state = "closed";
     }
+    file.isDoubtful = file.entry.n > 0;
     this.#restored.push(file);
   }
 
@@ -252,6 +258,10 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
     for (const item of this.#items.works()) {
       if (item.keys.some((key) => key.startsWith(prefix))) waits.push(item.settled());
     }
+    for (const stray of this.#unresolved.splice(0)) this.#look(stray);
+    for (const work of this.#context.queue.works()) {
+      if (mayLeaveStray(work) && work.key.startsWith(prefix)) waits.push(this.#flushStray(work));
+    }
     this.#hastenAll();
     const settled = Promise.allSettled(waits);
     const results = signal ? await untilOrAborted(settled, signal) : await settled;
@@ -264,6 +274,23 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
     const reached = file.reached(generation);
     this.#hastenAll();
     await reached;
+  }
+
+  /** What may have made an object that nobody wants any more: then that has been removed as well. */
+  async #flushStray(work: FileWork | StrayWork): Promise<void> {
+    await this.#context.queue.over(work);
+    if (work.unresolved) throw work.unresolved;
+    const removals = [...this.#items.works()].filter(({ keys }) => keys.includes(work.key));
+    this.#hastenAll();
+    await Promise.all(removals.map((item) => item.settled()));
+  }
+
+  async tidy(signal?: AbortSignal): Promise<void> {
+    await this.#janitor.tidy(signal);
+  }
+
+  isBusy(key: string): boolean {
+    return this.#context.queue.touches(key);
   }
 
   /** What was sealed before may hold back what is to be flushed, whatever its prefix. */
@@ -365,8 +392,20 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
     this.#janitor.kick();
   }
 
-  async lostFound(): Promise<void> {
-    await this.#janitor.lostFound();
+  leavesDoubtful(file: LocalStaged): void {
+    const { journal } = this.#context;
+    const { key, entry } = file;
+    const stray = { uuid: entry.uuid, n: entry.n, key };
+    journal.add({ t: "stray", ...stray });
+    this.#look(stray);
+  }
+
+  #look(stray: Stray): void {
+    this.#context.queue.add(new StrayWork(this.#context, this, stray, undefined));
+  }
+
+  unresolved(stray: Stray): void {
+    this.#unresolved.push(stray);
   }
 
   takesFromElsewhere(file: LocalStaged): void {
@@ -425,7 +464,7 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
   #sendEarly(file: LocalStaged, sizeBytes: Bytes): void {
     const { entry } = file;
     if (sizeBytes < this.#context.options.earlyUpload || entry.overlay || entry.uploaded || file.live) return;
-    file.early ??= new EarlyUpload(this.#context, file, () => this.lostFound());
+    file.early ??= new EarlyUpload(this.#context, file);
     file.early.kick();
   }
 
@@ -449,6 +488,11 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
         logger.warn({ err: error }, "staged files could not be synced to disk");
     }
   }
+}
+
+/** A work after which an object may be where none belongs. */
+function mayLeaveStray(work: Work): work is FileWork | StrayWork {
+  return work instanceof StrayWork || (work instanceof FileWork && work.isGivenUp);
 }
 
 /** Closed, and on its way to the bucket. */

@@ -14,6 +14,7 @@ export type FaultPoint =
   | "put.before"
   | "put.after"
   | "multipart.begin"
+  | "multipart.created"
   | "multipart.begun"
   | "part.sent"
   | "complete.before"

@@ -60,7 +60,6 @@ export class FileEntry {
   n = 0;
   /** What is on the disk itself; `fsync` when the program asked for it. */
   synced: (FileStamp & { readonly fsync?: boolean | undefined }) | undefined;
-  begin: { readonly n: number; readonly key: string; readonly at: EpochMs } | undefined;
   multipart: EntryMultipart | undefined;
   uploaded: InBucket | undefined;
   recovering: { readonly name: string; readonly reason: RecoverReason } | undefined;
@@ -84,9 +83,9 @@ export class FileEntry {
     return `${this.uuid}-${n}`;
   }
 
-  /** True for the id of any content of this file. */
-  isOurs(uploadId: string | undefined): boolean {
-    return uploadId?.startsWith(`${this.uuid}-`) ?? false;
+  /** The number of the content that an upload id stands for; undefined when it is another file's. */
+  contentOf(uploadId: string | undefined): number | undefined {
+    return contentOf(this.uuid, uploadId);
   }
 
   apply(record: FileRecord): void {
@@ -140,14 +139,10 @@ export class FileEntry {
       case "synced":
         this.synced = { size: record.size, mtime: record.mtime, fsync: record.fsync };
         return;
-      case "begin":
-        this.begin = { n: record.n, key: record.key, at: record.at };
-        return;
       case "multipart": {
         const { n, key, mp, partBytes, base, mtime, meta } = record;
         this.multipart = { n, key, mp, partBytes, base, mtime, meta, parts: new Map() };
         this.n = Math.max(this.n, n);
-        this.begin = undefined;
         return;
       }
       case "part": {
@@ -170,6 +165,7 @@ export class FileEntry {
         return;
       }
       case "stage":
+      case "begin":
       case "drop":
     }
   }
@@ -193,11 +189,15 @@ export class FileEntry {
       yield { t: "multipart", id, ...multipart };
       for (const part of parts.values()) yield { t: "part", id, mp: multipart.mp, ...part };
     }
-    if (this.begin) yield { t: "begin", id, ...this.begin };
     if (this.sealed) yield { t: "seal", id, ...this.sealed };
     if (this.synced) yield { t: "synced", id, ...this.synced };
     if (this.recovering) yield { t: "recover", id, ...this.recovering };
   }
+}
+
+/** @param uuid of a file */
+export function contentOf(uuid: string, uploadId: string | undefined): number | undefined {
+  return uploadId?.startsWith(`${uuid}-`) ? Number(uploadId.slice(uuid.length + 1)) : undefined;
 }
 
 /** The complement of a set within `[0, sizeBytes)`. */

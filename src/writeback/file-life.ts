@@ -13,6 +13,7 @@ import type { Bytes, Milliseconds } from "../common/units.ts";
 import type { Context } from "./context.ts";
 import type { FileEntry, InBucket } from "./file-entry.ts";
 import { FileWork } from "./file-work.ts";
+import type { Stray } from "./journal-state.ts";
 import { metaWithTime, sameMeta, sameTime, timeOf } from "./object-meta.ts";
 import { isWorthKeeping } from "./part-plan.ts";
 import type { RecoverReason, RecoveredNote } from "./recovered.ts";
@@ -39,8 +40,10 @@ export interface LifeHost {
   removeOrphan(key: string, etag: string): void;
   /** There are multiparts to be aborted. */
   abandoned(): void;
-  /** Resolves when multiparts that a process before has lost are known. */
-  lostFound(): Promise<void>;
+  /** The store does not let it be known whether a content was left behind: a flush asks again. */
+  unresolved(stray: Stray): void;
+  /** Looks for what the process before may have put under the key of this file, which leaves it. */
+  leavesDoubtful(file: LocalStaged): void;
   /** Works that wait for a source of a copy may look again. */
   sourcesChanged(): void;
   /** Resolves when no file of another key needs the object under this key. */
@@ -273,6 +276,14 @@ export class FileLife {
       if (work.giveUpForRename()) this.#withdraw(work);
       else this.#noteStray(work);
     }
+    this.#leaveDoubt(file);
+  }
+
+  /** The process before may have sent contents to the key whose answers it did not live to see. */
+  #leaveDoubt(file: LocalStaged): void {
+    if (!file.isDoubtful) return;
+    file.isDoubtful = false;
+    this.#host.leavesDoubtful(file);
   }
 
   /** An object that only we know of stays behind under the key. */
@@ -295,6 +306,7 @@ export class FileLife {
       if (work.giveUp()) this.#withdraw(work);
       else this.#noteStray(work);
     }
+    this.#leaveDoubt(file);
     journal.add({ t: "drop", id: file.id });
     file.content.journaled = false;
     if (file.writers === 0) file.state = "dropped";
@@ -329,6 +341,7 @@ export class FileLife {
     if (isNew) file.journal({ t: "uploaded", id: file.id, ...there });
     journal.add({ t: "cleared", uuid: entry.uuid, n: work.uploadN, key: work.key });
     this.#rebaseSuccessor(work, there);
+    if (file.key === work.key) file.isDoubtful = false;
     await journal.flush();
     fault("published");
     if (file.isGone) {
@@ -386,6 +399,28 @@ export class FileLife {
     area.forget(file.id);
     await file.local.close();
     if (!adopted) await area.remove(file.id);
+  }
+
+  /** The work was given up, and an earlier content of its file is under its key. */
+  async leftBehind(work: FileWork, etag: string): Promise<void> {
+    const { file, key } = work;
+    if ((file.isGone || file.key !== key) && !this.#host.find(key)) this.#host.removeOrphan(key, etag);
+    this.givenUp(work);
+    await this.#context.journal.flush();
+  }
+
+  /** The work was given up, and the store does not let us know what came of it. */
+  unresolved(work: FileWork): void {
+    const { logger } = this.#context;
+    logger.error(
+      { err: work.unresolved, key: work.key },
+      "it is not known whether an object was left behind",
+    );
+    if (work.file.isGone || work.file.key !== work.key) {
+      this.#noteStray(work);
+      this.#host.unresolved({ uuid: work.file.entry.uuid, n: work.uploadN, key: work.key });
+    }
+    work.outcome?.resolve(false);
   }
 
   /** The work ended and left nothing in the bucket. */
@@ -467,10 +502,6 @@ export class FileLife {
     const { multipart } = file.entry;
     if (multipart?.mp === mp && !file.isGone) journal.add({ t: "abandon", id: file.id, mp });
     this.#host.abandoned();
-  }
-
-  async lostFound(): Promise<void> {
-    await this.#host.lostFound();
   }
 
   copied(work: FileWork, from: InBucket, made: InBucket): void {

@@ -4,7 +4,8 @@ import type { Bytes } from "../common/units.ts";
 import type { Context } from "./context.ts";
 import type { InBucket } from "./file-entry.ts";
 import type { FileWork } from "./file-work.ts";
-import type { PublishProgress, Published } from "./publish.ts";
+import { beginMultipart } from "./multipart-begin.ts";
+import type { CreatedMultipart, PublishProgress, Published } from "./publish.ts";
 import type { JournaledPart } from "./records.ts";
 
 export class FileProgress implements PublishProgress {
@@ -26,32 +27,27 @@ export class FileProgress implements PublishProgress {
     for (const part of multipart.parts.values()) this.#sums.set(part.partNumber, part.sum);
   }
 
-  async multipartBeginning(): Promise<void> {
-    const { journal, clock, fault } = this.#context;
+  async beginMultipart(partBytes: Bytes, create: () => Promise<CreatedMultipart>): Promise<string> {
     const { file, n, key } = this.#work;
-    await this.#work.lostFound();
-    journal.add({ t: "begin", id: file.id, n, key, at: clock.now() });
-    await journal.flush();
-    fault("multipart.begin");
+    const note = (multipartId: string): void => this.#noteMultipart(multipartId, partBytes);
+    return await beginMultipart(this.#context, { id: file.id, n, key, create, note });
   }
 
-  async multipartBegun(multipartId: string, partBytes: Bytes): Promise<void> {
-    const { journal, fault } = this.#context;
+  #noteMultipart(multipartId: string, partBytes: Bytes): void {
+    const { journal } = this.#context;
     const { file, n, key, stamp } = this.#work;
     const { meta } = file.entry;
     this.begun = { mtime: stamp.mtime, meta };
     this.#partBytes = partBytes;
     this.#sums.clear();
     if (file.isGone || this.#work.isGivenUp) {
-      journal.add({ t: "orphan", mp: multipartId, key }, { t: "begun", id: file.id });
+      journal.add({ t: "orphan", mp: multipartId, key });
       this.#work.abandon(multipartId);
     } else {
       const { base } = file.entry;
       const record = { id: file.id, n, key, mp: multipartId, partBytes, base, mtime: stamp.mtime, meta };
       journal.add({ t: "multipart", ...record });
     }
-    await journal.flush();
-    fault("multipart.begun");
   }
 
   async partDone(part: JournaledPart): Promise<void> {
@@ -74,13 +70,18 @@ export class FileProgress implements PublishProgress {
   }
 
   committing(): void {
-    this.#work.committing = true;
+    this.#work.commits();
     this.#context.fault("complete.before");
   }
 
-  committed(): void {
+  committed(appeared: boolean): void {
+    if (appeared) this.#work.appeared = true;
     this.#work.committing = false;
     this.#context.fault("complete.after");
+  }
+
+  mayArriveLate(): void {
+    this.#work.mayArriveLate();
   }
 
   abandon(multipartId: string): void {

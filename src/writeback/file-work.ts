@@ -7,7 +7,9 @@
  * becomes of the file, and FileLife decides what it means.
  */
 import { toHawserError } from "../common/errors.ts";
+import type { HawserError } from "../common/errors.ts";
 import type { Bytes, Milliseconds } from "../common/units.ts";
+import type { ObjectInfo } from "../store/object-store.ts";
 import { copyContent } from "./content-copy.ts";
 import { pause } from "./context.ts";
 import type { Context } from "./context.ts";
@@ -19,12 +21,12 @@ import { FileProgress } from "./file-progress.ts";
 import { metaWithTime, sameMeta, sameTime } from "./object-meta.ts";
 import { isWorthKeeping } from "./part-plan.ts";
 import type { ByteRange } from "./part-plan.ts";
-import { PublishConflict, publish, settleOutcome } from "./publish.ts";
+import { PublishConflict, presentObject, publish } from "./publish.ts";
 import type { MultipartState, Publication } from "./publish.ts";
 import type { FileStamp } from "./records.ts";
 import { retryDelayMs } from "./retry-delay.ts";
 import type { LocalStaged } from "./staged-file.ts";
-import { UPLOAD_ID_METADATA, isFinal } from "./verdict.ts";
+import { LATE_MS, UPLOAD_ID_METADATA, isFinal, mayArriveLate } from "./verdict.ts";
 import type { Work } from "./work-queue.ts";
 
 const LONGEST_TIMER_MS: Milliseconds = 2 ** 30;
@@ -66,6 +68,14 @@ export class FileWork implements Work {
   outcome: { resolve(arrived: boolean): void; reject(error: unknown): void } | undefined;
   /** The object may appear: the outcome of a request is open. */
   committing = false;
+  /** The object is there, and nobody has been told. */
+  appeared = false;
+  /** A request that makes it visible was sent. */
+  #sent = false;
+  /** Since when a request that makes it visible has failed: it may take effect later still. */
+  #failedMs: Milliseconds | undefined;
+  /** Ended without knowing what came of its requests: why. */
+  unresolved: HawserError | undefined;
   readonly #context: Context;
   readonly #life: FileLife;
   readonly #giveUp = new AbortController();
@@ -113,7 +123,12 @@ export class FileWork implements Work {
     // Heeded before the next step: a request whose outcome is open is waited for.
     this.#giveUp.abort(new GivenUp(`${this.key} is not published as it was.`));
     this.#wake();
-    return !this.committing;
+    return !this.#mayBeThere;
+  }
+
+  /** Something of it may be in the bucket that nobody knows of. */
+  get #mayBeThere(): boolean {
+    return this.committing || this.appeared || this.#failedMs !== undefined;
   }
 
   close(): void {
@@ -143,6 +158,7 @@ export class FileWork implements Work {
         return;
       } catch (error) {
         if (closing.aborted) return;
+        if (this.#sent && mayArriveLate(error)) this.mayArriveLate();
         if (this.isGivenUp) {
           await this.#endGivenUp();
           return;
@@ -159,40 +175,42 @@ export class FileWork implements Work {
     }
   }
 
-  /** Given up: what came of the last request has to be known before others touch the key. */
+  /** Given up: what came of its requests has to be known before others touch the key. */
   async #endGivenUp(): Promise<void> {
     const { store, closing, clock, random } = this.#context;
-    const { entry } = this.file;
-    const uploadId = entry.uploadId(this.uploadN);
-    for (let failures = 1; this.committing; failures++) {
+    for (let failures = 1; this.#mayBeThere; failures++) {
       try {
-        const outcome = await settleOutcome(store, this.key, {
-          base: { kind: "any" },
-          isOurs: (present) => present.metadata[UPLOAD_ID_METADATA] === uploadId,
-          signal: closing,
-        });
-        this.committing = false;
-        if (outcome.kind !== "published") break;
-        const { size, mtime } = this.stamp;
-        await this.#life.arrived(this, {
-          n: this.n,
-          key: this.key,
-          ...outcome.object,
-          size,
-          mtime,
-          meta: entry.meta,
-        });
-        return;
-      } catch {
+        const present = await presentObject(this.key, { store, signal: closing });
+        if (present && (await this.#foundThere(present))) return;
+        // Not there yet: what has failed may arrive late.
+        const left = this.#failedMs === undefined ? 0 : this.#failedMs + LATE_MS - clock.monotonic();
+        if (left <= 0) break;
+        await pause(clock, left, closing);
+      } catch (error) {
         if (closing.aborted) return;
+        if (isFinal(error)) {
+          this.unresolved = toHawserError(error);
+          this.#life.unresolved(this);
+          return;
+        }
         await pause(clock, retryDelayMs(failures, random()), closing).catch(() => undefined);
       }
     }
     this.#life.givenUp(this);
   }
 
-  async lostFound(): Promise<void> {
-    await this.#life.lostFound();
+  /** @returns false when the object is none of the file's */
+  async #foundThere(present: ObjectInfo): Promise<boolean> {
+    const { entry } = this.file;
+    const { etag, versionId } = present;
+    const n = entry.contentOf(present.metadata[UPLOAD_ID_METADATA]);
+    if (n === undefined) return false;
+    if (n === this.uploadN) {
+      const { size, mtime } = this.stamp;
+      const { meta } = entry;
+      await this.#life.arrived(this, { n: this.n, key: this.key, etag, versionId, size, mtime, meta });
+    } else await this.#life.leftBehind(this, etag);
+    return true;
   }
 
   abandon(multipartId: string): void {
@@ -356,7 +374,7 @@ export class FileWork implements Work {
     await this.#context.queue.turn(this, this.ends);
     await this.#context.journal.flush();
     this.#giveUp.signal.throwIfAborted();
-    this.committing = true;
+    this.commits();
     const made = await copyContent(this.#context, {
       from: there,
       key: this.key,
@@ -365,7 +383,10 @@ export class FileWork implements Work {
       isEarlier: (id) => this.#life.isOurs(id),
       meta: entry.meta,
       mtime: this.stamp.mtime,
-      known: () => (this.committing = false),
+      known: (isThere) => {
+        this.committing = false;
+        if (isThere) this.appeared = true;
+      },
     });
     if (made.kind === "gone") {
       if (made.earlier !== undefined) this.#life.rebased(this.file, made.earlier);
@@ -385,6 +406,16 @@ export class FileWork implements Work {
         reading: (use) => local.reading(use),
       }
     );
+  }
+
+  /** The request that makes it visible is sent now. */
+  commits(): void {
+    this.committing = true;
+    this.#sent = true;
+  }
+
+  mayArriveLate(): void {
+    this.#failedMs = this.#context.clock.monotonic();
   }
 
   /** What `publish` tells goes on to the journal. */

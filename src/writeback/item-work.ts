@@ -18,6 +18,9 @@ import { UPLOAD_ID_METADATA, isFinal } from "./verdict.ts";
 import { untilOrAborted } from "./work-queue.ts";
 import type { Work } from "./work-queue.ts";
 
+/** A change of metadata waits a little for the next: chmod, chown and utimes come in a row, and a copy carries them all. */
+export const META_FOLDING_MS: Milliseconds = 100;
+
 /** What ItemWork tells the owner of all items. */
 export interface ItemHost {
   /** The object of this version has become another with the same bytes: later items and files mean that. */
@@ -46,6 +49,7 @@ export class ItemWork implements Work {
   readonly #over: Promise<void>;
   #end = (): void => undefined;
   #wake = (): void => undefined;
+  #foldMs: Milliseconds = 0;
   readonly #waiters = new Set<{ resolve(): void; reject(error: unknown): void }>();
 
   constructor(context: Context, host: ItemHost, seq: number, item: Item, after?: Promise<void>) {
@@ -58,6 +62,7 @@ export class ItemWork implements Work {
     this.key = this.keys.at(-1)!;
     this.effect = item.kind === "remove" ? "vanish" : "appear";
     this.sizeBytes = item.kind === "move" ? item.version.sizeBytes : 0;
+    if (item.kind === "meta") this.#foldMs = META_FOLDING_MS;
     this.#over = new Promise((resolve) => (this.#end = resolve));
   }
 
@@ -70,6 +75,7 @@ export class ItemWork implements Work {
   }
 
   hasten(): void {
+    this.#foldMs = 0;
     this.#wake();
   }
 
@@ -89,6 +95,8 @@ export class ItemWork implements Work {
       try {
         if (this.#after) await untilOrAborted(this.#after, ends);
         await this.#untilFree(ends);
+        if (this.#foldMs > 0) await this.#backOff(this.#foldMs, clock, ends);
+        this.#foldMs = 0;
         await this.#context.queue.turn(this, ends);
         ends.throwIfAborted();
         this.acted = true;
@@ -148,7 +156,8 @@ export class ItemWork implements Work {
   async #delete(key: string, etag: string | undefined): Promise<void> {
     const { store, closing: signal, logger, fault } = this.#context;
     fault("delete.before");
-    const gone = await this.#unless(["not_found", "object_changed"], async () => {
+    // What can have no such key is not there.
+    const gone = await this.#unless(["not_found", "object_changed", "name_too_long"], async () => {
       if (etag === undefined) await store.delete(key, { reason: "flush", signal });
       else await deleteVersion(this.#context, key, etag);
     });

@@ -1,7 +1,8 @@
 /**
  * Items: the deletes, moves, metadata changes and markers that are not done yet.
  *
- * A delete that has not begun and is followed by a new file under the key becomes an overwrite. What a move or a change
+ * A delete that has not begun and is followed by a new file under the key becomes an overwrite; chmod, chown and utimes
+ * in a row become one change of metadata. What a move or a change
  * of metadata makes has a new ETag: whoever meant the old one means the new one from then on.
  */
 import type { ObjectVersion } from "../cache/content.ts";
@@ -24,6 +25,8 @@ export class Items implements ItemHost {
   readonly #works = new Map<number, ItemWork>();
   /** Removes by key, for folding. */
   readonly #removes = new Map<string, ItemWork>();
+  /** The last change of metadata by key, for folding. */
+  readonly #metas = new Map<string, ItemWork>();
 
   constructor(context: Context, host: ItemsHost) {
     this.#context = context;
@@ -40,6 +43,7 @@ export class Items implements ItemHost {
 
   /** Resolves when it is journaled. */
   async add(item: Item, after?: Promise<void>): Promise<void> {
+    if (this.#foldMeta(item)) return await this.#context.journal.flush();
     const seq = this.#host.nextSeq();
     this.#context.journal.add({ t: "item", seq, item });
     this.start(seq, item, after);
@@ -51,7 +55,29 @@ export class Items implements ItemHost {
     const work = new ItemWork(this.#context, this, seq, item, after);
     this.#works.set(seq, work);
     if (item.kind === "remove") this.#removes.set(item.key, work);
+    if (item.kind === "meta") this.#metas.set(item.version.key, work);
     this.#context.queue.add(work);
+  }
+
+  /**
+   * A change of metadata that has not begun: another one takes its place, and what is deleted needs none.
+   *
+   * @returns true when nothing is to be added
+   */
+  #foldMeta(item: Item): boolean {
+    if (item.kind !== "meta" && item.kind !== "remove") return false;
+    const { key, etag } = item.kind === "meta" ? item.version : item;
+    const work = this.#metas.get(key);
+    if (!work || work.acted || work.item.kind !== "meta") return false;
+    const { version, uuid } = work.item;
+    if (version.etag !== etag) return false;
+    if (item.kind === "remove") {
+      work.cancel();
+      return false;
+    }
+    work.item = { ...item, uuid };
+    this.#context.journal.add({ t: "item", seq: work.seq, item: work.item });
+    return true;
   }
 
   /** A file is staged where a delete has not begun: it replaces what was to be deleted. @returns its base then */
@@ -83,6 +109,7 @@ export class Items implements ItemHost {
   ended(work: ItemWork): void {
     this.#works.delete(work.seq);
     if (this.#removes.get(work.key) === work) this.#removes.delete(work.key);
+    if (this.#metas.get(work.key) === work) this.#metas.delete(work.key);
     this.#context.journal.add({ t: "done", seq: work.seq });
     if (work.acted && work.item.kind !== "meta") this.#context.events?.settled(work.keys);
   }

@@ -10,6 +10,14 @@ export interface Stray {
   readonly key: string;
 }
 
+/** A multipart upload that was to be begun, of which it is not known whether it was. */
+export interface Beginning {
+  readonly id: number;
+  readonly key: string;
+  /** No two of a key are noted at the same time. */
+  readonly at: EpochMs;
+}
+
 export class JournalState {
   bootId: string | undefined;
   /** Random, for the journal's life: what this volume's upload ids begin with. */
@@ -18,8 +26,8 @@ export class JournalState {
   readonly items = new Map<number, Item>();
   /** Multiparts to be aborted, with their keys. */
   readonly abandoned = new Map<string, string>();
-  /** Multiparts of which it is not known whether they were begun, by file; they may outlive it. */
-  readonly begins = new Map<number, { key: string; at: EpochMs }>();
+  /** They may outlive their files. */
+  readonly begins = new Map<string, Beginning>();
   readonly strays = new Map<string, Stray>();
   nextId = 1;
   nextSeq = 1;
@@ -54,7 +62,7 @@ export class JournalState {
         this.abandoned.delete(record.mp);
         return;
       case "begun":
-        this.begins.delete(record.id);
+        this.begins.delete(beginName(record));
         return;
       case "stray":
         this.strays.set(strayName(record), { uuid: record.uuid, n: record.n, key: record.key });
@@ -69,11 +77,12 @@ export class JournalState {
       case "done":
         this.items.delete(record.seq);
         return;
-      case "begin":
-        this.begins.set(record.id, { key: record.key, at: record.at });
-        break;
+      case "begin": {
+        const { id, key, at } = record;
+        this.begins.set(beginName(record), { id, key, at });
+        return;
+      }
       case "multipart":
-        this.begins.delete(record.id);
         this.#abandonMultipart(record.id);
         break;
       case "abandon":
@@ -105,7 +114,7 @@ export class JournalState {
     }
     yield { t: "ids", id: this.nextId, seq: this.nextSeq };
     for (const entry of this.files.values()) yield* entry.records();
-    for (const [id, { key, at }] of this.begins) yield { t: "begin", id, n: 0, key, at };
+    for (const beginning of this.begins.values()) yield { t: "begin", n: 0, ...beginning };
     for (const [mp, key] of this.abandoned) yield { t: "orphan", mp, key };
     for (const stray of this.strays.values()) yield { t: "stray", ...stray };
     for (const [seq, item] of this.items) yield { t: "item", seq, item };
@@ -120,6 +129,11 @@ export class JournalState {
     const multipart = this.files.get(id)?.multipart;
     if (multipart) this.abandoned.set(multipart.mp, multipart.key);
   }
+}
+
+/** What tells a beginning from others. */
+export function beginName({ key, at }: Pick<Beginning, "key" | "at">): string {
+  return `${at}@${key}`;
 }
 
 function strayName({ uuid, n, key }: Stray): string {

@@ -6,6 +6,7 @@ import { BodyBuffers } from "./body-buffers.ts";
 import type { Context, WriteBackOptions, WriteBackParts } from "./context.ts";
 import { Engine } from "./engine.ts";
 import { Journal, readBootId } from "./journal.ts";
+import { Beginnings } from "./multipart-begin.ts";
 import { DEFAULT_PART_BYTES } from "./part-plan.ts";
 import { RecoveredFolder } from "./recovered.ts";
 import { StagingArea } from "./staging-area.ts";
@@ -68,10 +69,12 @@ export async function openWriteBack(parts: WriteBackParts): Promise<WriteBack> {
     options,
     random: parts.random ?? Math.random,
     fault,
+    openedMs: clock.monotonic(),
     journal,
     area,
     recovered,
     queue: new WorkQueue(options.publish === "ordered"),
+    beginnings: new Beginnings(),
     slots: new UploadSlots({
       total: options.uploads,
       whileReading: Math.max(1, Math.floor(options.uploads / 4)),

@@ -13,7 +13,7 @@ import { partBytesFor, planParts, sentRanges } from "./part-plan.ts";
 import type { ByteRange, PlannedPart } from "./part-plan.ts";
 import type { JournaledPart } from "./records.ts";
 import type { UploadSlots } from "./upload-slots.ts";
-import { UPLOAD_ID_METADATA, isAmbiguous, verdictOf } from "./verdict.ts";
+import { UPLOAD_ID_METADATA, isAmbiguous, mayArriveLate, verdictOf } from "./verdict.ts";
 import type { Base } from "./verdict.ts";
 
 /** The bytes to be sent. */
@@ -50,18 +50,23 @@ export interface Publication {
   readonly resume?: MultipartState | undefined;
 }
 
+/** As the store tells it. */
+export type CreatedMultipart = Awaited<ReturnType<ObjectStore["createMultipart"]>>;
+
 /** What happens on the way. Each is awaited before the next step relies on it. */
 export interface PublishProgress {
-  multipartBeginning(): Promise<void>;
-  multipartBegun(multipartId: string, partBytes: Bytes): Promise<void>;
+  /** Carries `create` out. @returns the upload's id, which a successor will know */
+  beginMultipart(partBytes: Bytes, create: () => Promise<CreatedMultipart>): Promise<string>;
   partDone(part: JournaledPart): Promise<void>;
   bytesSent(count: Bytes): void;
   /** Resolves when the object may become visible: what must be there before it is. */
   mayAppear(): Promise<void>;
   /** The request that makes it visible is sent now: giving up is not possible until its outcome is known. */
   committing(): void;
-  /** The answer to it is there. */
-  committed(): void;
+  /** What came of it is known. @param appeared the object is there */
+  committed(appeared: boolean): void;
+  /** The request has failed, and nothing is there; it may still take effect. */
+  mayArriveLate(): void;
   /** A multipart that will not be completed: somebody has to abort it. */
   abandon(multipartId: string): void;
   /** The store denies listing the parts of an upload: it starts over. */
@@ -120,6 +125,7 @@ export async function publish(
       }
       const published = await run.settle();
       if (published) return published;
+      if (mayArriveLate(error)) progress.mayArriveLate();
       if (tries >= MAX_AGAIN) throw error;
     }
   }
@@ -157,7 +163,7 @@ class PublishRun {
 
   /** The store has said no: nothing has happened. */
   failed(): void {
-    this.#committed();
+    this.#committed(false);
   }
 
   /** Finds out by a HEAD. @returns undefined when it can be tried again @throws PublishConflict */
@@ -167,7 +173,7 @@ class PublishRun {
     const isOurs = (present: ObjectInfo): boolean => present.metadata[UPLOAD_ID_METADATA] === uploadId;
     const outcome = await settleOutcome(store, key, { base: this.#base, isOurs, isEarlier, signal });
     if (outcome.kind === "conflict") this.#abandon();
-    this.#committed();
+    this.#committed(outcome.kind === "published");
     switch (outcome.kind) {
       case "published":
         return outcome.object;
@@ -196,7 +202,7 @@ class PublishRun {
           reason: "flush",
           signal,
         });
-        this.#committed();
+        this.#committed(true);
         this.#progress.bytesSent(content.sizeBytes);
         return { etag: result.etag, versionId: result.versionId, sum: sum() };
       }),
@@ -225,7 +231,7 @@ class PublishRun {
       signal,
     });
     this.#multipart = undefined;
-    this.#committed();
+    this.#committed(true);
     return { etag: result.etag, versionId: result.versionId };
   }
 
@@ -289,14 +295,15 @@ class PublishRun {
   async #begin(): Promise<MultipartState> {
     const { content, key } = this.#publication;
     const partBytes = partBytesFor(content.sizeBytes, this.#options.partBytes);
-    await this.#progress.multipartBeginning();
-    const { uploadId } = await this.#options.store.createMultipart(key, {
+    const options = {
       ...putOptions(this.#publication),
       reason: "flush",
       signal: this.#options.signal,
-    });
-    await this.#progress.multipartBegun(uploadId, partBytes);
-    return { multipartId: uploadId, partBytes, parts: [] };
+    } as const;
+    const multipartId = await this.#progress.beginMultipart(partBytes, () =>
+      this.#options.store.createMultipart(key, options),
+    );
+    return { multipartId, partBytes, parts: [] };
   }
 
   /**
@@ -346,10 +353,10 @@ class PublishRun {
     this.#progress.committing();
   }
 
-  #committed(): void {
+  #committed(appeared: boolean): void {
     if (!this.#committing) return;
     this.#committing = false;
-    this.#progress.committed();
+    this.#progress.committed(appeared);
   }
 
   #condition(): Pick<PutOptions, "ifMatch" | "ifNoneMatch"> {
@@ -403,7 +410,8 @@ export async function settleOutcome(store: ObjectStore, key: string, query: Outc
   return kind === "conflict" ? { kind, present } : { kind: "again" };
 }
 
-async function presentObject(
+/** What is under a key now. */
+export async function presentObject(
   key: string,
   options: Pick<PublishOptions, "store" | "signal">,
 ): Promise<ObjectInfo | undefined> {

@@ -144,8 +144,8 @@ export type JournalRecord =
   | { readonly t: "orphan"; readonly mp: string; readonly key: string }
   /** The multipart is gone. */
   | { readonly t: "aborted"; readonly mp: string }
-  /** The answer to a `begin` is known. */
-  | { readonly t: "begun"; readonly id: number }
+  /** What has come of a `begin` is known. */
+  | { readonly t: "begun"; readonly id: number; readonly key: string; readonly at: EpochMs }
   /** A request may have put content `n` of `uuid` under a key where it does not belong any more. */
   | { readonly t: "stray"; readonly uuid: string; readonly n: number; readonly key: string }
   | { readonly t: "cleared"; readonly uuid: string; readonly n: number; readonly key: string }

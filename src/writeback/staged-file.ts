@@ -57,6 +57,8 @@ export class LocalStaged implements StagedFile {
   #handedOut = false;
   /** Resolves when a snapshot has been taken: writers wait for it. */
   frozen: Promise<void> | undefined;
+  /** A process before may have put contents under its key that nobody knows of. */
+  isDoubtful = false;
   /** Parts that are sent while it is open. */
   early: EarlyUpload | undefined;
 

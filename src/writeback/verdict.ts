@@ -7,10 +7,17 @@
  */
 import { HawserError } from "../common/errors.ts";
 import type { ErrorCode } from "../common/errors.ts";
+import type { Milliseconds } from "../common/units.ts";
 import type { ObjectInfo } from "../store/object-store.ts";
 
 /** Name of the metadata entry, without `x-amz-meta-`. */
 export const UPLOAD_ID_METADATA = "hawser-upload";
+
+/**
+ * How long a request may take effect after it has failed: its connection is gone, but a store that has all of it may
+ * still be at work.
+ */
+export const LATE_MS: Milliseconds = 5_000;
 
 /** What must be in the bucket for an upload to go ahead. */
 export type Base =
@@ -66,11 +73,22 @@ const FINAL: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "bucket_not_found",
   "invalid_argument",
   "too_large",
+  "name_too_long",
   "not_supported_by_store",
   "credentials_invalid",
 ]);
 
+/** Answers that say for sure that nothing has happened, and will. */
+const REFUSALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["not_found", "exists", "object_changed"]);
+
+/** A request that has failed like this may still take effect: it, or a try before it, was not answered. */
+export function mayArriveLate(error: unknown): boolean {
+  return HawserError.is(error) && !FINAL.has(error.code) && !REFUSALS.has(error.code);
+}
+
 /** Expired credentials and a skewed clock are never final: both mend themselves. */
 export function isFinal(error: unknown): boolean {
-  return HawserError.is(error) && FINAL.has(error.code);
+  if (!HawserError.is(error) || !FINAL.has(error.code)) return false;
+  // A HEAD with an expired token is answered with a bare 400.
+  return error.httpStatus !== 400 || error.s3Code !== undefined;
 }

@@ -57,6 +57,11 @@ export class WorkQueue {
     this.#start(place);
   }
 
+  /** Something is to be done about this key. */
+  touches(key: string): boolean {
+    return this.#byKey.has(key);
+  }
+
   /** Takes a work out that has not started. @returns false when it has: then it has to end by itself */
   withdraw(work: Work): boolean {
     const place = this.#places.get(work);

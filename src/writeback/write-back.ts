@@ -177,6 +177,10 @@ export interface WriteBack extends AsyncDisposable {
    * @throws the first failure that stays
    */
   flush(prefix?: string, signal?: AbortSignal): Promise<void>;
+  /** Resolves when no upload is left open that nobody will complete, as far as the store lets us, within a minute. */
+  tidy(signal?: AbortSignal): Promise<void>;
+  /** Something is to be done in the bucket under this key: what is listed there may change. */
+  isBusy(key: string): boolean;
   status(): WriteBackStatus;
   /** Ranges that are the base's, of an overlay; for tests and status. */
   unchangedRanges(file: StagedFile): ByteRange[];

@@ -303,9 +303,34 @@ answer(None)
     expect(existsSync(mount.at("work/moved"))).toBe(false);
   });
 
-  row("FIFOs are EPERM", (mount) => {
-    expect(() => execFileSync("mkfifo", [mount.at("work/fifo")], { stdio: "pipe" })).toThrow("not permitted");
-  });
+  row(
+    "a FIFO carries bytes between processes, a socket takes connections, a device node has its number",
+    async (mount) => {
+      const result = await python<unknown[]>(
+        `
+import socket, stat
+os.chdir(args[0])
+os.mkfifo("fifo", 0o600)
+if os.fork() == 0:
+    open("fifo", "w").write("through the fifo")
+    os._exit(0)
+said = [open("fifo").read(), stat.S_ISFIFO(os.lstat("fifo").st_mode)]
+listener = socket.socket(socket.AF_UNIX)
+listener.bind("socket")
+listener.listen()
+client = socket.socket(socket.AF_UNIX)
+client.connect("socket")
+client.sendall(b"through the socket")
+said += [listener.accept()[0].recv(100).decode(), stat.S_ISSOCK(os.lstat("socket").st_mode)]
+os.mknod("device", stat.S_IFCHR | 0o600, os.makedev(1, 3))
+said += [os.lstat("device").st_rdev == os.makedev(1, 3), name_of(lambda: os.open("device", os.O_RDONLY))]
+answer(said)
+`,
+        mount.at("work"),
+      );
+      expect(result).toEqual(["through the fifo", true, "through the socket", true, true, "EACCES"]);
+    },
+  );
 
   row("flock and fcntl locks exclude other processes", async (mount) => {
     const path = mount.at("work/locked");

@@ -297,6 +297,12 @@ export class FakeWriteBack implements WriteBack {
     await this.drain();
   }
 
+  async tidy(): Promise<void> {}
+
+  isBusy(): boolean {
+    return false;
+  }
+
   status(): WriteBackStatus {
     return {
       files: [],

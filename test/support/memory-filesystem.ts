@@ -6,6 +6,7 @@
  * synchronously wherever they can, so that a channel is measured and not this.
  */
 import { HawserError, type ErrorCode } from "../../src/common/errors.ts";
+import { typeOfMode } from "../../src/vfs/file-type.ts";
 import type { MaybePromise } from "../../src/common/maybe-promise.ts";
 import type {
   AttributesReply,
@@ -265,9 +266,9 @@ export class MemoryFilesystem implements Filesystem {
     return this.#reference(this.#add("symlink", parent, name, { type: "symlink", target }, caller));
   }
 
-  mknod(parent: NodeId, name: string, mode: number, _rdev: number, caller: Caller): Entry {
-    if ((mode & 0o170000) !== 0o100000) throw failure("not_permitted", name);
-    return this.#reference(this.#add("mknod", parent, name, { type: "file", mode: mode & 0o7777 }, caller));
+  mknod(parent: NodeId, name: string, mode: number, rdev: number, caller: Caller): Entry {
+    const type = typeOfMode(mode) ?? "file";
+    return this.#reference(this.#add("mknod", parent, name, { type, mode: mode & 0o7777, rdev }, caller));
   }
 
   link(_nodeId: NodeId, _parent: NodeId, name: string): Entry {

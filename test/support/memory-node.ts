@@ -24,6 +24,7 @@ export interface MemoryNode {
   content: SparseContent;
   /** Folders only. */
   children: Map<string, MemoryNode>;
+  readonly rdev: number | undefined;
   /** Symlinks only. */
   target: string;
   xattrs: Map<string, Uint8Array>;
@@ -38,6 +39,8 @@ export const TREE_TIME_MS = 1_709_210_096_789;
 
 export interface NewNode {
   type: FileType;
+  /** Device nodes only. */
+  rdev?: number;
   mode?: number;
   uid?: number;
   gid?: number;
@@ -118,9 +121,14 @@ export class MemoryTree {
   attributes(node: MemoryNode): Attributes {
     const { ino, type, mode, nlink, uid, gid, atimeMs, mtimeMs, ctimeMs } = node;
     const sizeBytes =
-      type === "file" ? node.content.sizeBytes : type === "symlink" ? Buffer.byteLength(node.target) : 4096;
+      type === "symlink"
+        ? Buffer.byteLength(node.target)
+        : type === "directory"
+          ? 4096
+          : node.content.sizeBytes;
     const blocks = type === "file" ? node.content.blocks : 0;
-    return { ino, type, sizeBytes, mode, nlink, uid, gid, atimeMs, mtimeMs, ctimeMs, blocks };
+    const { rdev } = node;
+    return { ino, type, sizeBytes, mode, nlink, uid, gid, atimeMs, mtimeMs, ctimeMs, blocks, rdev };
   }
 
   #make(options: NewNode, ino: number): MemoryNode {
@@ -141,6 +149,7 @@ export class MemoryTree {
       name: "",
       content: options.content ?? new SparseContent(0),
       children: new Map(),
+      rdev: options.rdev,
       target: options.target ?? "",
       xattrs: new Map(),
       lookups: 0,

@@ -1,5 +1,6 @@
 /** A write-back over a bucket in memory and a real folder, that can crash and be opened again. */
 import { constants } from "node:fs";
+import { readFileSync } from "node:fs";
 import { mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -136,6 +137,13 @@ export class Harness {
   async version(key: string): Promise<ObjectVersion> {
     const { etag, sizeBytes, mtimeMs } = await this.store.head(key);
     return { key, etag, sizeBytes, mtimeMs };
+  }
+
+  /** What an upload of this content carries in its metadata, as the journal says. */
+  uploadId(key: string, n: number): string {
+    const journal = readFileSync(join(this.folder, "journal"), "latin1");
+    const uuid = journal.match(new RegExp(`"uuid":"([^"]+)","key":"${key}"`))![1]!;
+    return `${uuid}-${n}`;
   }
 
   text(key: string): string | undefined {

@@ -45,9 +45,11 @@ class Recorder implements PublishProgress {
   abandoned: string[] = [];
   commits: string[] = [];
   sent = 0;
-  async multipartBegun(id: string, partBytes: number) {
+  async beginMultipart(partBytes: number, create: () => Promise<{ uploadId: string }>) {
+    const { uploadId: id } = await create();
     this.multipart = { id, partBytes };
     this.parts = [];
+    return id;
   }
   async partDone(part: UploadedPart) {
     this.parts.push(part);
@@ -55,7 +57,7 @@ class Recorder implements PublishProgress {
   bytesSent(count: number) {
     this.sent += count;
   }
-  async multipartBeginning() {}
+  mayArriveLate() {}
   async mayAppear() {}
   committing() {
     this.commits.push("begin");

@@ -283,6 +283,45 @@ describe("names", () => {
     expect(h.text("a")).toBe("content");
   });
 
+  test("W9 changes of metadata in a row are one copy, of the last", async () => {
+    h.store.seed("a", "content", { metadata: { mode: "1" } });
+    const version = await h.version("a");
+    for (const mode of ["2", "3", "4"]) await h.wb.replaceMeta(version, { metadata: { mode } });
+    await h.until(() => h.told.copied.length === 1);
+    expect([(await h.store.head("a")).metadata["mode"], h.count("copy")]).toEqual(["4", 1]);
+    expect(h.wb.status().items).toBe(0);
+  });
+
+  test("a change of metadata that comes while the one before is under way is another copy", async () => {
+    h.store.seed("a", "content");
+    const version = await h.version("a");
+    const release = h.store.faults.hang({ method: "copy" });
+    await h.wb.replaceMeta(version, { metadata: { mode: "2" } });
+    await h.until(() => h.store.faults.hits.length === 1);
+    await h.wb.replaceMeta(version, { metadata: { mode: "3" } });
+    release();
+    await h.wb.flush();
+    expect([(await h.store.head("a")).metadata["mode"], h.count("copy")]).toEqual(["3", 2]);
+  });
+
+  test("changes of metadata that were folded are the last one's after a crash", async () => {
+    h.store.seed("a", "content");
+    const version = await h.version("a");
+    for (const mode of ["2", "3"]) await h.wb.replaceMeta(version, { metadata: { mode } });
+    await h.crashAndOpen();
+    await h.wb.flush();
+    expect([(await h.store.head("a")).metadata["mode"], h.count("copy")]).toEqual(["3", 1]);
+  });
+
+  test("what is removed gets no new metadata first", async () => {
+    h.store.seed("a", "content");
+    const version = await h.version("a");
+    await h.wb.replaceMeta(version, { metadata: { mode: "2" } });
+    await h.wb.remove(version);
+    await h.wb.flush();
+    expect([h.store.keys(), h.count("copy")]).toEqual([[], 0]);
+  });
+
   test("a marker is an empty object", async () => {
     await h.wb.mark("folder/", { metadata: {} });
     await h.wb.flush();

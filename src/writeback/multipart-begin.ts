@@ -1,0 +1,63 @@
+/**
+ * Beginning a multipart upload, so that none is ever left open in the bucket unknown.
+ *
+ * The journal says that one is about to be begun before the request is sent, and that it is known what came of it after
+ * the answer is. What is between, when the process ends or the request fails, the janitor looks for.
+ */
+import type { Context } from "./context.ts";
+import { beginName } from "./journal-state.ts";
+
+/** The keys for which this process is beginning uploads now: what is listed there may be one of them. */
+export class Beginnings {
+  readonly #keys = new Map<string, number>();
+  /** Told each time one has ended. */
+  onEnd: () => void = () => undefined;
+
+  has(key: string): boolean {
+    return this.#keys.has(key);
+  }
+
+  async during<T>(key: string, work: () => Promise<T>): Promise<T> {
+    this.#keys.set(key, (this.#keys.get(key) ?? 0) + 1);
+    try {
+      return await work();
+    } finally {
+      const left = this.#keys.get(key)! - 1;
+      if (left === 0) this.#keys.delete(key);
+      else this.#keys.set(key, left);
+      this.onEnd();
+    }
+  }
+}
+
+export interface MultipartBeginning {
+  /** The staged file's. */
+  readonly id: number;
+  readonly n: number;
+  readonly key: string;
+  /** Sends the request. */
+  create(): Promise<{ uploadId: string; repeated?: boolean | undefined }>;
+  /** Adds to the journal what has been begun. */
+  note(uploadId: string): void;
+}
+
+/** @returns the upload's id, which the journal knows */
+export async function beginMultipart(context: Context, beginning: MultipartBeginning): Promise<string> {
+  const { journal, clock, fault, beginnings } = context;
+  const { id, n, key } = beginning;
+  return await beginnings.during(key, async () => {
+    let at = clock.now();
+    while (journal.state.begins.has(beginName({ key, at }))) at++;
+    journal.add({ t: "begin", id, n, key, at });
+    await journal.flush();
+    fault("multipart.begin");
+    const { uploadId, repeated } = await beginning.create();
+    fault("multipart.created");
+    beginning.note(uploadId);
+    // A try before it may have begun another one, of which nobody has the id.
+    if (!repeated) journal.add({ t: "begun", id, key, at });
+    await journal.flush();
+    fault("multipart.begun");
+    return uploadId;
+  });
+}
