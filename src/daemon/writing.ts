@@ -75,7 +75,7 @@ export class Writing {
         store,
         stagingDir: place.path,
         readBase: readThrough(content),
-        adopt: (path, version) => content.adopt(version, path),
+        adopt: (path, version, blockSums) => content.adopt(version, path, blockSums),
         clock: systemClock,
         logger: log,
         options: writeBackOptions(volume),

@@ -49,6 +49,8 @@ export interface FileWorkOptions {
   live: boolean;
   /** Not before this, by the monotonic clock. */
   dueMs: Milliseconds;
+  /** One of many: put off while they go on, by so much at most. */
+  burst?: { readonly lengthMs: Milliseconds; readonly endMs: () => Milliseconds } | undefined;
   /** A copy of the content: the file itself may be written meanwhile. */
   snapshot?: ByteSource | undefined;
 }
@@ -80,6 +82,7 @@ export class FileWork implements Work {
   readonly #life: FileLife;
   readonly #giveUp = new AbortController();
   #dueMs: Milliseconds;
+  #burst: FileWorkOptions["burst"];
   #wake = (): void => undefined;
   /** The number in the upload id of what is under way: that of the content it was begun for. */
   uploadN: number;
@@ -100,6 +103,7 @@ export class FileWork implements Work {
     this.live = options.live;
     this.snapshot = options.snapshot;
     this.#dueMs = options.dueMs;
+    this.#burst = options.burst;
     this.ends = this.#giveUp.signal;
     this.#mark = context.journal.mark;
   }
@@ -145,6 +149,7 @@ export class FileWork implements Work {
   /** Starts, or tries again, at once. */
   hasten(): void {
     this.#dueMs = -Infinity;
+    this.#burst = undefined;
     this.#wake();
   }
 
@@ -221,8 +226,11 @@ export class FileWork implements Work {
     const { clock } = this.#context;
     for (;;) {
       this.ends.throwIfAborted();
-      const left = this.#dueMs - clock.monotonic();
-      if (left <= 0) return;
+      const left = this.#nextLookMs() - clock.monotonic();
+      if (left <= 0) {
+        this.#burst = undefined;
+        return;
+      }
       let cancel = (): void => undefined;
       await new Promise<void>((wake) => {
         this.#wake = wake;
@@ -231,6 +239,12 @@ export class FileWork implements Work {
       });
       cancel();
     }
+  }
+
+  #nextLookMs(): Milliseconds {
+    const burst = this.#burst;
+    if (!burst) return this.#dueMs;
+    return Math.min(Math.max(this.#dueMs, burst.endMs()), this.#dueMs + burst.lengthMs);
   }
 
   async #attempt(): Promise<InBucket> {
@@ -286,18 +300,19 @@ export class FileWork implements Work {
       file.sentBytes += bytes;
     });
     const patch = await this.#unchanged();
+    const content = new FileBytes(this.#source(), {
+      sizeBytes: stamp.size,
+      sums: this.live,
+      buffers: this.#context.buffers,
+      name: key,
+    });
     const publication: Publication = {
       file: file.id,
       key,
       base: key === file.key ? entry.base : (entry.multipart?.base ?? entry.base),
       uploadId: entry.uploadId(this.uploadN),
       isEarlier: (id) => this.#life.isOurs(id),
-      content: new FileBytes(this.#source(), {
-        sizeBytes: stamp.size,
-        sums: this.live,
-        buffers: this.#context.buffers,
-        name: key,
-      }),
+      content,
       options: {
         ...options.put,
         contentType: meta.contentType,
@@ -318,6 +333,7 @@ export class FileWork implements Work {
       giveUp: this.#giveUp.signal,
     });
     fault("put.after");
+    file.sentBlocks = content.blockSums && { etag: result.etag, sums: content.blockSums };
     const sent = resume ?? progress.begun;
     return {
       n,

@@ -172,6 +172,8 @@ class ThreadedSender implements UploadSender {
         name: "hawser-sender",
         workerData: config satisfies WorkerData,
         farewell: { op: "close" },
+        // Many small files fall due together, and a message that wakes a thread costs as much as one of them.
+        schedule: setImmediate,
         receive,
         broken: (error) => this.#broken(seat, error),
       });
