@@ -281,6 +281,21 @@ export class Tree {
     return this.table.has(row, Flag.local);
   }
 
+  /** True while the bucket has not agreed with what was done here. */
+  isPending(row: Row): boolean {
+    return this.isLocal(row) && this.#claims?.settledAt(row) === undefined;
+  }
+
+  /** Since when a local row is true of the bucket, on the monotonic clock; undefined while it is pending. */
+  settledAt(row: Row): Milliseconds | undefined {
+    return this.#claims?.settledAt(row);
+  }
+
+  /** A row that was written here and is in the bucket is believed no longer than what listings tell. */
+  doubt(row: Row): void {
+    this.#claims?.doubtRow(row);
+  }
+
   /** Gives a row another version in place: its node id, and all that the kernel keeps by it, stay. */
   rewrite(row: Row, file: ListedFile): void {
     this.#writeFile(row, file);
