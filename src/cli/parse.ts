@@ -55,7 +55,22 @@ export async function parseArguments(
     text: (option) => (typeof parsed[option] === "string" ? parsed[option] : undefined),
     flag: (option) => parsed[option] === true,
     list: (option) => (Array.isArray(parsed[option]) ? parsed[option].map(String) : []),
+    ordered: (...names) => orderedValues(argv, names),
   };
+}
+
+/** From what was typed: yargs keeps the order of one option's values, not that of several. */
+function orderedValues(
+  argv: readonly string[],
+  names: readonly string[],
+): { option: string; value: string }[] {
+  const found: { option: string; value: string }[] = [];
+  for (let at = 0; at < argv.length && argv[at] !== "--"; at++) {
+    const match = /^--([^=]+)(?:=(.*))?$/s.exec(argv[at]!);
+    if (!match || !names.includes(match[1]!)) continue;
+    found.push({ option: match[1]!, value: match[2] ?? argv[++at] ?? "" });
+  }
+  return found;
 }
 
 export function usageError(name: string, what: string): HawserError {

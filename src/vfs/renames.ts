@@ -12,7 +12,7 @@ import { HawserError } from "../common/errors.ts";
 import { wholeMicroseconds } from "../common/object-time.ts";
 import type { ObjectVersion } from "../cache/content.ts";
 import type { Base } from "../writeback/verdict.ts";
-import { contentTypeOf } from "./content-type.ts";
+import { contentTypeOf } from "../common/content-type.ts";
 import type { Caller, NodeId } from "./filesystem.ts";
 import { NO_ROW, ROOT_ROW } from "./inode-table.ts";
 import type { Row } from "./inode-table.ts";

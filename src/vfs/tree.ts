@@ -27,7 +27,7 @@ import type { Row } from "./inode-table.ts";
 import { NAME_MAX } from "./key-path.ts";
 import { NameIndex } from "./name-index.ts";
 import { childIno, ROOT_INO } from "./path-hash.ts";
-import { encodeUtf8 } from "./utf8.ts";
+import { encodeUtf8 } from "../common/utf8.ts";
 
 /** In the place of a folder's storage class, which it has none of. */
 const MARKER = "MARKER";
