@@ -1,15 +1,13 @@
 /**
  * What every command of `hawser s3` takes: where the store is, how it is reached, and how much is done at once.
- *
- * Options that describe the store are those of a volume and go through the same schema.
  */
 import { HawserError } from "../common/errors.ts";
 import { parseSize } from "../common/units.ts";
-import { parseVolume } from "../config/volume.ts";
-import { resolveConfigured } from "../daemon/credentials.ts";
+import { STORAGE_PRESETS } from "../store/presets.ts";
 import { Connection } from "../transfer/connection.ts";
+import type { ConnectionOptions } from "../transfer/connection.ts";
 import type { Arguments, Option } from "./command.ts";
-import { STORE_OPTIONS, rawVolume } from "./volume-options.ts";
+import { STORE_OPTIONS } from "./store-options.ts";
 
 const TRANSFER = "Transfer";
 
@@ -46,22 +44,40 @@ export const CONNECTION_OPTIONS = {
 
 /** Opens what the options describe. Sends nothing. @throws HawserError `invalid_argument` */
 export function openConnection(args: Arguments): Connection {
-  // The schema describes mounts; bucket and path are not looked at.
-  const volume = parseVolume({ ...rawVolume(args), bucket: "unnamed", mount: "/mnt/unmounted" });
-  const { storage, region, endpoint, addressing, accountId, requesterPays } = volume;
-  return new Connection({
-    storage,
+  return new Connection({ ...storeOptions(args), ...transferOptions(args) });
+}
+
+/** Options as they are: the schema of volumes, which checks the same, takes longer to load than most commands take. */
+function storeOptions(args: Arguments): ConnectionOptions {
+  const profile = args.text("profile");
+  const region = args.text("region");
+  const anonymous = args.flag("no-sign-request");
+  if (anonymous && profile !== undefined) {
+    throw new HawserError("invalid_argument", "--no-sign-request and --profile contradict each other.");
+  }
+  if (region !== undefined && !/^[A-Za-z0-9-]+$/.test(region)) {
+    throw new HawserError("invalid_argument", `--region: '${region}' is not a region such as eu-central-1.`);
+  }
+  const addressing = args.text("addressing");
+  return {
+    storage: STORAGE_PRESETS.find((preset) => preset === args.text("storage")),
     region,
-    endpoint,
-    addressing,
-    accountId,
-    requestPayer: requesterPays,
-    ...resolveConfigured(volume.credentials, process.env),
+    endpoint: args.text("endpoint"),
+    addressing: addressing === "virtual" || addressing === "path" ? addressing : undefined,
+    accountId: args.text("account-id"),
+    requestPayer: args.flag("requester-pays"),
+    profile,
+    credentials: anonymous ? "anonymous" : undefined,
+  };
+}
+
+function transferOptions(args: Arguments): ConnectionOptions {
+  return {
     engine: args.flag("no-use-s5cmd") || args.text("engine") === "sdk" ? "sdk" : "lean",
     concurrency: wholeNumber(args, "concurrency"),
     partSizeBytes: sizeOption(args, "part-size"),
     maxRateBytes: sizeOption(args, "max-rate", /\/s$/),
-  });
+  };
 }
 
 /** @throws HawserError `invalid_argument` */

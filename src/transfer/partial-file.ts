@@ -38,6 +38,7 @@ export class PartialFile {
   readonly #state: FileHandle;
   /** By range; undefined for those that are missing. */
   readonly #crcs: (bigint | undefined)[];
+  #writing: Promise<void> = Promise.resolve();
   #closed = false;
 
   private constructor(
@@ -124,8 +125,19 @@ export class PartialFile {
     return bytes;
   }
 
-  /** Writes a range that has arrived. @throws HawserError `no_space`, … */
+  /**
+   * Writes a range that has arrived. One write at a time: writers of one file wait for its lock in the kernel, and spin.
+   *
+   * @throws HawserError `no_space`, …
+   */
   async write(range: number, bytes: Uint8Array): Promise<void> {
+    const before = this.#writing;
+    const mine = before.then(() => this.#write(range, bytes));
+    this.#writing = mine.catch(() => undefined);
+    await mine;
+  }
+
+  async #write(range: number, bytes: Uint8Array): Promise<void> {
     const { offset } = this.boundsOf(range);
     const crc = crcOf(this.identity.algorithm, bytes);
     try {
