@@ -381,6 +381,7 @@ export class FileWork implements Work {
       uploadId: entry.uploadId(this.n),
       isEarlier: (id) => this.#life.isOurs(id),
       meta: entry.meta,
+      storageClass: entry.overlay?.storageClass,
       mtime: this.stamp.mtime,
       known: (isThere) => {
         this.committing = false;
