@@ -10,6 +10,7 @@
 #include "files.h"
 #include "memory.h"
 #include "mount.h"
+#include "place-file.h"
 #include "process.h"
 
 namespace hawser {
@@ -42,6 +43,7 @@ Napi::Object Initialize(Napi::Env env, Napi::Object exports) {
   DefineBlockFile(env, exports);
   DefineCachedRead(env, exports);
   DefineMemory(env, exports);
+  DefinePlaceFile(env, exports);
   DefineProcess(env, exports);
   return exports;
 }
