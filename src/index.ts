@@ -22,3 +22,15 @@ export { Volume } from "./daemon/volume.ts";
 export type { FileEntry, ReadOptions } from "./daemon/volume.ts";
 export type { VolumeOptions } from "./daemon/volume-request.ts";
 export type { CredentialProvider } from "./store/credentials.ts";
+export type { ConnectionOptions } from "./transfer/connection.ts";
+export type {
+  SkipReason,
+  TransferAction,
+  TransferEvent,
+  TransferFailure,
+  TransferItem,
+  TransferSummary,
+} from "./transfer/events.ts";
+export type { FilterRule } from "./transfer/filter.ts";
+export type { CopyOptions } from "./transfer/route.ts";
+export { S3 } from "./transfer/s3.ts";

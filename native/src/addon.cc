@@ -3,12 +3,14 @@
 #include <napi.h>
 
 #include "block-file.h"
+#include "cached-read.h"
 #include "checksum.h"
 #include "connection.h"
 #include "errors.h"
 #include "files.h"
 #include "memory.h"
 #include "mount.h"
+#include "place-file.h"
 #include "process.h"
 
 namespace hawser {
@@ -39,7 +41,9 @@ Napi::Object Initialize(Napi::Env env, Napi::Object exports) {
   DefineMount(env, exports);
   DefineFiles(env, exports);
   DefineBlockFile(env, exports);
+  DefineCachedRead(env, exports);
   DefineMemory(env, exports);
+  DefinePlaceFile(env, exports);
   DefineProcess(env, exports);
   return exports;
 }

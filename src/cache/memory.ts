@@ -12,7 +12,7 @@ import { MiB } from "../common/units.ts";
 import type { Bytes } from "../common/units.ts";
 import { runBytes } from "./blocks.ts";
 import { Extent } from "./extent.ts";
-import { ExtentAllocator, UNIT, unitsFor } from "./extent-allocator.ts";
+import { ExtentAllocator, UNIT, unitsFor } from "../common/extent-allocator.ts";
 import type { VersionBlocks } from "./version-blocks.ts";
 
 export interface MemoryOptions {

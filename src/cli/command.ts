@@ -29,6 +29,8 @@ export interface Arguments {
   text(option: string): string | undefined;
   flag(option: string): boolean;
   list(option: string): string[];
+  /** The values of several options in the order in which they were typed. */
+  ordered(...options: string[]): { option: string; value: string }[];
 }
 
 export interface Command {
@@ -47,11 +49,30 @@ export interface Command {
 
 /** A command that people type. */
 export interface CommandEntry {
+  kind?: undefined;
   name: string;
   aliases?: readonly string[];
   /** One line of `hawser --help`. */
   summary: string;
   load(this: void): Promise<{ command: Command }>;
+}
+
+/** Commands behind one word: `hawser s3 cp`. */
+export interface GroupEntry {
+  kind: "group";
+  name: string;
+  aliases?: undefined;
+  /** One line of `hawser --help`. */
+  summary: string;
+  load(this: void): Promise<{ group: Group }>;
+}
+
+export interface Group {
+  /** What its commands are for, in a sentence or two. */
+  description: string;
+  commands: readonly CommandEntry[];
+  /** Command line after `hawser`, and what it does. */
+  examples: readonly (readonly [string, string])[];
 }
 
 /** A command that other programs run: hidden from help, and given its arguments as they are. */

@@ -5,7 +5,7 @@
  */
 import { didYouMean } from "../config/suggest.ts";
 import { HawserError } from "../common/errors.ts";
-import type { CommandEntry } from "./command.ts";
+import type { CommandEntry, Group, GroupEntry } from "./command.ts";
 import { COMMANDS, INTERNAL_COMMANDS } from "./commands/index.ts";
 import { EXIT } from "./exit-codes.ts";
 import { processTerminal } from "./terminal.ts";
@@ -48,37 +48,89 @@ async function dispatch([name, ...rest]: readonly string[], terminal: Terminal):
   }
   const internal = INTERNAL_COMMANDS.find((entry) => entry.name === name);
   if (internal) return await (await internal.load()).run(rest, terminal);
-  const entry = findCommand(name);
+  const entry = findEntry(name, COMMANDS, "");
+  if (entry.kind === "group") return await dispatchInGroup(entry, rest, terminal);
+  return await runCommand(entry.name, entry, rest, terminal);
+}
+
+/** `hawser s3 cp …`: the rest of the line is the group's. */
+async function dispatchInGroup(
+  entry: GroupEntry,
+  [name, ...rest]: readonly string[],
+  terminal: Terminal,
+): Promise<number> {
+  const { group } = await entry.load();
+  if (name === undefined || name === "help" || name === "--help" || name === "-h") {
+    const about = name === "help" ? rest[0] : undefined;
+    if (about !== undefined) return await dispatchInGroup(entry, [about, "--help"], terminal);
+    terminal.out(groupOverview(entry.name, group, terminal));
+    return name === undefined ? EXIT.usage : EXIT.ok;
+  }
+  const command = findEntry(name, group.commands, `${entry.name} `);
+  return await runCommand(`${entry.name} ${command.name}`, command, rest, terminal);
+}
+
+async function runCommand(
+  name: string,
+  entry: CommandEntry,
+  rest: readonly string[],
+  terminal: Terminal,
+): Promise<number> {
   const [{ command }, { helpText, parseArguments }] = await Promise.all([entry.load(), import("./parse.ts")]);
   const beforeDashes = rest.includes("--") ? rest.slice(0, rest.indexOf("--")) : rest;
   if (beforeDashes.includes("--help") || beforeDashes.includes("-h")) {
-    terminal.out(await helpText(entry.name, command, terminal.columns));
+    terminal.out(await helpText(name, command, terminal.columns));
     return EXIT.ok;
   }
-  const args = await parseArguments(entry.name, command, rest);
+  const args = await parseArguments(name, command, rest);
   return (await command.run(args, terminal)) ?? EXIT.ok;
 }
 
 /** @throws HawserError `invalid_argument` with the nearest command */
-function findCommand(name: string): CommandEntry {
-  const found = COMMANDS.find((entry) => entry.name === name || entry.aliases?.includes(name));
+function findEntry<Entry extends CommandEntry | GroupEntry>(
+  name: string,
+  entries: readonly Entry[],
+  before: string,
+): Entry {
+  const found = entries.find((entry) => entry.name === name || entry.aliases?.includes(name));
   if (found) return found;
-  const names = COMMANDS.flatMap((entry) => [entry.name, ...(entry.aliases ?? [])]);
+  const names = entries.flatMap((entry) => [entry.name, ...(entry.aliases ?? [])]);
   throw new HawserError(
     "invalid_argument",
-    `'${name}' is not a command${didYouMean(name, names) || "; see 'hawser --help'."}`,
+    `'${before}${name}' is not a command${didYouMean(name, names) || `; see 'hawser ${before}--help'.`}`,
   );
 }
 
+function listOf(entries: readonly { name: string; summary: string }[], terminal: Terminal): string[] {
+  const width = Math.max(...entries.map(({ name }) => name.length));
+  return entries.map(({ name, summary }) => `  ${terminal.paint("cyan", name.padEnd(width))}  ${summary}`);
+}
+
+function groupOverview(name: string, group: Group, terminal: Terminal): string {
+  const width = Math.max(...group.examples.map(([line]) => line.length));
+  return [
+    group.description,
+    "",
+    `${terminal.paint("bold", "Usage:")} hawser ${name} COMMAND [ARGUMENTS]`,
+    "",
+    terminal.paint("bold", "Commands:"),
+    ...listOf(group.commands, terminal),
+    "",
+    terminal.paint("bold", "Examples:"),
+    ...group.examples.map(([line, meaning]) => `  hawser ${line.padEnd(width)}  ${meaning}`),
+    "",
+    `'hawser ${name} COMMAND --help' tells more about each.`,
+  ].join("\n");
+}
+
 function overview(terminal: Terminal): string {
-  const width = Math.max(...COMMANDS.map(({ name }) => name.length));
   return [
     "Hawser makes S3 prefixes appear as ordinary folders.",
     "",
     `${terminal.paint("bold", "Usage:")} hawser COMMAND [ARGUMENTS]`,
     "",
     terminal.paint("bold", "Commands:"),
-    ...COMMANDS.map(({ name, summary }) => `  ${terminal.paint("cyan", name.padEnd(width))}  ${summary}`),
+    ...listOf(COMMANDS, terminal),
     "",
     terminal.paint("bold", "Examples:"),
     "  hawser mount s3://my-data/imagenet /data    mount a prefix, read-only",

@@ -1,12 +1,13 @@
 /**
- * Parsing a command's arguments by yargs, strictly: an option that the command does not know is refused with the
+ * Parsing a command's arguments by yargs's parser, strictly: an option that the command does not know is refused with the
  * nearest one it does, and a value that is missing is not taken from the next option.
+ *
+ * The whole of yargs takes a tenth of a second to load and is needed for help alone.
  */
-import yargs from "yargs";
 import type { Options as YargsOptions } from "yargs";
 import { HawserError } from "../common/errors.ts";
 import { didYouMean } from "../config/suggest.ts";
-import type { Arguments, Command, Option } from "./command.ts";
+import type { Arguments, Command, Option, Options } from "./command.ts";
 
 /** Names are used as they are typed; nothing is guessed, negated, split at dots or turned into numbers. */
 const PARSER = {
@@ -35,7 +36,7 @@ export async function parseArguments(
 ): Promise<Arguments> {
   const options: Record<string, Option> = { ...command.options, ...GLOBAL_OPTIONS };
   refuseUnknown(name, options, argv);
-  const parsed = (await configured(command, argv).parse()) as Record<string, unknown>;
+  const parsed = await parse(options, argv);
   const positionals = (parsed["_"] as unknown[]).map(String);
   if (command.maxPositionals !== undefined && positionals.length > command.maxPositionals) {
     throw usageError(name, `'${positionals[command.maxPositionals]}' is one argument too many`);
@@ -55,7 +56,22 @@ export async function parseArguments(
     text: (option) => (typeof parsed[option] === "string" ? parsed[option] : undefined),
     flag: (option) => parsed[option] === true,
     list: (option) => (Array.isArray(parsed[option]) ? parsed[option].map(String) : []),
+    ordered: (...names) => orderedValues(argv, names),
   };
+}
+
+/** From what was typed: yargs keeps the order of one option's values, not that of several. */
+function orderedValues(
+  argv: readonly string[],
+  names: readonly string[],
+): { option: string; value: string }[] {
+  const found: { option: string; value: string }[] = [];
+  for (let at = 0; at < argv.length && argv[at] !== "--"; at++) {
+    const match = /^--([^=]+)(?:=(.*))?$/s.exec(argv[at]!);
+    if (!match || !names.includes(match[1]!)) continue;
+    found.push({ option: match[1]!, value: match[2] ?? argv[++at] ?? "" });
+  }
+  return found;
 }
 
 export function usageError(name: string, what: string): HawserError {
@@ -65,32 +81,37 @@ export function usageError(name: string, what: string): HawserError {
 
 /** A command's help, with its options in groups. */
 export async function helpText(name: string, command: Command, columns: number): Promise<string> {
+  const { default: yargs } = await import("yargs");
   const usage = command.usage.map(
     (form, i) => `${i === 0 ? "Usage:" : "or:   "} hawser ${name}${form ? ` ${form}` : ""}`,
   );
-  const parser = configured(command, []).usage(`${usage.join("\n")}\n\n${command.description}`);
-  for (const [line, meaning] of command.examples) parser.example(`hawser ${line}`, meaning);
-  const help = await parser.wrap(Math.min(columns, 110)).getHelp();
-  // The value's name already says what is wanted.
-  return help.replace(/ *\[(?:string|boolean|array)\]/g, "");
-}
-
-function configured(command: Command, argv: readonly string[]) {
-  const parser = yargs([...argv])
+  const help = yargs([])
     .parserConfiguration(PARSER)
     .help(false)
     .version(false)
     .exitProcess(false)
-    .fail((message, error) => {
-      throw new HawserError("invalid_argument", `${message}.`, { cause: error });
-    });
-  for (const [name, option] of Object.entries({ ...command.options, ...GLOBAL_OPTIONS } as Record<
-    string,
-    Option
-  >)) {
-    parser.option(name, yargsOption(option));
+    .usage(`${usage.join("\n")}\n\n${command.description}`);
+  for (const [option, described] of Object.entries({ ...command.options, ...GLOBAL_OPTIONS } as Options)) {
+    help.option(option, yargsOption(described));
   }
-  return parser;
+  for (const [line, meaning] of command.examples) help.example(`hawser ${line}`, meaning);
+  const text = await help.wrap(Math.min(columns, 110)).getHelp();
+  // The value's name already says what is wanted.
+  return text.replace(/ *\[(?:string|boolean|array)\]/g, "");
+}
+
+async function parse(options: Options, argv: readonly string[]): Promise<Record<string, unknown>> {
+  const { default: parser } = await import("yargs-parser");
+  const named = Object.entries(options);
+  const { error, argv: parsed } = parser.detailed([...argv], {
+    configuration: PARSER,
+    alias: Object.fromEntries(named.flatMap(([name, { alias }]) => (alias ? [[name, [alias]]] : []))),
+    boolean: named.flatMap(([name, { type }]) => (type === "boolean" ? [name] : [])),
+    string: named.flatMap(([name, { type }]) => (type === "boolean" ? [] : [name])),
+    array: named.flatMap(([name, { type }]) => (type === "strings" ? [name] : [])),
+  });
+  if (error) throw new HawserError("invalid_argument", `${error.message}.`, { cause: error });
+  return parsed;
 }
 
 function yargsOption({ type, describe, alias, value, choices, group, hidden }: Option): YargsOptions {

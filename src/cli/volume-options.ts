@@ -9,81 +9,17 @@ import { defaultName } from "../config/file.ts";
 import type { NamedVolume } from "../config/file.ts";
 import { formatPath } from "../config/explain.ts";
 import type { KeyPath } from "../config/explain.ts";
-import { CHANNEL_KINDS, STORAGE_KINDS } from "../config/schema.ts";
+import { CHANNEL_KINDS } from "../config/schema.ts";
 import type { VolumeConfig } from "../config/schema.ts";
 import { parseS3Url, parseVolume } from "../config/volume.ts";
 import { withoutWritingOptions } from "../config/writing-options.ts";
-import type { Arguments, Option } from "./command.ts";
+import type { Arguments } from "./command.ts";
+import { STORE_OPTIONS } from "./store-options.ts";
+import type { VolumeOption } from "./store-options.ts";
 
-interface VolumeOption extends Option {
-  key: KeyPath;
-  /** What a switch sets; `true` when absent. */
-  sets?: unknown;
-}
-
-const STORE = "Store";
 const CACHE = "Cache";
 const FILES = "Files";
 const WRITING = "Writing";
-
-/** For every command that talks to S3. */
-export const STORE_OPTIONS = {
-  profile: {
-    key: ["credentials", "profile"],
-    type: "string",
-    value: "NAME",
-    describe: "Profile of ~/.aws to take credentials from",
-    group: STORE,
-  },
-  region: {
-    key: ["region"],
-    type: "string",
-    value: "REGION",
-    describe: "Region of the bucket",
-    group: STORE,
-  },
-  endpoint: {
-    key: ["endpoint"],
-    type: "string",
-    value: "URL",
-    describe: "URL of a store other than AWS",
-    group: STORE,
-  },
-  storage: {
-    key: ["storage"],
-    type: "string",
-    choices: STORAGE_KINDS,
-    describe: "Kind of store",
-    group: STORE,
-  },
-  "no-sign-request": {
-    key: ["credentials"],
-    sets: "anonymous",
-    type: "boolean",
-    describe: "Read a public bucket without credentials",
-    group: STORE,
-  },
-  "requester-pays": {
-    key: ["requesterPays"],
-    type: "boolean",
-    describe: "Accept to be charged for requests",
-    group: STORE,
-  },
-  addressing: {
-    key: ["addressing"],
-    type: "string",
-    choices: ["virtual", "path"],
-    describe: "Bucket in the host name or in the path",
-    group: STORE,
-  },
-  "account-id": {
-    key: ["accountId"],
-    type: "string",
-    value: "ID",
-    describe: "Account whose endpoint is used, for r2",
-    group: STORE,
-  },
-} as const satisfies Record<string, VolumeOption>;
 
 /** For commands that mount. */
 export const MOUNT_OPTIONS = {

@@ -106,6 +106,18 @@ export interface NativeAddon {
     direct: boolean,
     keepOpen: boolean,
   ): Promise<number>;
+  /**
+   * Reads from the page cache alone, at once.
+   *
+   * @returns bytes placed from `start` on, 0 at the end of the file; -1 when the next byte is not in memory
+   */
+  readCached(fd: number, target: Uint8Array, start: number, length: Bytes, position: Bytes): number;
+  /**
+   * Writes a whole file under `partial`, dates it, and renames it to `target`, all on one thread. The file appears whole
+   * or not at all; one that could not be finished is gone. Rejects with EBUSY while another process writes `partial`,
+   * with EISDIR or ENXIO when the target is a folder or no regular file.
+   */
+  placeFile(partial: string, target: string, source: Uint8Array, mtimeSeconds: number): Promise<void>;
   /** Frees the range; the file's size stays. */
   punchHole(fd: number, offset: Bytes, length: Bytes): Promise<void>;
   /** @returns where the next data begins, or -1 */

@@ -13,7 +13,7 @@ import type { BlockCache } from "../cache/create-content.ts";
 import type { ContentStats } from "../cache/content-stats.ts";
 import type { NeighbourSource } from "../cache/neighbours.ts";
 import { Disk } from "../cache/disk.ts";
-import { newSlab } from "../cache/slab.ts";
+import { newSlab } from "../store/slab.ts";
 import { systemClock } from "../common/clock.ts";
 import { HawserError } from "../common/errors.ts";
 import { MiB } from "../common/units.ts";

@@ -113,7 +113,7 @@ export interface FileBody {
   crc32c?: string;
 }
 
-/** A body to send. From files and memory costs least. */
+/** A body to send. From files and shared memory (shared-body.ts) costs least. */
 export type PutBody = Uint8Array | FileBody | StreamBody;
 
 export interface PutResult {

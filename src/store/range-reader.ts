@@ -35,6 +35,8 @@ export interface RangeResult {
   bodyLength: Bytes;
   /** From sending the request, retries included, to its last byte. */
   elapsedMs: Milliseconds;
+  /** The object's `mtime` metadata, in s3fs's form, where it has one. */
+  mtime?: string | undefined;
 }
 
 /** Reads by their duration: counts by bucket. */

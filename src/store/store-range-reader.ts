@@ -11,7 +11,7 @@ import { systemClock } from "../common/clock.ts";
 import type { Clock } from "../common/clock.ts";
 import type { Bytes } from "../common/units.ts";
 import { followSignals } from "./abort.ts";
-import type { ObjectStore, Reason } from "./object-store.ts";
+import type { GetResult, ObjectStore, Reason } from "./object-store.ts";
 import type { RangeReader, RangeReaderStats, RangeRequest, RangeResult } from "./range-reader.ts";
 
 export interface StoreRangeReaderOptions {
@@ -53,9 +53,10 @@ class StoreRangeReader implements RangeReader {
     const started = this.#clock.monotonic();
     this.#requests++;
     try {
-      const bodyLength = await this.#fetch(request);
+      const { bytesRead: bodyLength, info } = await this.#fetch(request);
       this.#bytes += bodyLength;
-      return { bodyOffset: request.windowOffset, bodyLength, elapsedMs: this.#clock.monotonic() - started };
+      const elapsedMs = this.#clock.monotonic() - started;
+      return { bodyOffset: request.windowOffset, bodyLength, elapsedMs, mtime: info.metadata["mtime"] };
     } finally {
       const next = this.#queue.shift();
       if (next) next.start();
@@ -92,7 +93,7 @@ class StoreRangeReader implements RangeReader {
     await this.close();
   }
 
-  async #fetch(request: RangeRequest): Promise<Bytes> {
+  async #fetch(request: RangeRequest): Promise<GetResult> {
     const { key, etag, versionId, offset, length, objectBytes, reason } = request;
     const target = new Uint8Array(this.#slab, request.windowOffset, length);
     const whole = offset === 0 && length === objectBytes;
@@ -100,12 +101,12 @@ class StoreRangeReader implements RangeReader {
     const ending = new AbortController();
     const release = followSignals(() => ending.abort(), request.signal, closing);
     try {
-      const { bytesRead } = await this.#store.get(
+      const got = await this.#store.get(
         { key, ifMatch: etag, versionId, ...(whole ? {} : { offset, length }) },
         target,
         { reason, signal: ending.signal },
       );
-      if (bytesRead === length) return bytesRead;
+      if (got.bytesRead === length) return got;
     } catch (error) {
       throw closing.aborted ? closedError() : error;
     } finally {

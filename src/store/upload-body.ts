@@ -11,6 +11,7 @@ import { base64Of32, crc32c } from "./crc.ts";
 import type { PutBody } from "./object-store.ts";
 import { sourceError, streamOf, wrongLength } from "./put-body.ts";
 import { ATTEMPT_LIMITS } from "./retry.ts";
+import { sharedMemoryOf } from "./shared-body.ts";
 import type { Attempt } from "./watched-attempt.ts";
 
 /** base64. */
@@ -43,7 +44,12 @@ export function openBody(body: PutBody, attempt: Attempt): OutgoingBody {
   if (body instanceof Uint8Array) {
     // One write for all of it: allow for a slow line, 100 KB a second.
     attempt.alive(ATTEMPT_LIMITS.upload + body.length / 100);
-    return { body, sourceError: () => undefined, close: () => undefined };
+    // Streams on the way do not take shared memory.
+    return {
+      body: sharedMemoryOf(body) ? Buffer.from(body) : body,
+      sourceError: () => undefined,
+      close: () => undefined,
+    };
   }
   let failed: HawserError | undefined;
   const source = checkedLength(body, () => attempt.alive(ATTEMPT_LIMITS.upload));

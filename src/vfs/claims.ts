@@ -127,6 +127,16 @@ export class Claims {
     this.#settledRows.delete(row);
   }
 
+  /** Since when the bucket agrees with a claimed row; undefined until it does. */
+  settledAt(row: Row): Milliseconds | undefined {
+    return this.#settledRows.get(row);
+  }
+
+  /** What the bucket agreed with may have changed since: the next answer about the row comes from the bucket. */
+  doubtRow(row: Row): void {
+    if (this.#settledRows.has(row)) this.#settledRows.set(row, Number.NEGATIVE_INFINITY);
+  }
+
   /** True when a listing begun at `since` may change or retire the claimed row. */
   yields(row: Row, since: Milliseconds): boolean {
     const settledAt = this.#settledRows.get(row);

@@ -11,46 +11,22 @@
  * - the content of a folder marker (`dir/` with bytes in it): it is a folder, which has no bytes.
  */
 import { HawserError } from "../common/errors.ts";
-import { utf8Length } from "./utf8.ts";
+import { isPathText, nameProblem } from "../common/file-name.ts";
+import type { NameProblem } from "../common/file-name.ts";
+import { utf8Length } from "../common/utf8.ts";
 
-/** Longest name the kernel accepts, in bytes. */
-export const NAME_MAX = 255;
+export { NAME_MAX, nameProblem } from "../common/file-name.ts";
 
 /** Longest key of S3, in bytes. */
 export const KEY_MAX = 1024;
 
 /** Why a key has no path. */
-export type UnreachableReason =
-  | "empty_component"
-  | "dot_component"
-  | "name_too_long"
-  | "invalid_utf8"
-  | "nul_byte"
-  | "shadowed_by_folder"
-  | "marker_with_content";
+export type UnreachableReason = NameProblem | "shadowed_by_folder" | "marker_with_content";
 
 /** A key of the bucket that no path leads to. */
 export interface UnreachableKey {
   key: string;
   reason: UnreachableReason;
-}
-
-// Control characters are the point here: a NUL ends a C string.
-// oxlint-disable-next-line no-control-regex
-const SUSPECT = /[\0\ufffd\ud800-\udfff]/;
-const LONE_SURROGATE = /\p{Surrogate}/u;
-
-/** Why `name` cannot be a file name, or undefined when it can. */
-export function nameProblem(name: string): UnreachableReason | undefined {
-  if (name === "") return "empty_component";
-  if (name === "." || name === "..") return "dot_component";
-  if (SUSPECT.test(name)) {
-    if (name.includes("\0")) return "nul_byte";
-    if (name.includes("\ufffd") || LONE_SURROGATE.test(name)) return "invalid_utf8";
-  }
-  // Three bytes a code unit at most, so most names need no count.
-  if (name.length * 3 > NAME_MAX && utf8Length(name) > NAME_MAX) return "name_too_long";
-  return undefined;
 }
 
 /**
@@ -61,7 +37,7 @@ export function nameProblem(name: string): UnreachableReason | undefined {
  */
 export function normalizePrefix(prefix: string): string {
   if (prefix === "") return "";
-  if (SUSPECT.test(prefix) && (prefix.includes("\0") || LONE_SURROGATE.test(prefix))) {
+  if (!isPathText(prefix)) {
     throw new HawserError("invalid_argument", "The prefix is not valid UTF-8 text without NUL.");
   }
   return prefix.endsWith("/") ? prefix : `${prefix}/`;

@@ -198,7 +198,7 @@ export class Lister {
     if (run) until = Math.max(until, run.requestedAt + this.#options.metadataTtlMs);
     until = Math.max(until, this.#failures.staleUntil(folder));
     if (row !== NO_ROW) until = Math.max(until, this.#probed.get(row) ?? 0);
-    if (row !== NO_ROW && this.#tree.isLocal(row)) until = now + this.#options.metadataTtlMs;
+    if (row !== NO_ROW && this.#tree.isLocal(row)) until = Math.max(until, this.#localUntil(row, now));
     return Math.min(LONGEST_TTL_MS, Math.max(0, until - now));
   }
 
@@ -247,13 +247,21 @@ export class Lister {
 
   // ---- answers ----
 
+  /** Until when what was written here is the answer: a lifetime from when the bucket had it, no end while it is pending. */
+  #localUntil(row: Row, now = this.#clock.monotonic()): Milliseconds {
+    const since = this.#tree.isPending(row) ? now : this.#tree.settledAt(row)!;
+    // A lifetime without end does not outweigh a doubt.
+    return since === Number.NEGATIVE_INFINITY ? since : since + this.#options.metadataTtlMs;
+  }
+
   /** The row of a name, none when there is certainly no such name, undefined when that is not known. */
   #answer(folder: Row, name: string): Row | undefined {
     const tree = this.#tree;
     if (!tree.isAttached(folder)) return NO_ROW;
     const row = tree.find(folder, name);
     const known = row !== NO_ROW && !tree.isDead(row);
-    if (known ? tree.isLocal(row) : tree.isRemoved(folder, name)) return known ? row : NO_ROW;
+    if (!known && tree.isRemoved(folder, name)) return NO_ROW;
+    if (known && tree.isLocal(row) && this.#localUntil(row) > this.#clock.monotonic()) return row;
     const suspect = known && !tree.isFolder(row) && tree.table.has(row, Flag.suspect);
     if (!suspect && this.isFresh(folder)) return known ? row : NO_ROW;
     if (known && !suspect && this.#runs.has(folder) && tree.isSeen(row)) return row;

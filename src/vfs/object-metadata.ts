@@ -8,10 +8,10 @@
  * lower case. Metadata is anybody's text: what does not parse, or is out of range, is as if absent. What is none of
  * ours is kept as it is when an object is written again.
  */
+import { contentTypeOf, PLAIN_BYTES } from "../common/content-type.ts";
 import { HawserError } from "../common/errors.ts";
 import { formatObjectTime, parseObjectTime } from "../common/object-time.ts";
 import type { Bytes, EpochMs } from "../common/units.ts";
-import { contentTypeOf, PLAIN_BYTES } from "./content-type.ts";
 import { isDevice, TYPE_BITS, typeOfMode } from "./file-type.ts";
 import type { FileType } from "./filesystem.ts";
 import { formatXattrs, parseXattrs } from "./xattr-form.ts";

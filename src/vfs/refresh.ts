@@ -48,10 +48,11 @@ function nearest(path: string, { tree }: VolumeParts): Row {
 function forget(row: Row, parts: VolumeParts, tell: (row: Row) => void): void {
   const { tree, metadata } = parts;
   tell(row);
-  if (!tree.isLocal(row)) metadata.forget(row);
+  tree.doubt(row);
+  if (!tree.isPending(row)) metadata.forget(row);
   if (!tree.isFolder(row)) {
     // Its version is asked for by itself, whatever its folder's listing says.
-    if (!tree.isLocal(row)) tree.table.setFlag(row, Flag.suspect, true);
+    if (!tree.isPending(row)) tree.table.setFlag(row, Flag.suspect, true);
     return;
   }
   tree.setFreshUntil(row, 0);
@@ -62,6 +63,7 @@ function forget(row: Row, parts: VolumeParts, tell: (row: Row) => void): void {
 
 /** Names below the one asked about: their folders' listings tell anew. */
 function forgetBelow(row: Row, parts: VolumeParts, tell: (row: Row) => void): void {
-  if (parts.tree.isFolder(row)) forget(row, parts, tell);
-  else tell(row);
+  if (parts.tree.isFolder(row)) return forget(row, parts, tell);
+  parts.tree.doubt(row);
+  tell(row);
 }

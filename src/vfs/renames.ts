@@ -6,13 +6,14 @@
  * another is published against that one as its base.
  *
  * A folder is moved name by name, since S3 knows no folders: all of it must be known first, and nothing else may change
- * names meanwhile.
+ * names meanwhile. RENAME_EXCHANGE: see exchanges.ts.
  */
 import { HawserError } from "../common/errors.ts";
 import { wholeMicroseconds } from "../common/object-time.ts";
 import type { ObjectVersion } from "../cache/content.ts";
 import type { Base } from "../writeback/verdict.ts";
-import { contentTypeOf } from "./content-type.ts";
+import { contentTypeOf } from "../common/content-type.ts";
+import { Exchanges } from "./exchanges.ts";
 import type { Caller, NodeId } from "./filesystem.ts";
 import { NO_ROW, ROOT_ROW } from "./inode-table.ts";
 import type { Row } from "./inode-table.ts";
@@ -22,15 +23,15 @@ import { checkKey } from "./key-path.ts";
 import { folderKeyOf, objectVersion } from "./object-version.ts";
 
 /** What a name that is given to another file stands for in the bucket. */
-interface Replaced {
+export interface Replaced {
   readonly base: Base;
   readonly version?: ObjectVersion | undefined;
 }
 
-const NOTHING: Replaced = { base: { kind: "absent" } };
+export const NOTHING: Replaced = { base: { kind: "absent" } };
 const ANYTHING: Replaced = { base: { kind: "any" } };
 
-interface Place {
+export interface Place {
   readonly parent: NodeId;
   readonly name: string;
 }
@@ -38,11 +39,12 @@ interface Place {
 export class Renames {
   readonly #options: NameChangesOptions;
   readonly #names: NameChanges;
-  #exchanges = 0;
+  readonly #exchanges: Exchanges;
 
   constructor(options: NameChangesOptions, names: NameChanges) {
     this.#options = options;
     this.#names = names;
+    this.#exchanges = new Exchanges(options, names, this);
   }
 
   /** @throws `not_found`, `exists`, `is_a_directory`, `not_a_directory`, `not_empty`, `invalid_argument` for a cycle */
@@ -58,9 +60,10 @@ export class Renames {
     const source = await this.#names.find(this.#names.folder(from.parent), from.name, caller);
     if (source === NO_ROW) throw new HawserError("not_found", `There is no '${from.name}'.`);
     const run = (): Promise<void> => this.#rename(from, to, flags, caller);
+    if (flags.exchange) await this.#exchanges.untilArrived(from, to);
     if (!flags.exchange && !parts.tree.isFolder(source))
       return await locks.within([from.parent, to.parent], run);
-    if (parts.tree.isFolder(source)) await this.#learnBelow(source, caller);
+    if (parts.tree.isFolder(source)) await this.learnBelow(source, caller);
     await locks.exclude(run);
   }
 
@@ -85,7 +88,7 @@ export class Renames {
       throw new HawserError("invalid_argument", "A folder cannot go below itself.");
     if (exchange) {
       if (target === NO_ROW) throw new HawserError("not_found", `There is no '${to.name}'.`);
-      await this.#exchange(source, target, caller);
+      await this.#exchanges.exchange(source, target, caller);
     } else {
       if (target !== NO_ROW) {
         if (noReplace) throw new HawserError("exists", `There is '${to.name}' already.`);
@@ -130,22 +133,22 @@ export class Renames {
       await this.#moveBelow(source, inodes.keyOf(source), `${key}/`, caller);
       if (target !== NO_ROW) tree.retire(target);
       tree.move(source, folder, name);
-      this.#takeAsWhole(source);
+      this.takeAsWhole(source);
       parts.lister.restart();
       return;
     }
     checkKey(key);
-    const replaced = this.#replaced(target);
+    const replaced = this.replaced(target);
     if (target !== NO_ROW) await this.#names.removeFile(target, { keeps: true });
     const oldType = contentTypeOf(tree.table.name(source));
-    await this.#moveFile(source, inodes.keyOf(source), key, replaced);
+    await this.moveFile(source, inodes.keyOf(source), key, replaced);
     if (target !== NO_ROW) tree.retire(target);
     tree.move(source, folder, name);
-    if (contentTypeOf(name) !== oldType) await this.#retype(source);
+    if (contentTypeOf(name) !== oldType) await this.retype(source);
   }
 
   /** What is in the bucket under a name that is to be replaced. */
-  #replaced(target: Row): Replaced {
+  replaced(target: Row): Replaced {
     if (target === NO_ROW) return NOTHING;
     const { parts, inodes } = this.#options;
     const { tree, prefix } = parts;
@@ -159,7 +162,7 @@ export class Renames {
   }
 
   /** Brings a file's bytes from one key to another. The row is moved by the caller. */
-  async #moveFile(row: Row, fromKey: string, toKey: string, replaced: Replaced): Promise<void> {
+  async moveFile(row: Row, fromKey: string, toKey: string, replaced = NOTHING): Promise<void> {
     const { inodes, writeBack, claims } = this.#options;
     const inode = inodes.of(row);
     await inode.staging?.catch(() => undefined);
@@ -184,7 +187,7 @@ export class Renames {
   }
 
   /** The new name has another extension. */
-  async #retype(row: Row): Promise<void> {
+  async retype(row: Row): Promise<void> {
     const { parts, inodes } = this.#options;
     const inode = inodes.get(parts.tree.table.nodeId(row));
     if (inode?.staged && inode.staged.state !== "published" && inode.metadata.contentType === undefined)
@@ -194,13 +197,13 @@ export class Renames {
   // ---- folders ----
 
   /** Lists everything below a folder. */
-  async #learnBelow(folder: Row, caller: Caller): Promise<void> {
+  async learnBelow(folder: Row, caller: Caller): Promise<void> {
     const { tree, lister } = this.#options.parts;
     tree.pin(folder);
     try {
       await lister.whole(folder, caller.signal);
       for (let row = tree.firstChild(folder); row !== NO_ROW; row = tree.nextSibling(row)) {
-        if (!tree.isDead(row) && tree.isFolder(row)) await this.#learnBelow(row, caller);
+        if (!tree.isDead(row) && tree.isFolder(row)) await this.learnBelow(row, caller);
       }
     } finally {
       tree.unpin(folder);
@@ -210,9 +213,9 @@ export class Renames {
   /** Moves the objects of a folder, and of all below it, from keys with one prefix to keys with the other. */
   async #moveBelow(folder: Row, fromKey: string, toKey: string, caller: Caller): Promise<void> {
     const { claims } = this.#options;
-    await this.#learnBelow(folder, caller);
+    await this.learnBelow(folder, caller);
     // Before anything is done: a folder is not to be left half moved.
-    this.#checkBelow(folder, toKey);
+    this.checkBelow(folder, toKey);
     const changes: Promise<void>[] = [];
     const folders: string[] = [];
     this.#collect(folder, fromKey, toKey, changes, folders);
@@ -223,13 +226,13 @@ export class Renames {
     }
   }
 
-  #checkBelow(folder: Row, key: string): void {
+  checkBelow(folder: Row, key: string): void {
     const { tree } = this.#options.parts;
     checkKey(key);
     for (let row = tree.firstChild(folder); row !== NO_ROW; row = tree.nextSibling(row)) {
       if (tree.isDead(row)) continue;
       const path = key + tree.table.name(row);
-      if (tree.isFolder(row)) this.#checkBelow(row, `${path}/`);
+      if (tree.isFolder(row)) this.checkBelow(row, `${path}/`);
       else checkKey(path);
     }
   }
@@ -246,7 +249,7 @@ export class Renames {
     const { tree } = parts;
     folders.push(below);
     // A folder without a marker exists by what is in it, or gets its marker under its new name.
-    if (tree.hasMarker(folder)) changes.push(this.#moveMarker(folder, fromKey + below, toKey + below));
+    if (tree.hasMarker(folder)) changes.push(this.moveMarker(folder, fromKey + below, toKey + below));
     for (let row = tree.firstChild(folder); row !== NO_ROW; row = tree.nextSibling(row)) {
       if (tree.isDead(row)) continue;
       const path = below + tree.table.name(row);
@@ -254,53 +257,35 @@ export class Renames {
         this.#collect(row, fromKey, toKey, changes, folders, `${path}/`);
       } else {
         removals.letGo(toKey + path);
-        changes.push(this.#moveFile(row, fromKey + path, toKey + path, NOTHING));
+        changes.push(this.moveFile(row, fromKey + path, toKey + path, NOTHING));
       }
     }
   }
 
-  async #moveMarker(folder: Row, fromKey: string, toKey: string): Promise<void> {
+  /** @param keeps another folder's marker takes its place */
+  async moveMarker(folder: Row, fromKey: string, toKey: string, keeps = false): Promise<void> {
     const { parts, writeBack, claims } = this.#options;
     const { tree, metadata } = parts;
     if (!metadata.has(folder)) await metadata.fetch(folder);
     const form = { withMtime: true };
     const stored = formatFileMetadata(tree.table.name(folder), "directory", metadata.get(folder) ?? {}, form);
     await writeBack.mark(toKey, stored);
+    if (keeps) return;
     claims.removed(fromKey);
     await writeBack.remove({ key: fromKey });
   }
 
   /** After a move: everything below is known, and is this mount's word until the bucket agrees. */
-  #takeAsWhole(folder: Row): void {
+  takeAsWhole(folder: Row): void {
     const { parts, clock } = this.#options;
     const { tree, options } = parts;
     tree.claim(folder);
     tree.setWhole(folder, clock.monotonic() + options.metadataTtlMs);
     for (let row = tree.firstChild(folder); row !== NO_ROW; row = tree.nextSibling(row)) {
       if (tree.isDead(row)) continue;
-      if (tree.isFolder(row)) this.#takeAsWhole(row);
+      if (tree.isFolder(row)) this.takeAsWhole(row);
       else tree.claim(row);
     }
-  }
-
-  // ---- exchange ----
-
-  async #exchange(first: Row, second: Row, caller: Caller): Promise<void> {
-    const { parts, inodes } = this.#options;
-    const { tree, prefix } = parts;
-    const [firstKey, secondKey] = [first, second].map((row) => inodes.keyOf(row).replace(/\/$/, ""));
-    // Seen in the bucket for the moment that the exchange takes there.
-    const aside = `${prefix}.hawser-exchange-${process.pid}-${++this.#exchanges}`;
-    const relocate = (row: Row, from: string, to: string): Promise<void> =>
-      tree.isFolder(row)
-        ? this.#moveBelow(row, `${from}/`, `${to}/`, caller)
-        : this.#moveFile(row, from, to, ANYTHING);
-    await relocate(first, firstKey!, aside);
-    await relocate(second, secondKey!, firstKey!);
-    await relocate(first, aside, secondKey!);
-    tree.exchange(first, second);
-    for (const row of [first, second]) if (tree.isFolder(row)) this.#takeAsWhole(row);
-    parts.lister.restart();
   }
 
   #changed(row: Row): void {

@@ -27,7 +27,7 @@ import type { Row } from "./inode-table.ts";
 import { NAME_MAX } from "./key-path.ts";
 import { NameIndex } from "./name-index.ts";
 import { childIno, ROOT_INO } from "./path-hash.ts";
-import { encodeUtf8 } from "./utf8.ts";
+import { encodeUtf8 } from "../common/utf8.ts";
 
 /** In the place of a folder's storage class, which it has none of. */
 const MARKER = "MARKER";
@@ -279,6 +279,21 @@ export class Tree {
 
   isLocal(row: Row): boolean {
     return this.table.has(row, Flag.local);
+  }
+
+  /** True while the bucket has not agreed with what was done here. */
+  isPending(row: Row): boolean {
+    return this.isLocal(row) && this.#claims?.settledAt(row) === undefined;
+  }
+
+  /** Since when a local row is true of the bucket, on the monotonic clock; undefined while it is pending. */
+  settledAt(row: Row): Milliseconds | undefined {
+    return this.#claims?.settledAt(row);
+  }
+
+  /** A row that was written here and is in the bucket is believed no longer than what listings tell. */
+  doubt(row: Row): void {
+    this.#claims?.doubtRow(row);
   }
 
   /** Gives a row another version in place: its node id, and all that the kernel keeps by it, stay. */

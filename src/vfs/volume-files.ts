@@ -2,7 +2,7 @@
 import type { ObjectVersion } from "../cache/content.ts";
 import { HawserError } from "../common/errors.ts";
 import type { Bytes } from "../common/units.ts";
-import { globFolder, globMatcher, isGlob } from "./glob.ts";
+import { globFolder, globMatcher, isGlob } from "../common/glob.ts";
 import { NO_ROW, ROOT_ROW } from "./inode-table.ts";
 import type { Row } from "./inode-table.ts";
 import type { Lister } from "./lister.ts";

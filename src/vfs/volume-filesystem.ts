@@ -45,7 +45,7 @@ import { ReadOnly } from "./read-only.ts";
 import { TreeNeighbours } from "./tree-neighbours.ts";
 import { Tree } from "./tree.ts";
 import { UnreachableNotes } from "./unreachable.ts";
-import { utf8Length } from "./utf8.ts";
+import { utf8Length } from "../common/utf8.ts";
 import { VolumeFiles } from "./volume-files.ts";
 
 export interface VolumeFilesystemOptions {

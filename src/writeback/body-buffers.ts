@@ -1,18 +1,20 @@
 /**
  * BodyBuffers: the memory that uploads read files into, bounded in bytes.
  *
- * A body is read once, checksummed and sent from the same memory, as often as the store tries. Large buffers are used
- * again, but only after a success: what failed may still be on its way out of a socket.
+ * A body is read once, checksummed and sent from the same memory, as often as the store tries; the sender's threads see
+ * it too. Buffers are used again, but only after a success: what failed may still be on its way out of a socket.
  */
 import { KiB } from "../common/units.ts";
 import type { Bytes } from "../common/units.ts";
+import { sharedBody } from "../store/shared-body.ts";
 
-/** Smaller ones are cheap to make. */
-const POOLED_FROM: Bytes = 512 * KiB;
+/** Sizes are this and its doubles. */
+const SMALLEST: Bytes = 32 * KiB;
 
 export class BodyBuffers {
   readonly #limitBytes: Bytes;
-  readonly #pool: Buffer[] = [];
+  /** By size. */
+  readonly #pool = new Map<Bytes, Buffer[]>();
   #usedBytes: Bytes = 0;
   #pooledBytes: Bytes = 0;
   #waiters: { sizeBytes: Bytes; go: () => void }[] = [];
@@ -26,9 +28,8 @@ export class BodyBuffers {
     if (!this.#fits(sizeBytes) || this.#waiters.length > 0) {
       await new Promise<void>((go) => this.#waiters.push({ sizeBytes, go }));
     } else this.#usedBytes += sizeBytes;
-    let buffer: Buffer | undefined;
     try {
-      buffer = this.#take(sizeBytes);
+      const buffer = this.#take(sizeBytes);
       const result = await use(buffer.subarray(0, sizeBytes));
       this.#giveBack(buffer);
       return result;
@@ -43,19 +44,24 @@ export class BodyBuffers {
   }
 
   #take(sizeBytes: Bytes): Buffer {
-    if (sizeBytes < POOLED_FROM) return Buffer.allocUnsafe(sizeBytes);
-    const at = this.#pool.findIndex(({ length }) => length >= sizeBytes && length <= 2 * sizeBytes);
-    if (at < 0) return Buffer.allocUnsafeSlow(sizeBytes);
-    const [buffer] = this.#pool.splice(at, 1);
-    this.#pooledBytes -= buffer!.length;
-    return buffer!;
+    const size = sizeClass(sizeBytes);
+    const pooled = this.#pool.get(size)?.pop();
+    if (!pooled) return sharedBody(size);
+    this.#pooledBytes -= size;
+    return pooled;
   }
 
   #giveBack(buffer: Buffer): void {
-    if (buffer.length < POOLED_FROM || buffer.length > this.#limitBytes) return;
-    this.#pool.push(buffer);
-    this.#pooledBytes += buffer.length;
-    while (this.#pooledBytes > this.#limitBytes / 2) this.#pooledBytes -= this.#pool.shift()!.length;
+    const size = buffer.length;
+    if (size > this.#limitBytes / 2) return;
+    // Sizes that nobody asks for any more make room for those that are in use.
+    for (const [other, pooled] of this.#pool) {
+      while (this.#pooledBytes + size > this.#limitBytes / 2 && pooled.pop()) this.#pooledBytes -= other;
+    }
+    const pooled = this.#pool.get(size);
+    if (pooled) pooled.push(buffer);
+    else this.#pool.set(size, [buffer]);
+    this.#pooledBytes += size;
   }
 
   #handOut(): void {
@@ -65,4 +71,10 @@ export class BodyBuffers {
       go();
     }
   }
+}
+
+function sizeClass(sizeBytes: Bytes): Bytes {
+  let size = SMALLEST;
+  while (size < sizeBytes) size *= 2;
+  return size;
 }

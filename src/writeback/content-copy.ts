@@ -23,6 +23,8 @@ export interface ContentCopy {
   readonly uploadId: string;
   readonly isEarlier: (uploadId: string) => boolean;
   readonly meta: ObjectMeta;
+  /** Of the source, where it is known: a copy without one would be of the bucket's own. */
+  readonly storageClass?: string | undefined;
   readonly mtime: EpochMs;
   /** The outcome is not open any more. @param isThere the copy is */
   readonly known: (isThere: boolean) => void;
@@ -48,6 +50,7 @@ export async function copyContent(context: Context, copy: ContentCopy): Promise<
     fault("copy.before");
     const result = await store.copy({ key: from.key, ifMatch: from.etag }, key, {
       ...options.put,
+      storageClass: options.put.storageClass ?? copy.storageClass,
       ...(store.capabilities.conditionalPut && !toItself ? conditionOf(base) : {}),
       contentType: meta.contentType,
       metadata,

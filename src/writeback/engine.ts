@@ -9,6 +9,7 @@ import { HawserError } from "../common/errors.ts";
 import type { Bytes, EpochMs, Milliseconds } from "../common/units.ts";
 import type { Context } from "./context.ts";
 import { EarlyUpload } from "./early-upload.ts";
+import { circleOf, needs } from "./circle.ts";
 import { FileLife } from "./file-life.ts";
 import { FileWork } from "./file-work.ts";
 import type { LifeHost } from "./file-life.ts";
@@ -19,13 +20,16 @@ import { MultipartJanitor } from "./multipart-janitor.ts";
 import type { ByteRange } from "./part-plan.ts";
 import { fateOf } from "./recovery.ts";
 import type { Circumstances, Fate } from "./recovery.ts";
-import type { FileStamp } from "./records.ts";
+import type { FileStamp, JournalRecord } from "./records.ts";
+import { prepareOverlay } from "./prepared-overlay.ts";
+import type { PreparedOverlay } from "./prepared-overlay.ts";
 import { LocalStaged } from "./staged-file.ts";
 import { StrayWork } from "./stray-work.ts";
 import type { Base } from "./verdict.ts";
 import { untilOrAborted } from "./work-queue.ts";
 import type { Work } from "./work-queue.ts";
 import type {
+  Exchanged,
   ObjectMeta,
   PendingFile,
   RestoredItem,
@@ -164,7 +168,7 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
     const { state } = journal;
     const id = state.nextId++;
     const base = this.#items.fold(key) ?? options.base;
-    const uuid = `${state.volumeId}.${this.#session}.${id}`;
+    const uuid = this.#uuidOf(id);
     const { overlayOf: overlay, meta } = options;
     // On its way to the log is enough: a file that nobody has closed may be lost, and one without a record is swept.
     journal.add({ t: "stage", id, uuid, key, base, overlay, meta, at: clock.now() });
@@ -184,6 +188,10 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
       this.#life.drop(file);
       throw error;
     }
+  }
+
+  #uuidOf(id: number): string {
+    return `${this.#context.journal.state.volumeId}.${this.#session}.${id}`;
   }
 
   find(key: string): LocalStaged | undefined {
@@ -226,6 +234,56 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
     }
     this.sourcesChanged();
     await this.#context.journal.flush();
+  }
+
+  async exchange(exchanged: readonly Exchanged[], together?: () => void): Promise<StagedFile[]> {
+    this.#refuseWhenClosed();
+    const { journal, area } = this.#context;
+    const overlays = new Map<Exchanged, PreparedOverlay>();
+    for (const each of exchanged) {
+      const { version } = each;
+      // The local files come first: a record without one would be a lost file. Without a record they are swept.
+      if (!each.file && version)
+        overlays.set(each, await prepareOverlay(area, journal.state.nextId++, version));
+    }
+    const moved: { file: LocalStaged; from: string; to: Exchanged }[] = [];
+    for (const to of exchanged) {
+      const file = to.file && this.#own(to.file);
+      if (to.file && !file) throw new HawserError("stale", `${to.file.key} is not a staged file any more.`);
+      if (file) moved.push({ file, from: file.key, to });
+    }
+    together?.();
+    for (const { file } of moved) {
+      this.#life.leaveKey(file);
+      this.#byKey.delete(file.key);
+    }
+    const records: JournalRecord[] = [];
+    for (const { file, to } of moved)
+      records.push({ t: "keys", keys: [[file.id, to.key, this.#items.fold(to.key) ?? to.base]] });
+    for (const [to, { id, stamp }] of overlays) {
+      const uuid = this.#uuidOf(id);
+      const base = this.#items.fold(to.key) ?? to.base;
+      const at = this.#context.clock.now();
+      records.push({ t: "stage", id, uuid, key: to.key, base, overlay: to.version, meta: to.meta, at });
+      records.push({ t: "flush", id, ...stamp }, { t: "synced", id, ...stamp });
+    }
+    journal.add(...records);
+    for (const { file, from } of moved) {
+      this.#byKey.set(file.key, file);
+      this.#foreign.add(file);
+      this.#life.moved(file, from);
+    }
+    const made = new Map<Exchanged, LocalStaged>();
+    for (const [to, { id, stamp }] of overlays) {
+      const file = new LocalStaged(this.#context, this.#life, journal.state.files.get(id)!);
+      area.resized(id, stamp.size);
+      this.#register(file);
+      made.set(to, file);
+      this.#life.seal(file);
+    }
+    this.sourcesChanged();
+    await journal.flush();
+    return exchanged.map((each) => each.file ?? made.get(each)!);
   }
 
   async remove(version: { key: string; etag?: string | undefined }, after?: Promise<void>): Promise<void> {
@@ -426,6 +484,10 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
     return undefined;
   }
 
+  circle(file: LocalStaged): LocalStaged[] {
+    return circleOf(file, (key) => this.#byKey.get(key));
+  }
+
   rebase(from: { key: string; etag: string }, to: ObjectVersion): void {
     for (const file of this.#files.values()) {
       const { key, base, overlay, id } = file.entry;
@@ -498,13 +560,6 @@ function mayLeaveStray(work: Work): work is FileWork | StrayWork {
 /** Closed, and on its way to the bucket. */
 function isPending({ state }: LocalStaged): boolean {
   return state === "sealed" || state === "uploading" || state === "failed";
-}
-
-/** The file's next content is made from an object under this key, which is not its own. */
-function needs({ entry, key: ownKey, state }: LocalStaged, key: string): boolean {
-  if (key === ownKey || state === "published") return false;
-  const { overlay, uploaded, unchanged } = entry;
-  return (overlay?.key === key && !unchanged.isEmpty) || uploaded?.key === key;
 }
 
 async function stampOf(path: string): Promise<FileStamp | undefined> {

@@ -99,6 +99,12 @@ export class FileEntry {
       case "fetched":
         for (const [start, end] of record.ranges) this.missing.remove(start, end);
         return;
+      case "own":
+        this.overlay = undefined;
+        this.uploaded = undefined;
+        this.missing.remove(0, Number.MAX_SAFE_INTEGER);
+        this.unchanged.remove(0, Number.MAX_SAFE_INTEGER);
+        return;
       case "flush":
       case "tear":
         this.flushed = { size: record.size, mtime: record.mtime };

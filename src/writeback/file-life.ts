@@ -10,6 +10,7 @@ import type { ObjectVersion } from "../cache/content.ts";
 import { HawserError } from "../common/errors.ts";
 import { MiB } from "../common/units.ts";
 import type { Bytes, Milliseconds } from "../common/units.ts";
+import { whoGivesWay } from "./circle.ts";
 import type { Context } from "./context.ts";
 import type { FileEntry, InBucket } from "./file-entry.ts";
 import { FileWork } from "./file-work.ts";
@@ -46,6 +47,8 @@ export interface LifeHost {
   leavesDoubtful(file: LocalStaged): void;
   /** Works that wait for a source of a copy may look again. */
   sourcesChanged(): void;
+  /** Files that wait for each other's objects, this one first. */
+  circle(file: LocalStaged): LocalStaged[];
   /** Resolves when no file of another key needs the object under this key. */
   sourcesFree(key: string, except: LocalStaged | undefined): Promise<void> | undefined;
 }
@@ -250,6 +253,8 @@ export class FileLife {
     const { size, mtime } = file.local.stamp();
     file.journal({ t: "seal", id: file.id, n: entry.sealed!.n, seq: this.#host.nextSeq(), size, mtime });
     file.state = "sealed";
+    // Whoever waits for this generation waits for this as well.
+    file.publishedGeneration = Math.min(file.publishedGeneration, file.generation - 1);
     file.pendingSinceMs = this.#context.clock.now();
     this.enqueue(file, FOLDING_MS);
   }
@@ -536,8 +541,21 @@ export class FileLife {
     signal: AbortSignal,
   ): Promise<void> {
     for (let free: Promise<void> | undefined = first; free; free = this.#host.sourcesFree(key, file)) {
+      const circle = this.#host.circle(file);
+      if (circle.length > 0 && whoGivesWay(circle) === file) await this.#standAlone(file);
       await untilOrAborted(free, signal);
     }
+  }
+
+  /** Takes all bytes of a file to the local disk: it is a copy of nothing from then on. */
+  async #standAlone(file: LocalStaged): Promise<void> {
+    const { size } = file.local.stamp();
+    await file.content.fetch([{ start: 0, end: size }]);
+    // The bucket may soon have them nowhere else: they must survive what the record survives.
+    await file.syncBytes(false);
+    file.journal({ t: "own", id: file.id });
+    await this.#context.journal.flush();
+    this.#host.sourcesChanged();
   }
 
   /** Another file has the key now: what arrived is what it replaces. */

@@ -6,8 +6,7 @@
  * be given up until the request that makes the object visible is sent; from there its outcome is awaited, whatever
  * becomes of the file, and FileLife decides what it means.
  */
-import { toHawserError } from "../common/errors.ts";
-import type { HawserError } from "../common/errors.ts";
+import { HawserError, toHawserError } from "../common/errors.ts";
 import type { Bytes, Milliseconds } from "../common/units.ts";
 import type { ObjectInfo } from "../store/object-store.ts";
 import { copyContent } from "./content-copy.ts";
@@ -382,6 +381,7 @@ export class FileWork implements Work {
       uploadId: entry.uploadId(this.n),
       isEarlier: (id) => this.#life.isOurs(id),
       meta: entry.meta,
+      storageClass: entry.overlay?.storageClass,
       mtime: this.stamp.mtime,
       known: (isThere) => {
         this.committing = false;
@@ -390,11 +390,23 @@ export class FileWork implements Work {
     });
     if (made.kind === "gone") {
       if (made.earlier !== undefined) this.#life.rebased(this.file, made.earlier);
+      await this.#takeWhole(there.key);
       return undefined;
     }
     const copy: InBucket = { ...made.object, n: this.n, key: this.key };
     this.#life.copied(this, there, copy);
     return copy;
+  }
+
+  /** The source of a copy is not what it was: the cache may have its bytes. @throws PublishConflict when nobody has */
+  async #takeWhole(sourceKey: string): Promise<void> {
+    try {
+      await this.file.content.fetch([{ start: 0, end: this.stamp.size }]);
+    } catch (error) {
+      if (HawserError.is(error, "not_found", "object_changed", "stale"))
+        throw new PublishConflict(sourceKey, undefined);
+      throw error;
+    }
   }
 
   #source(): ByteSource {

@@ -174,7 +174,8 @@ export class ItemWork implements Work {
     if (!copied) {
       fault("copy.before");
       const source = { key: version.key, ifMatch: version.etag };
-      const request = { ...options.put, metadataDirective: "copy", reason: "flush", signal } as const;
+      const put = { ...options.put, ...keptClass(version, options.put) };
+      const request = { ...put, metadataDirective: "copy", reason: "flush", signal } as const;
       const there = await this.#unless(["not_found", "object_changed"], async () => {
         copied = await store.copy(source, toKey, request);
       });
@@ -206,6 +207,7 @@ export class ItemWork implements Work {
     const here = await this.#unless(["not_found", "object_changed"], async () => {
       const request = {
         ...options.put,
+        ...keptClass(version, options.put),
         ...put,
         metadata,
         metadataDirective: "replace",
@@ -255,6 +257,14 @@ function pick(made: { etag: string; versionId?: string | undefined }): {
   versionId: string | undefined;
 } {
   return { etag: made.etag, versionId: made.versionId };
+}
+
+/** A copy without a storage class would be of the bucket's own. */
+function keptClass(
+  { storageClass }: ObjectVersion,
+  wanted: Context["options"]["put"],
+): { storageClass?: string | undefined } {
+  return { storageClass: wanted.storageClass ?? storageClass };
 }
 
 function notFound(error: unknown): undefined {

@@ -50,6 +50,8 @@ export type FileRecord =
   | { readonly t: "local"; readonly id: number; readonly ranges: readonly RangePair[] }
   /** Bytes of the base that are on the local disk. */
   | { readonly t: "fetched"; readonly id: number; readonly ranges: readonly RangePair[] }
+  /** All its bytes are its own and on the local disk: nothing of it is copied from the bucket. */
+  | { readonly t: "own"; readonly id: number }
   | ({ readonly t: "flush"; readonly id: number } & FileStamp)
   | ({ readonly t: "tear"; readonly id: number } & FileStamp)
   /** Opened for writing again. */

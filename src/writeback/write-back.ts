@@ -31,6 +31,19 @@ export interface StageOptions {
   meta: ObjectMeta;
 }
 
+/** A file that takes the place of another one, which goes elsewhere at the same time. */
+export interface Exchanged {
+  /** Its staged file, where it has one. */
+  file?: StagedFile | undefined;
+  /** Else the object that it is: an overlay of it is staged. */
+  version?: ObjectVersion | undefined;
+  meta: ObjectMeta;
+  /** Where it goes. */
+  key: string;
+  /** What the bucket has there. */
+  base: Base;
+}
+
 export type StagedState = "open" | "closed" | "sealed" | "uploading" | "published" | "failed" | "dropped";
 
 /**
@@ -155,6 +168,14 @@ export interface WriteBack extends AsyncDisposable {
    * which waits for a staged file that still needs its bytes.
    */
   rekey(file: StagedFile, key: string, base: Base): Promise<void>;
+  /**
+   * Files take each other's places, all or none; nothing is seen in the bucket but their names. What is there is copied
+   * on the server where that is possible; of objects that wait for each other the smallest is fetched first.
+   *
+   * @param together called in the turn in which it is journaled
+   * @returns the staged file of each
+   */
+  exchange(files: readonly Exchanged[], together?: () => void): Promise<StagedFile[]>;
   /**
    * Deletes an object that is in the bucket, if it is still this version; whatever is there without an ETag.
    *

@@ -48,6 +48,24 @@ test("R7 a file that was closed and flushed on one worker is there on another wi
   expect(performance.now() - flushed).toBeLessThan(2000 + 3000);
 });
 
+test("R7 what another worker has put over a file that was written here is seen by its name alone", async () => {
+  const mine = await world.mount(["--writable", "--metadata-ttl", "1s"], { name: "writer" });
+  expect(await shell(`mkdir ${mine}/d; echo mine > ${mine}/d/state`)).toBe("");
+  expect(await world.hawser(["flush", mine])).toMatchObject({ code: 0 });
+  await mountReader("--writable", "--metadata-ttl", "1s");
+  for (const text of ["theirs", "theirs again"]) {
+    expect(
+      await shell(`echo ${text} > ${reader}/d/state.tmp; mv ${reader}/d/state.tmp ${reader}/d/state`),
+    ).toBe("");
+    expect(await world.hawser(["flush", reader], { env: other })).toMatchObject({ code: 0 });
+    await eventually("it is seen here", async () => (await shell(`cat ${mine}/d/state`)) === `${text}\n`);
+  }
+  // And the other way round: neither is in the other's way.
+  expect(await shell(`echo mine again > ${mine}/d/state`)).toBe("");
+  expect(await world.hawser(["flush", mine])).toMatchObject({ code: 0 });
+  await eventually("it is seen there", async () => (await shell(`cat ${reader}/d/state`)) === "mine again\n");
+});
+
 test("W13 hawser refresh on the other worker shows it at once, whatever metadataTtl is", async () => {
   const writer = await world.mount(["--writable"], { name: "writer" });
   expect(await shell(`mkdir ${writer}/d; echo one > ${writer}/d/file; echo same > ${writer}/d/other`)).toBe(

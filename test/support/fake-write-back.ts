@@ -10,6 +10,7 @@ import type { MemoryStore } from "../../src/store/memory-store.ts";
 import { StagedBytes } from "./staged-bytes.ts";
 import type { Base } from "../../src/writeback/verdict.ts";
 import type {
+  Exchanged,
   ObjectMeta,
   RestoredItem,
   StagedFile,
@@ -188,6 +189,37 @@ export class FakeWriteBack implements WriteBack {
     file.key = key;
     file.base = base;
     this.files.set(key, file);
+  }
+
+  async exchange(exchanged: readonly Exchanged[], together?: () => void): Promise<FakeFile[]> {
+    const loaded: (StagedBytes | undefined)[] = [];
+    for (const { file, version } of exchanged) {
+      if (file || !version) {
+        loaded.push(undefined);
+        await (file as FakeFile).bytes.load();
+        continue;
+      }
+      const bytes = new StagedBytes(this.#now, async () => await this.#bytesOf(version));
+      await bytes.load();
+      bytes.mtimeMs = version.mtimeMs;
+      loaded.push(bytes);
+    }
+    together?.();
+    this.asked.push(
+      `exchange ${exchanged.map(({ file, version, key }) => `${file?.key ?? version!.key} ${key}`).join(" ")}`,
+    );
+    for (const { file } of exchanged) if (file) this.files.delete(file.key);
+    return exchanged.map(({ file: present, meta, key, base }, at) => {
+      const file =
+        (present as FakeFile) ?? new FakeFile(this, ++this.#lastId, key, { base, meta }, loaded[at]!);
+      file.key = key;
+      file.base = base;
+      this.files.set(key, file);
+      if (present && file.state === "open") return file;
+      file.state = "sealed";
+      this.sealed(file);
+      return file;
+    });
   }
 
   async remove({ key, etag }: { key: string; etag?: string }, after?: Promise<void>): Promise<void> {

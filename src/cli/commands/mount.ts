@@ -13,7 +13,8 @@ import { EXIT } from "../exit-codes.ts";
 import { usageError } from "../parse.ts";
 import { reportError } from "../report.ts";
 import type { Terminal } from "../terminal.ts";
-import { MOUNT_OPTIONS, STORE_OPTIONS, volumeFromFlags, withFlags } from "../volume-options.ts";
+import { STORE_OPTIONS } from "../store-options.ts";
+import { MOUNT_OPTIONS, volumeFromFlags, withFlags } from "../volume-options.ts";
 
 export const command: Command = {
   usage: ["s3://BUCKET[/PREFIX] PATH", "--config hawser.yaml [VOLUME...]"],

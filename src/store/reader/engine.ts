@@ -178,7 +178,7 @@ export class Engine implements LaneOwner {
     this.#stats.recordRead(fetch.rank, elapsed);
     this.#hedges.completed();
     this.#fetches.delete(spec.id);
-    this.#host.done(spec.id, bodyOffset, elapsed);
+    this.#host.done(spec.id, bodyOffset, elapsed, fetch.mtime);
   }
 
   refused(lane: Lane, fetch: Fetch, refusal: Refusal, head: ResponseHead): void {

@@ -37,6 +37,8 @@ export class Fetch implements Queued {
   receivedBefore: Bytes = 0;
   receivedAtFailure: Bytes = 0;
   checksum: ChecksumPlan | undefined;
+  /** The object's `mtime` metadata. */
+  mtime: string | undefined;
 
   readonly enqueuedAt: Milliseconds;
   /** When it was first sent; -1 before. */

@@ -137,6 +137,7 @@ export class Lane implements Receiver {
       throw new ProtocolError(refusal.why);
     }
     this.#owner.accepted(this, fetch);
+    fetch.mtime = head.headers.get("x-amz-meta-mtime");
     if (fetch.whole) fetch.checksum = checksumPlan(head.headers, fetch.spec.etag, this.#owner.verifyMd5);
     if (fetch.received === 0) {
       const inWindow = headBuffer.buffer === this.#owner.slab.buffer;

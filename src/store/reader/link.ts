@@ -76,7 +76,7 @@ export class LocalLink implements Link {
     this.#engine = new Engine(
       config,
       {
-        done: (id, bodyOffset, elapsedMs) => receive({ op: "done", id, bodyOffset, elapsedMs }),
+        done: (id, bodyOffset, elapsedMs, mtime) => receive({ op: "done", id, bodyOffset, elapsedMs, mtime }),
         failed: (id, error) => receive({ op: "failed", id, error }),
         refresh: (version) => receive({ op: "refresh", version }),
       },

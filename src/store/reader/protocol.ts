@@ -32,7 +32,7 @@ export type ToWorker =
   | { op: "close" };
 
 export type FromWorker =
-  | { op: "done"; id: number; bodyOffset: number; elapsedMs: Milliseconds }
+  | { op: "done"; id: number; bodyOffset: number; elapsedMs: Milliseconds; mtime: string | undefined }
   | { op: "failed"; id: number; error: WireError }
   /** The store does not take this version of the credentials; 0 asks for the first. */
   | { op: "refresh"; version: number };

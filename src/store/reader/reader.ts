@@ -207,8 +207,8 @@ class ThreadedRangeReader implements RangeReader {
     if (!pending) return;
     this.#settle(pending);
     if (message.op === "failed") return pending.reject(fromWire(message.error));
-    const { bodyOffset, elapsedMs } = message;
-    pending.resolve({ bodyOffset, bodyLength: pending.request.length, elapsedMs });
+    const { bodyOffset, elapsedMs, mtime } = message;
+    pending.resolve({ bodyOffset, bodyLength: pending.request.length, elapsedMs, mtime });
   }
 
   #settle(pending: Pending): Pending {

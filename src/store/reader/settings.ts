@@ -33,7 +33,7 @@ export interface EngineConfig {
 
 /** What the engine tells; the other side of `FromWorker`. */
 export interface EngineHost {
-  done(id: number, bodyOffset: number, elapsedMs: Milliseconds): void;
+  done(id: number, bodyOffset: number, elapsedMs: Milliseconds, mtime: string | undefined): void;
   failed(id: number, error: WireError): void;
   /** This version does not do, 0 being none at all. Answered by `useCredentials` or `noCredentials`. */
   refresh(version: number): void;

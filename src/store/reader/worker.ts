@@ -23,7 +23,7 @@ const outbox = new Outbox<FromWorker>(setImmediate, (batch) => port.postMessage(
 const engine = new Engine(
   config,
   {
-    done: (id, bodyOffset, elapsedMs) => outbox.push({ op: "done", id, bodyOffset, elapsedMs }),
+    done: (id, bodyOffset, elapsedMs, mtime) => outbox.push({ op: "done", id, bodyOffset, elapsedMs, mtime }),
     failed: (id, error) => outbox.push({ op: "failed", id, error }),
     refresh: (version) => outbox.push({ op: "refresh", version }),
   },

@@ -1,7 +1,7 @@
 /** Buffers that bodies are read into, reused: a new one of this size costs as much as filling it. */
 import { KiB } from "../../common/units.ts";
 import type { Bytes } from "../../common/units.ts";
-import { HEAD_ROOM } from "./protocol.ts";
+import { HEAD_ROOM } from "../shared-body.ts";
 
 /**
  * A piece of a body. It is read, checksummed and copied into the socket while it lies in a core's second-level cache:

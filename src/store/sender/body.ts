@@ -16,10 +16,10 @@ import { MiB } from "../../common/units.ts";
 import type { Bytes } from "../../common/units.ts";
 import { base64Of32, crc32c } from "../crc.ts";
 import { wrongLength } from "../put-body.ts";
+import { HEAD_ROOM } from "../shared-body.ts";
 import { PIECE_BYTES } from "./blocks.ts";
 import type { Blocks } from "./blocks.ts";
 import type { LocalFiles } from "./local-file.ts";
-import { HEAD_ROOM } from "./protocol.ts";
 import type { Source } from "./protocol.ts";
 
 export interface Digests {
@@ -68,8 +68,8 @@ class MemoryBody implements Body {
   readonly sizeBytes: Bytes;
   readonly #buffer: Buffer;
 
-  constructor(buffer: ArrayBuffer, sizeBytes: Bytes) {
-    this.#buffer = Buffer.from(buffer);
+  constructor(buffer: ArrayBuffer | SharedArrayBuffer, sizeBytes: Bytes) {
+    this.#buffer = Buffer.from(buffer, 0);
     this.sizeBytes = sizeBytes;
   }
 

@@ -237,7 +237,7 @@ export class SendEngine implements LaneOwner {
   }
 
   #emptied({ spec: { source } }: Exchange): void {
-    if (source.kind === "memory") this.#host.empty(source.buffer);
+    if (source.kind === "memory" && source.buffer instanceof ArrayBuffer) this.#host.empty(source.buffer);
   }
 
   // The passing of time.

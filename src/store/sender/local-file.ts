@@ -2,10 +2,12 @@
  * Reading local files for upload: at once when they are in memory, in the background when they are on a disk.
  *
  * What is uploaded was usually written a moment ago and lies in the page cache. There a read on this thread costs its
- * copy, and handing it to another thread costs two to ten times as much again. A read that takes long says that the
- * disk was asked: then those that follow go to the thread pool for a while, where several can wait at once.
+ * copy, and handing it to another thread costs two to ten times as much again. The addon knows whether it lies there.
+ * Without it, a read that takes long says that the disk was asked: then those that follow go to the thread pool for a
+ * while, where several can wait at once.
  */
 import * as fs from "node:fs";
+import { tryNative } from "../../common/native.ts";
 import type { Bytes, Milliseconds } from "../../common/units.ts";
 import { sourceError } from "../put-body.ts";
 
@@ -30,6 +32,11 @@ export class LocalFiles {
 
   /** @returns how many bytes; 0 at the end of the file. @throws HawserError `io_error` */
   read(fd: number, buffer: Buffer, start: number, length: Bytes, position: Bytes): number | Promise<number> {
+    const addon = tryNative();
+    if (addon) {
+      const count = cached(() => addon.readCached(fd, buffer, start, length, position));
+      return count >= 0 ? count : readInBackground(fd, buffer, start, length, position);
+    }
     if (this.#background > 0) {
       this.#background--;
       return readInBackground(fd, buffer, start, length, position);
@@ -52,6 +59,14 @@ export class LocalFiles {
     } finally {
       if (this.#now() - started > SLOW_MS) this.#background = BACKGROUND_READS;
     }
+  }
+}
+
+function cached(read: () => number): number {
+  try {
+    return read();
+  } catch (error) {
+    throw sourceError(error);
   }
 }
 

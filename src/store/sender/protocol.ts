@@ -1,8 +1,8 @@
 /**
  * What the calling thread and a sender's thread say to each other.
  *
- * A body in memory moves along with its message (the buffer is made for it, with room for the request's head in front);
- * of a file only path or descriptor travels: descriptors are the process's, not a thread's.
+ * A body in memory moves along with its message (the buffer is made for it, with room for the request's head in front),
+ * or lies where both see it (shared-body.ts); of a file only path or descriptor travels: descriptors are the process's, not a thread's.
  */
 import type { Bytes, Milliseconds } from "../../common/units.ts";
 import type { Credentials } from "../credentials.ts";
@@ -11,12 +11,9 @@ import type { StoreFailure } from "../failure.ts";
 import type { Rank } from "../lean/rank.ts";
 import type { WireError } from "../lean/wire-error.ts";
 
-/** Free bytes in front of a body, so that head and first piece are one write. Longer heads go on their own. */
-export const HEAD_ROOM: Bytes = 8 * 1024;
-
 export type Source =
-  /** The body begins at HEAD_ROOM. */
-  | { kind: "memory"; buffer: ArrayBuffer; sizeBytes: Bytes }
+  /** The body begins at HEAD_ROOM. An ArrayBuffer moves along and comes back by `empty`. */
+  | { kind: "memory"; buffer: ArrayBuffer | SharedArrayBuffer; sizeBytes: Bytes }
   | { kind: "file"; file: string | number; offset: Bytes; sizeBytes: Bytes };
 
 /** One request with a body, to be sent once. */

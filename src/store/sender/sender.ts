@@ -19,11 +19,12 @@ import { Thread } from "../lean/thread.ts";
 import { fromWire } from "../lean/wire-error.ts";
 import type { FileBody, Reason } from "../object-store.ts";
 import { checkFileBody, sizeOf } from "../put-body.ts";
+import { HEAD_ROOM, sharedMemoryOf } from "../shared-body.ts";
 import type { Site } from "../site.ts";
 import type { Attempt } from "../watched-attempt.ts";
 import { SendEngine } from "./engine.ts";
 import { Parcels } from "./parcels.ts";
-import { HEAD_ROOM, apply, hostOf } from "./protocol.ts";
+import { apply, hostOf } from "./protocol.ts";
 import type { Answer, FromSender, SendSpec, SenderAccess, Source, ToSender } from "./protocol.ts";
 import type { WorkerData } from "./worker.ts";
 
@@ -114,7 +115,7 @@ class ThreadedSender implements UploadSender {
         this.#pending.set(id, { seat, resolve, reject });
         seat.outstanding += weight;
         const spec = specOf(id, upload, this.#parcels);
-        seat.link.post({ op: "send", spec }, spec.source.kind === "memory" ? spec.source.buffer : undefined);
+        seat.link.post({ op: "send", spec }, movedBy(spec.source));
         attempt.onAbort(cancel);
       });
     } finally {
@@ -234,12 +235,22 @@ function specOf(id: number, upload: Upload, parcels: Parcels): SendSpec {
   };
 }
 
-/** Memory is copied once, so that it may be changed by its owner, and into a buffer that can move to the thread. */
+/** What a thread gets for itself. */
+function movedBy(source: Source): ArrayBuffer | undefined {
+  return source.kind === "memory" && source.buffer instanceof ArrayBuffer ? source.buffer : undefined;
+}
+
+/**
+ * Memory that no thread shares is copied once, so that it may be changed by its owner, and into a buffer that can move
+ * to the thread.
+ */
 function sourceOf(body: Uint8Array | FileBody, parcels: Parcels): Source {
   if (!(body instanceof Uint8Array)) {
     const { file, offset, sizeBytes } = body;
     return { kind: "file", file: "path" in file ? file.path : file.fd, offset, sizeBytes };
   }
+  const shared = sharedMemoryOf(body);
+  if (shared) return { kind: "memory", buffer: shared, sizeBytes: body.length };
   const buffer = parcels.take(HEAD_ROOM + body.length);
   new Uint8Array(buffer, HEAD_ROOM).set(body);
   return { kind: "memory", buffer, sizeBytes: body.length };

@@ -8,7 +8,14 @@ const scripts: Record<string, string> = {};
 beforeAll(async () => {
   for (const shell of ["bash", "zsh", "fish"]) {
     const terminal = { out: (line: string) => (scripts[shell] = line) } as unknown as Terminal;
-    const args = { positionals: [shell], rest: [], text: () => undefined, flag: () => false, list: () => [] };
+    const args = {
+      positionals: [shell],
+      rest: [],
+      text: () => undefined,
+      flag: () => false,
+      list: () => [],
+      ordered: () => [],
+    };
     await command.run(args, terminal);
   }
 });

@@ -6,7 +6,7 @@ import { Flag, Word } from "../../../src/vfs/inode-segment.ts";
 import { InodeTable } from "../../../src/vfs/inode-table.ts";
 import { NameIndex } from "../../../src/vfs/name-index.ts";
 import { childIno } from "../../../src/vfs/path-hash.ts";
-import { encodeUtf8 } from "../../../src/vfs/utf8.ts";
+import { encodeUtf8 } from "../../../src/common/utf8.ts";
 
 const MD5 = "0123456789abcdef00000000ffffffff";
 

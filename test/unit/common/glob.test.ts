@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { globFolder, globMatcher, isGlob } from "../../../src/vfs/glob.ts";
+import { globFolder, globMatcher, isGlob } from "../../../src/common/glob.ts";
 
 test.each([
   ["train/*.tar", ["train/a.tar", "train/.tar"], ["train/a/b.tar", "train/atar", "xtrain/a.tar"]],

@@ -2,7 +2,7 @@
  * Globs over paths: `*` and `?` within a name, `**` over folders, `[a-z]`, `{a,b}`; a backslash takes the next
  * character as it is.
  */
-import { HawserError } from "../common/errors.ts";
+import { HawserError } from "./errors.ts";
 
 const SPECIAL = /[*?[{\\]/;
 

@@ -5,8 +5,8 @@
  * its free neighbours at once and joins them; free runs of similar length are chained in bins by power of two. Nothing
  * here knows what a run is for. Invariant: no two free runs touch.
  */
-import { KiB } from "../common/units.ts";
-import type { Bytes } from "../common/units.ts";
+import { KiB } from "./units.ts";
+import type { Bytes } from "./units.ts";
 
 /** Small enough that a tiny file wastes little, large enough that a gigabyte has few units. */
 export const UNIT: Bytes = 16 * KiB;

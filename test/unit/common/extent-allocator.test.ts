@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { ExtentAllocator } from "../../../src/cache/extent-allocator.ts";
+import { ExtentAllocator } from "../../../src/common/extent-allocator.ts";
 
 test("runs never overlap, free neighbours join, and nothing is lost", () => {
   const step = fc.oneof(

@@ -1,0 +1,95 @@
+/**
+ * A small file arriving: written whole beside its target, dated, and renamed.
+ *
+ * The addon does it in one visit to the thread pool, from the slab. Without it the same steps are taken one by one.
+ */
+import { open, lstat, mkdir, rename, rm } from "node:fs/promises";
+import { dirname } from "node:path";
+import { HawserError } from "../common/errors.ts";
+import { tryNative } from "../common/native.ts";
+import type { EpochMs } from "../common/units.ts";
+import { localError } from "./local-files.ts";
+import { partialPath } from "./partial-name.ts";
+
+/**
+ * Makes `bytes` the content of `target`. Folders on the way are made.
+ *
+ * @throws HawserError `no_space`, `permission_denied`, `is_a_directory`, `not_a_directory`, `would_block` while another
+ *   process writes the same file, …
+ */
+export async function placeFile(target: string, bytes: Uint8Array, mtimeMs: EpochMs): Promise<void> {
+  const partial = partialPath(target);
+  try {
+    await place(partial, target, bytes, mtimeMs);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw placeError(error, target);
+    await makeFolder(dirname(target));
+    try {
+      await place(partial, target, bytes, mtimeMs);
+    } catch (again) {
+      throw placeError(again, target);
+    }
+  }
+}
+
+function place(partial: string, target: string, bytes: Uint8Array, mtimeMs: EpochMs): Promise<void> {
+  const addon = tryNative();
+  return addon
+    ? addon.placeFile(partial, target, bytes, mtimeMs / 1000)
+    : placeInSteps(`${partial}.${process.pid}-${++unique}`, target, bytes, mtimeMs);
+}
+
+let unique = 0;
+
+/** The same without the addon. Exported for tests. */
+export async function placeInSteps(
+  partial: string,
+  target: string,
+  bytes: Uint8Array,
+  mtimeMs: EpochMs,
+): Promise<void> {
+  const there = await lstat(target).catch(() => undefined);
+  if (there && !there.isFile() && !there.isSymbolicLink()) {
+    throw Object.assign(new Error("not a regular file"), { code: there.isDirectory() ? "EISDIR" : "ENXIO" });
+  }
+  const file = await open(partial, "wx");
+  try {
+    await file.writeFile(bytes);
+    await file.utimes(mtimeMs / 1000, mtimeMs / 1000).catch(() => undefined);
+    await file.close();
+    await rename(partial, target);
+  } catch (error) {
+    await file.close().catch(() => undefined);
+    await rm(partial, { force: true });
+    throw error;
+  }
+}
+
+/** What happened to `target`, in our words. */
+export function placeError(error: unknown, target: string): HawserError {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === "EBUSY") {
+    return new HawserError("would_block", `${target} is being written by another process.`, { cause: error });
+  }
+  if (code === "ENXIO") {
+    return new HawserError("exists", `${target} is a device or a pipe, which a file would replace.`, {
+      cause: error,
+    });
+  }
+  return localError(error, target);
+}
+
+/** Makes a folder and those above it. @throws HawserError `not_a_directory`, `permission_denied`, … */
+export async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EEXIST" || code === "ENOTDIR") {
+      throw new HawserError("not_a_directory", `${folder} cannot be made a folder: a file has that name.`, {
+        cause: error,
+      });
+    }
+    throw localError(error, folder);
+  }
+}
