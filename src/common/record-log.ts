@@ -17,7 +17,7 @@ import { crc32c } from "./checksum.ts";
 import { DiskPace } from "./disk-pace.ts";
 import { HawserError } from "./errors.ts";
 import { KiB, MiB } from "./units.ts";
-import type { Bytes } from "./units.ts";
+import type { Bytes, Milliseconds } from "./units.ts";
 
 const MAGIC = "HAWSRLOG";
 const HEADER_BYTES: Bytes = 24;
@@ -50,6 +50,8 @@ export interface RecordLogOptions extends LogFormat {
   path: string;
   /** A log of another kind or version is started anew or refused; `refuse` when absent. */
   onOther?: "restart" | "refuse" | undefined;
+  /** How long records may collect before they are written though nobody flushes; the end of the turn when absent. */
+  lingerMs?: Milliseconds | undefined;
 }
 
 /** @param record valid during the call only */
@@ -78,6 +80,7 @@ export async function replayLog(path: string, format: LogFormat, onRecord: OnRec
 export class RecordLog {
   readonly #path: string;
   readonly #format: LogFormat;
+  readonly #lingerMs: Milliseconds;
   #file: FileHandle;
   /** Where the next write goes: everything before it is written and whole. */
   #position: Bytes;
@@ -90,9 +93,10 @@ export class RecordLog {
   #sinceCompaction: FrameBuffer | undefined;
   #closed = false;
 
-  private constructor(path: string, format: LogFormat, file: FileHandle, position: Bytes) {
+  private constructor(path: string, options: RecordLogOptions, file: FileHandle, position: Bytes) {
     this.#path = path;
-    this.#format = format;
+    this.#format = options;
+    this.#lingerMs = options.lingerMs ?? 0;
     this.#file = file;
     this.#position = position;
   }
@@ -137,11 +141,13 @@ export class RecordLog {
     this.#sinceCompaction?.add(record);
     if (this.#writing || this.#scheduled) return;
     this.#scheduled = true;
-    setImmediate(() => {
+    const write = (): void => {
       this.#scheduled = false;
       // A failure is told to whoever flushes; the frames stay pending until then.
       this.#write().catch(() => undefined);
-    });
+    };
+    if (this.#lingerMs === 0) setImmediate(write);
+    else setTimeout(write, this.#lingerMs).unref();
   }
 
   /**

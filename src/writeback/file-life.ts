@@ -360,21 +360,17 @@ export class FileLife {
     const { entry } = file;
     const isNew = entry.uploaded?.n !== there.n || entry.uploaded.etag !== there.etag;
     if (isNew) file.journal({ t: "uploaded", id: file.id, ...there });
-    journal.add({ t: "cleared", uuid: entry.uuid, n: work.uploadN, key: work.key });
     this.#rebaseSuccessor(work, there);
+    // In the same turn: after a crash both hold, what has arrived and that it is to go again.
+    const wasLeft = this.#clear(work, there.etag);
     if (file.key === work.key) file.isDoubtful = false;
     await journal.flush();
     fault("published");
-    if (file.isGone) {
-      if (!this.#host.find(there.key)) this.#host.removeOrphan(there.key, there.etag);
-      work.outcome?.resolve(true);
-      return;
-    }
-    if (file.key !== work.key) {
-      // Renamed meanwhile: its own work copies it from here, and nobody knows of this object.
-      if (!this.#host.find(work.key)) this.#host.removeOrphan(there.key, there.etag);
-      work.outcome?.resolve(false);
-      if (work === file.work) this.#reseal(file);
+    if (file.isGone || file.key !== work.key) {
+      if (!wasLeft) this.#clear(work, there.etag);
+      await journal.flush();
+      work.outcome?.resolve(file.isGone);
+      if (!file.isGone && work === file.work) this.#reseal(file);
       return;
     }
     file.lastError = undefined;
@@ -386,6 +382,16 @@ export class FileLife {
     this.#context.events?.published(file, versionOf(there));
     work.outcome?.resolve(true);
     if (ends) await this.#finished(file, work, isLatest);
+  }
+
+  /** What came of a work is known: an object under a key that its file has left is removed, unless another file has it. */
+  #clear(work: FileWork, etag?: string): boolean {
+    const { file, key, uploadN } = work;
+    const isLeft = file.isGone || file.key !== key;
+    // A renamed file's own work copies it from there first.
+    if (etag !== undefined && isLeft && !this.#host.find(key)) this.#host.removeOrphan(key, etag);
+    this.#context.journal.add({ t: "cleared", uuid: file.entry.uuid, n: uploadN, key });
+    return isLeft;
   }
 
   async #finished(file: LocalStaged, work: FileWork, isLatest: boolean): Promise<void> {
@@ -424,9 +430,8 @@ export class FileLife {
 
   /** The work was given up, and an earlier content of its file is under its key. */
   async leftBehind(work: FileWork, etag: string): Promise<void> {
-    const { file, key } = work;
-    if ((file.isGone || file.key !== key) && !this.#host.find(key)) this.#host.removeOrphan(key, etag);
-    this.givenUp(work);
+    this.#clear(work, etag);
+    work.outcome?.resolve(false);
     await this.#context.journal.flush();
   }
 
@@ -446,8 +451,7 @@ export class FileLife {
 
   /** The work ended and left nothing in the bucket. */
   givenUp(work: FileWork): void {
-    const { uuid } = work.file.entry;
-    this.#context.journal.add({ t: "cleared", uuid, n: work.uploadN, key: work.key });
+    this.#clear(work);
     work.outcome?.resolve(false);
   }
 

@@ -117,6 +117,40 @@ answer(0)`;
   expect(await place.stored("edit")).toEqual(wanted);
 });
 
+test("shutil.move moves trees within the mount, into it and out of it", async () => {
+  const local = path.join(place.scratch, "moved");
+  const folder = await place.folder("move");
+  await python(
+    `
+import shutil
+source, folder, out = args
+shutil.copytree(source, folder + "/a/deep/tree", symlinks=True)
+shutil.move(folder + "/a/deep/tree", folder + "/b")
+shutil.move(folder + "/b/text", folder + "/a")
+os.mkdir(out)
+shutil.copytree(source + "/text", out + "/text")
+shutil.move(out + "/text", folder + "/in")
+shutil.move(folder + "/b/sizes", out)
+answer(0)`,
+    source,
+    folder,
+    local,
+  );
+  const whole = await folderTree(source);
+  const below = (prefix: string, as: string) =>
+    Object.entries(whole)
+      .filter(([name]) => name.startsWith(prefix))
+      .map(([name, line]) => [as + name.slice(prefix.length), line]);
+  const wanted = Object.fromEntries([
+    ["a/deep/", "folder"],
+    ...below("text/", "a/text/"),
+    ...below("text/", "in/"),
+    ...below("", "b/").filter(([name]) => !/^b\/(text|sizes)\//.test(name!)),
+  ]) as Record<string, string>;
+  expect(await place.stored("move")).toEqual(wanted);
+  expect(await folderTree(path.join(local, "sizes"))).toEqual(Object.fromEntries(below("sizes/", "")));
+});
+
 test("rm -r, mv, mkdir -p, ln -s, chmod and touch leave what they leave on a local disk", () =>
   sameAsLocal(
     "shell",

@@ -21,12 +21,14 @@ export type Operation =
   | { readonly do: "flush" };
 
 const MiB = 1024 * 1024;
+/** Of the child's uploads: the least that S3 takes. */
+export const PART_BYTES = 5 * MiB;
 
 /** What one round does. Names stay the same over rounds, so that each finds what the last has left. */
 export const ROUND: readonly Operation[] = [
   { do: "write", key: "run/a.tmp", sizeBytes: 1000 },
   { do: "rename", from: "run/a.tmp", to: "run/a" },
-  { do: "write", key: "run/big", sizeBytes: 11 * MiB + 17 },
+  { do: "write", key: "run/big", sizeBytes: PART_BYTES + 9017 },
   { do: "write", key: "run/latest", sizeBytes: 20 },
   { do: "fsync", key: "run/synced.tmp", sizeBytes: 30_000 },
   { do: "rename", from: "run/synced.tmp", to: "run/synced" },
@@ -35,7 +37,7 @@ export const ROUND: readonly Operation[] = [
   { do: "mark", key: "run/empty/" },
   { do: "chmod", key: "run/a" },
   { do: "flush" },
-  { do: "patch", key: "run/big", offset: 6 * MiB, sizeBytes: 4000 },
+  { do: "patch", key: "run/big", offset: PART_BYTES + 1000, sizeBytes: 4000 },
   { do: "append", key: "run/a", sizeBytes: 300 },
   { do: "rename", from: "run/latest", to: "run/previous" },
   { do: "write", key: "run/latest", sizeBytes: 21 },
@@ -43,20 +45,17 @@ export const ROUND: readonly Operation[] = [
   { do: "chmod", key: "run/previous" },
   { do: "flush" },
   { do: "rename", from: "run/big", to: "run/big2" },
-  { do: "write", key: "run/big", sizeBytes: 6 * MiB },
+  { do: "write", key: "run/big", sizeBytes: PART_BYTES + 1 },
   { do: "rename", from: "run/big", to: "run/big2" },
   { do: "unlink", key: "run/previous" },
   { do: "flush" },
 ];
 
-/** Bytes that nobody else writes: a function of round and operation. */
+/** Bytes that nobody else writes: a function of round and operation. No two stretches of 4 KiB are the same. */
 export function contentOf(round: number, operation: number, sizeBytes: number): Buffer {
   const seed = createHash("sha256").update(`${round}/${operation}`).digest();
-  const bytes = Buffer.alloc(sizeBytes);
-  for (let at = 0; at < sizeBytes; at += seed.length) {
-    seed.writeUInt32LE(at >>> 0);
-    seed.copy(bytes, at);
-  }
+  const bytes = Buffer.alloc(sizeBytes, seed);
+  for (let at = 0; at + 4 <= sizeBytes; at += 4096) bytes.writeUInt32LE(at, at);
   return bytes;
 }
 
