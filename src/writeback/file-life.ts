@@ -15,7 +15,7 @@ import type { Context } from "./context.ts";
 import type { FileEntry, InBucket } from "./file-entry.ts";
 import { FileWork } from "./file-work.ts";
 import type { Stray } from "./journal-state.ts";
-import { metaWithTime, sameMeta, sameTime, timeOf } from "./object-meta.ts";
+import { metaWithTime, sameTime, timeOf } from "./object-meta.ts";
 import { isWorthKeeping } from "./part-plan.ts";
 import type { RecoverReason, RecoveredNote } from "./recovered.ts";
 import { Sealing } from "./sealing.ts";
@@ -595,9 +595,9 @@ export class FileLife {
   }
 }
 
-/** Whether what has arrived is the file as it is now, attributes included. */
+/** Whether what has arrived is the file as it is now, attributes included: they may have changed since it was sent. */
 function isAsItIs(file: LocalStaged, work: FileWork, there: InBucket): boolean {
-  return sameMeta(there.meta, file.entry.meta) && sameTime(work.stamp.mtime, file.local.stamp().mtime);
+  return work.isUpToDate(there) && sameTime(work.stamp.mtime, file.local.stamp().mtime);
 }
 
 function together(dueMs: Milliseconds): Milliseconds {

@@ -17,7 +17,7 @@ import { FileBytes, stillSame, unchangedSince } from "./file-bytes.ts";
 import type { ByteSource } from "./file-bytes.ts";
 import type { FileLife } from "./file-life.ts";
 import { FileProgress } from "./file-progress.ts";
-import { metaWithTime, sameMeta, sameTime } from "./object-meta.ts";
+import { metaOf, metaWithTime, sameMeta, sameTime } from "./object-meta.ts";
 import { isWorthKeeping } from "./part-plan.ts";
 import type { ByteRange } from "./part-plan.ts";
 import { PublishConflict, presentObject, publish } from "./publish.ts";
@@ -210,8 +210,9 @@ export class FileWork implements Work {
     const n = entry.contentOf(present.metadata[UPLOAD_ID_METADATA]);
     if (n === undefined) return false;
     if (n === this.uploadN) {
-      const { size, mtime } = this.stamp;
-      const { meta } = entry;
+      const { size } = this.stamp;
+      // What it was sent with: that may have changed since.
+      const { meta, mtime = this.stamp.mtime } = metaOf(present);
       await this.#life.arrived(this, { n: this.n, key: this.key, etag, versionId, size, mtime, meta });
     } else await this.#life.leftBehind(this, etag);
     return true;
@@ -258,7 +259,7 @@ export class FileWork implements Work {
     for (let there = await this.#find(this.ends); ;) {
       if (!there) there = await this.#upload();
       else if (there.key !== this.key) there = await this.#copy(there);
-      else if (!this.#isUpToDate(there)) there = await this.#copy(there);
+      else if (!this.isUpToDate(there)) there = await this.#copy(there);
       else return there;
     }
   }
@@ -279,7 +280,7 @@ export class FileWork implements Work {
   }
 
   /** What goes with the bytes is as it should be. */
-  #isUpToDate(there: InBucket): boolean {
+  isUpToDate(there: InBucket): boolean {
     const { meta, timesSet } = this.file.entry;
     if (!sameMeta(there.meta, meta)) return false;
     if (sameTime(there.mtime, this.stamp.mtime)) return true;
@@ -332,7 +333,10 @@ export class FileWork implements Work {
       giveUp: this.#giveUp.signal,
     });
     fault("put.after");
-    file.sentBlocks = content.blockSums && { etag: result.etag, sums: content.blockSums };
+    const found = result.found && metaOf(result.found);
+    const { blockSums } = content;
+    // What an earlier request has brought there may have been read at another time.
+    file.sentBlocks = blockSums && !result.found ? { etag: result.etag, sums: blockSums } : undefined;
     const sent = resume ?? progress.begun;
     return {
       n,
@@ -340,8 +344,8 @@ export class FileWork implements Work {
       etag: result.etag,
       versionId: result.versionId,
       size: stamp.size,
-      mtime: sent?.mtime ?? stamp.mtime,
-      meta: sent?.meta ?? meta,
+      mtime: found?.mtime ?? sent?.mtime ?? stamp.mtime,
+      meta: found?.meta ?? sent?.meta ?? meta,
       sums: progress.sums(stamp.size, result),
     };
   }
