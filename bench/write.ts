@@ -68,7 +68,7 @@ async function startServer(shape: string[]): Promise<ChildProcess> {
     stdio: ["ignore", "ignore", "pipe"],
   });
   await Promise.race([
-    once(server.stderr!, "data"),
+    once(server.stderr, "data"),
     once(server, "exit").then(() => Promise.reject(new Error("s3bench ended"))),
   ]);
   return server;
