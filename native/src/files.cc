@@ -1,7 +1,9 @@
 #include "files.h"
 
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 #include <cerrno>
 
@@ -58,6 +60,25 @@ Napi::Value PunchHole(const Napi::CallbackInfo& info) {
                         info[1].ToNumber().Int64Value(), info[2].ToNumber().Int64Value());
 }
 
+// EXT4_TOPDIR_FL of the kernel's fs/ext4/ext4.h: the folders below are unrelated.
+constexpr int kTopFolder = 0x00020000;
+
+// spreadFolders(path): asks the file system to place the folders made in this one apart from each other. True where it
+// knows how.
+Napi::Value SpreadFolders(const Napi::CallbackInfo& info) {
+  const std::string path = info[0].ToString().Utf8Value();
+  const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) throw ErrnoError(info.Env(), "open", errno, path);
+  int flags = 0;
+  bool spread = ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0;
+  if (spread && (flags & kTopFolder) == 0) {
+    flags |= kTopFolder;
+    spread = ioctl(fd, FS_IOC_SETFLAGS, &flags) == 0;
+  }
+  close(fd);
+  return Napi::Boolean::New(info.Env(), spread);
+}
+
 // -1 where there is no more: ENXIO past the last data, or past the end.
 Napi::Value Seek(const Napi::CallbackInfo& info, int whence) {
   const off_t found = lseek(FdAt(info), info[1].ToNumber().Int64Value(), whence);
@@ -76,6 +97,7 @@ void DefineFiles(Napi::Env env, Napi::Object exports) {
   exports.Set("flockExclusive", Napi::Function::New(env, FlockExclusive, "flockExclusive"));
   exports.Set("fallocate", Napi::Function::New(env, Fallocate, "fallocate"));
   exports.Set("punchHole", Napi::Function::New(env, PunchHole, "punchHole"));
+  exports.Set("spreadFolders", Napi::Function::New(env, SpreadFolders, "spreadFolders"));
   exports.Set("lseekData", Napi::Function::New(env, LseekData, "lseekData"));
   exports.Set("lseekHole", Napi::Function::New(env, LseekHole, "lseekHole"));
 }

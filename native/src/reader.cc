@@ -5,9 +5,37 @@
 #include <unistd.h>
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <system_error>
 
 namespace hawser {
+
+namespace {
+
+// fuse_in_header and fuse_out_header; request and reply of the one are told apart by `unique`.
+struct InHeader {
+  uint32_t length;
+  uint32_t opcode;
+  uint64_t unique;
+  uint64_t nodeId;
+  uint32_t uid, gid, pid, padding;
+};
+struct OutHeader {
+  uint32_t length;
+  int32_t error;
+  uint64_t unique;
+};
+
+constexpr uint32_t kGetxattr = 22;
+constexpr uint32_t kIoctl = 39;
+
+// fuse_getxattr_in (8 bytes), then the name.
+bool IsCapability(const uint8_t* arguments, size_t length) {
+  static constexpr char kName[] = "security.capability";
+  return length >= 8 + sizeof kName && memcmp(arguments + 8, kName, sizeof kName) == 0;
+}
+
+}  // namespace
 
 Reader::Reader(int fd, std::shared_ptr<Arena> arena, std::shared_ptr<Wakeup> wakeup)
     : fd_(fd), arena_(std::move(arena)), wakeup_(std::move(wakeup)) {
@@ -56,12 +84,33 @@ void Reader::WaitReadable() {
   poll(fds, 2, -1);
 }
 
+// What has one answer whatever the file: ioctl(2), which every open() of Python asks for (is it a terminal?), and the
+// capabilities that the kernel looks for at the first write to an inode. To wake JS for each would cost a small file a
+// fifth of its time.
+bool Reader::AnswerAtOnce(const uint8_t* request, size_t length) const {
+  if (length < sizeof(InHeader)) return false;
+  InHeader in;
+  memcpy(&in, request, sizeof in);
+  int error;
+  if (in.opcode == kIoctl) {
+    error = ENOSYS;
+  } else if (in.opcode == kGetxattr && IsCapability(request + sizeof in, length - sizeof in)) {
+    error = EOPNOTSUPP;
+  } else {
+    return false;
+  }
+  const OutHeader out = {sizeof out, -error, in.unique};
+  // ENOENT: the caller has been killed meanwhile, and nobody waits.
+  return write(fd_, &out, sizeof out) == static_cast<ssize_t>(sizeof out) || errno == ENOENT;
+}
+
 void Reader::Run() {
   pthread_setname_np(pthread_self(), "hawser-reader");
   uint32_t slot;
   while (TakeFreeSlot(&slot)) {
     for (;;) {
       ssize_t length = read(fd_, arena_->request(slot), kRequestBytes);
+      if (length > 0 && AnswerAtOnce(arena_->request(slot), static_cast<size_t>(length))) continue;
       if (length > 0) break;
       // ENOENT: the request was withdrawn between being found and being copied.
       if (length < 0 && (errno == EINTR || errno == ENOENT)) continue;

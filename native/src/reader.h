@@ -42,6 +42,8 @@ class Reader {
 
   void Run();
   bool TakeFreeSlot(uint32_t* slot);
+  // Answers a request that needs no JS. Returns false when it does.
+  bool AnswerAtOnce(const uint8_t* request, size_t length) const;
   void WaitReadable();
 
   const int fd_;

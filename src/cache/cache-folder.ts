@@ -69,10 +69,19 @@ export async function isCacheFolder(path: string): Promise<boolean> {
   return (await readFormat(path).catch(() => undefined)) === CACHE_FORMAT;
 }
 
-/** Takes the first free subfolder for `volume`, creating it. */
-export async function takePlace(folder: string, volume: CachedVolume): Promise<VolumePlace> {
+/**
+ * Takes the first free subfolder for `volume`, creating it.
+ *
+ * @param most how many there may be
+ * @throws HawserError `would_block` when all are in use
+ */
+export async function takePlace(
+  folder: string,
+  volume: CachedVolume,
+  { most = MOST_PLACES } = {},
+): Promise<VolumePlace> {
   const name = volumeName(volume);
-  for (let place = 1; place <= MOST_PLACES; place++) {
+  for (let place = 1; place <= most; place++) {
     const path = join(folder, place === 1 ? name : `${name}-${place}`);
     await mkdir(path, { recursive: true, mode: 0o700 });
     const release = await tryLock(path);
@@ -80,7 +89,7 @@ export async function takePlace(folder: string, volume: CachedVolume): Promise<V
     await writeFile(join(path, VOLUME), JSON.stringify(volume), { mode: 0o600 });
     return { path, volume, release };
   }
-  throw new HawserError("would_block", `${MOST_PLACES} mounts of one volume already cache in ${folder}.`);
+  throw new HawserError("would_block", `${most} mounts of one volume already use ${folder}.`);
 }
 
 /** Subfolders of volumes, used or not. */

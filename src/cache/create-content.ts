@@ -66,7 +66,7 @@ export interface BlockCache extends Content {
    *
    * @returns false when it was not taken; the file then stays where it is
    */
-  adopt(version: ObjectVersion, path: string): Promise<boolean>;
+  adopt(version: ObjectVersion, path: string, blockSums?: Uint32Array): Promise<boolean>;
 }
 
 /** The memory a mount takes when nothing is said: 1 GiB, on small machines an eighth of theirs. */
@@ -187,9 +187,10 @@ class BlockContent implements BlockCache {
     await this.#writeBehind?.drain();
   }
 
-  async adopt(version: ObjectVersion, path: string): Promise<boolean> {
+  async adopt(version: ObjectVersion, path: string, blockSums?: Uint32Array): Promise<boolean> {
     const store = this.#disk?.store;
-    return store === undefined ? false : store.adopt(version, fingerprintOf(versionId(version)), path);
+    if (store === undefined) return false;
+    return await store.adopt(version, fingerprintOf(versionId(version)), path, blockSums);
   }
 
   close(): Promise<void> {

@@ -7,7 +7,7 @@
 import { LRUCache } from "lru-cache";
 import { RecordLog } from "../common/record-log.ts";
 import { MiB } from "../common/units.ts";
-import type { Bytes } from "../common/units.ts";
+import type { Bytes, Milliseconds } from "../common/units.ts";
 import { DiskEntry } from "./disk-entry.ts";
 import { INDEX_FORMAT, decodeRecord, encodeRecord } from "./index-record.ts";
 import type { BlockRun, EntryIdentity, IndexRecord } from "./index-record.ts";
@@ -17,6 +17,8 @@ import { IndexReplay } from "./index-replay.ts";
 const BLOCKS_PER_RECORD = 1 << 18;
 /** A log shorter than this is not worth compacting. */
 const COMPACT_ABOVE: Bytes = MiB;
+/** How long records collect. What a killed process loses by it are blocks that are fetched again. */
+const LINGER_MS: Milliseconds = 20;
 /** Entries whose order of use is remembered over a restart. */
 const ORDERED_ENTRIES = 1_000_000;
 
@@ -42,10 +44,13 @@ export class DiskIndex {
   /** @param fileIdsFrom no file of an earlier session, on record or stray, has this id or a higher one */
   static async open(path: string, bootId: string, fileIdsFrom: number): Promise<DiskIndex> {
     const replay = new IndexReplay(bootId);
-    const { log } = await RecordLog.open({ path, ...INDEX_FORMAT, onOther: "restart" }, (bytes) => {
-      const record = decodeRecord(bytes);
-      if (record) replay.take(record, bytes.length);
-    });
+    const { log } = await RecordLog.open(
+      { path, ...INDEX_FORMAT, onOther: "restart", lingerMs: LINGER_MS },
+      (bytes) => {
+        const record = decodeRecord(bytes);
+        if (record) replay.take(record, bytes.length);
+      },
+    );
     const index = new DiskIndex(log, bootId);
     for (const entry of replay.finish()) {
       index.#order.set(entry.fingerprint, entry);

@@ -134,6 +134,8 @@ export class DiskRoom {
   }
 
   async #punchHoles(entry: DiskEntry, holes: readonly number[]): Promise<void> {
+    // The log goes first: a process killed in between must not leave a record of bytes that are gone.
+    await this.#parts.index.flush();
     const file = await this.#parts.files.acquire(entry);
     try {
       for (const first of holes) {

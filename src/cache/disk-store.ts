@@ -5,10 +5,12 @@
  * as the checksums agree: each block is verified when we read it, and a file is handed to the kernel only when all of
  * its blocks are known to be there. Nothing here waits for room: what does not fit is not stored.
  */
+import { renameSync, statSync } from "node:fs";
 import { mkdir, rename, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { crc32c } from "../common/checksum.ts";
 import type { Clock } from "../common/clock.ts";
+import { DiskPace } from "../common/disk-pace.ts";
 import { native } from "../common/native.ts";
 import type { MaybePromise } from "../common/maybe-promise.ts";
 import type { Bytes } from "../common/units.ts";
@@ -74,6 +76,9 @@ export class DiskStore {
     corruptBlocks: 0,
     refusedBytes: 0,
   };
+  readonly #pace = new DiskPace();
+  /** Folders for data that are known to be there. */
+  readonly #folders = new Set<string>();
   #tick = 0;
   /** Something was written since the last clean point. */
   dirty = false;
@@ -197,21 +202,35 @@ export class DiskStore {
    * Takes over a complete file that was made elsewhere on the same file system, by a rename. It counts as exposed:
    * whoever wrote it may have mapped it.
    *
+   * @param sums CRC32C of each of its blocks, where they are known
    * @returns false when there is no room, another file system, or the file is not as long as the version; it then stays
    *   where it was
    */
-  async adopt(version: ObjectVersion, fingerprint: string, path: string): Promise<boolean> {
+  async adopt(
+    version: ObjectVersion,
+    fingerprint: string,
+    path: string,
+    sums?: Uint32Array,
+  ): Promise<boolean> {
     const { sizeBytes } = version;
-    if (sizeBytes === 0 || (await stat(path)).size !== sizeBytes || !this.#room.make(sizeBytes)) return false;
-    const crcs = await checksumFile(path, sizeBytes);
+    if (sizeBytes === 0) return false;
+    const present = await this.#pace.run(
+      () => statSync(path),
+      () => stat(path),
+    );
+    if (present.size !== sizeBytes || !this.#room.make(sizeBytes)) return false;
+    const crcs = sums ?? (await checksumFile(path, sizeBytes));
     const known = this.index.get(fingerprint);
     if (known) this.remove(known);
     const entry = this.index.create(fingerprint, sizeBytes);
     entry.pins++;
     try {
       const target = filePath(this.place.path, entry.fileId);
-      await mkdir(dirname(target), { recursive: true, mode: 0o700 });
-      await rename(path, target);
+      await this.#makeFolder(dirname(target));
+      await this.#pace.run(
+        () => renameSync(path, target),
+        () => rename(path, target),
+      );
       entry.created = true;
       this.dirty = true;
       this.index.added(entry, version, { first: 0, crcs });
@@ -224,6 +243,12 @@ export class DiskStore {
     } finally {
       this.#room.unpin(entry);
     }
+  }
+
+  async #makeFolder(path: string): Promise<void> {
+    if (this.#folders.has(path)) return;
+    await mkdir(path, { recursive: true, mode: 0o700 });
+    this.#folders.add(path);
   }
 
   /** The complete file of a trusted entry, for the kernel. */

@@ -42,6 +42,7 @@ export class Disk {
   #cleanMs: Milliseconds;
   #saidMs: Milliseconds = -Infinity;
   #closed = false;
+  #kernelReads = false;
 
   private constructor(parts: DiskParts & { bootId: string }) {
     this.#parts = parts;
@@ -85,8 +86,14 @@ export class Disk {
   }
 
   backing(fingerprint: string): MaybePromise<BackingFile | undefined> {
+    this.#kernelReads = true;
     const entry = this.#store?.find(fingerprint);
     return entry && this.#store?.backing(entry);
+  }
+
+  /** Complete files are handed to the kernel: who opens one of them asks us for no bytes. */
+  get kernelReads(): boolean {
+    return this.#kernelReads;
   }
 
   stats(): DiskStoreStats | undefined {

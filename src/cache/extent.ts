@@ -31,6 +31,8 @@ export class Extent {
   filled = false;
   /** Its bytes are on disk as well. */
   stored = false;
+  /** The whole of a version that nobody has read: who opens it now reads the disk's file without us. */
+  handedOver = false;
   /** Some reader has had bytes of it. */
   used = false;
   /** How many bytes readers have had, the same ones counted as often as they were read. */

@@ -249,12 +249,13 @@ export class Memory {
 
 /**
  * All of it was read, and it is on disk: the kernel's page cache has it, and who asks again gets it from there or from
- * disk. Memory that is used again is still in the CPU's cache and costs no page fault.
+ * disk. So is what the kernel will read from the disk's file, where it still lies in the page cache. Memory that is used
+ * again is still in the CPU's cache and costs no page fault.
  */
 function isSpent(extent: Extent): boolean {
-  return (
-    extent.state === "ready" && (extent.stored || extent.fromDisk) && extent.servedBytes >= extent.bodyBytes
-  );
+  if (extent.state !== "ready") return false;
+  if (extent.handedOver) return true;
+  return (extent.stored || extent.fromDisk) && extent.servedBytes >= extent.bodyBytes;
 }
 
 /** The most blocks, up to `wanted`, whose window fits a run of `units`. */

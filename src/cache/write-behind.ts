@@ -113,6 +113,7 @@ export class WriteBehind {
       // A disk that does not keep up gets what the page cache can take off our hands.
       const direct = bodyBytes >= DIRECT_FROM && this.#waitingBytes <= this.#directBytes;
       extent.stored = await this.#disk.write(owner.version, owner.fingerprint, firstBlock, source, direct);
+      extent.handedOver = extent.stored && !extent.used && isWhole(extent) && this.#disk.kernelReads;
     } finally {
       this.#active--;
       this.#waitingBytes -= bodyBytes;
@@ -121,4 +122,8 @@ export class WriteBehind {
       if (this.#waitingBytes === 0) for (const resolve of this.#drained.splice(0)) resolve();
     }
   }
+}
+
+function isWhole({ bodyBytes, owner }: Extent): boolean {
+  return bodyBytes === owner.version.sizeBytes;
 }

@@ -33,6 +33,7 @@ const BY_CODE: Partial<Record<ErrorCode, keyof typeof EXIT>> = {
   config_not_found: "usage",
   mount_point_missing: "mountPoint",
   mount_point_busy: "mountPoint",
+  volume_in_use: "mountPoint",
   mount_point_not_empty: "mountPoint",
   mount_point_not_directory: "mountPoint",
   mount_point_forbidden: "mountPoint",

@@ -14,6 +14,7 @@ export const ERROR_CODES = {
   config_not_found: "The configuration file does not exist.",
   mount_point_missing: "The mount point does not exist.",
   mount_point_busy: "The mount point is already mounted or in use.",
+  volume_in_use: "The volume is mounted writable on this machine already, with the same staging folder.",
   mount_point_not_empty: "The mount point has content; --nonempty hides it.",
   mount_point_not_directory: "The mount point is not a folder.",
   mount_point_forbidden: "The mount point is a system path or not absolute.",

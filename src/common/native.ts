@@ -120,6 +120,14 @@ export interface NativeAddon {
   placeFile(partial: string, target: string, source: Uint8Array, mtimeSeconds: number): Promise<void>;
   /** Frees the range; the file's size stays. */
   punchHole(fd: number, offset: Bytes, length: Bytes): Promise<void>;
+  /**
+   * Asks the file system to place the folders that will be made in this one apart from each other, as ext4 does below
+   * its root. ext4 steps over the inodes of files deleted in the last minutes one by one: where thousands were deleted
+   * in one place, making a file there takes 80 to 110 microseconds instead of 11.
+   *
+   * @returns whether the file system knows how
+   */
+  spreadFolders(path: string): boolean;
   /** @returns where the next data begins, or -1 */
   lseekData(fd: number, offset: Bytes): number;
   /** @returns where the next hole begins, or -1 past the end */

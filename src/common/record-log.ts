@@ -9,13 +9,15 @@
  * they survive this process, `sync` that they survive the machine. Compaction writes a new file beside the old one and
  * renames it into place; what is appended meanwhile goes to both, so **records must mean the same when replayed twice**.
  */
+import { writeSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { crc32c } from "./checksum.ts";
+import { DiskPace } from "./disk-pace.ts";
 import { HawserError } from "./errors.ts";
-import { MiB } from "./units.ts";
-import type { Bytes } from "./units.ts";
+import { KiB, MiB } from "./units.ts";
+import type { Bytes, Milliseconds } from "./units.ts";
 
 const MAGIC = "HAWSRLOG";
 const HEADER_BYTES: Bytes = 24;
@@ -24,6 +26,8 @@ const FRAME_BYTES: Bytes = 8;
 const LONGEST_RECORD: Bytes = 16 * MiB;
 const REPLAY_CHUNK: Bytes = 4 * MiB;
 const COMPACTION_CHUNK: Bytes = MiB;
+/** What is written at once while the disk keeps pace. */
+const AT_ONCE: Bytes = 64 * KiB;
 
 export interface LogFormat {
   /** Four ASCII characters: what the records are about. */
@@ -46,6 +50,8 @@ export interface RecordLogOptions extends LogFormat {
   path: string;
   /** A log of another kind or version is started anew or refused; `refuse` when absent. */
   onOther?: "restart" | "refuse" | undefined;
+  /** How long records may collect before they are written though nobody flushes; the end of the turn when absent. */
+  lingerMs?: Milliseconds | undefined;
 }
 
 /** @param record valid during the call only */
@@ -74,6 +80,7 @@ export async function replayLog(path: string, format: LogFormat, onRecord: OnRec
 export class RecordLog {
   readonly #path: string;
   readonly #format: LogFormat;
+  readonly #lingerMs: Milliseconds;
   #file: FileHandle;
   /** Where the next write goes: everything before it is written and whole. */
   #position: Bytes;
@@ -81,13 +88,15 @@ export class RecordLog {
   #spare: FrameBuffer = new FrameBuffer();
   #writing: Promise<void> | undefined;
   #scheduled = false;
+  readonly #pace = new DiskPace();
   /** Frames appended since a compaction began. */
   #sinceCompaction: FrameBuffer | undefined;
   #closed = false;
 
-  private constructor(path: string, format: LogFormat, file: FileHandle, position: Bytes) {
+  private constructor(path: string, options: RecordLogOptions, file: FileHandle, position: Bytes) {
     this.#path = path;
-    this.#format = format;
+    this.#format = options;
+    this.#lingerMs = options.lingerMs ?? 0;
     this.#file = file;
     this.#position = position;
   }
@@ -132,11 +141,13 @@ export class RecordLog {
     this.#sinceCompaction?.add(record);
     if (this.#writing || this.#scheduled) return;
     this.#scheduled = true;
-    setImmediate(() => {
+    const write = (): void => {
       this.#scheduled = false;
       // A failure is told to whoever flushes; the frames stay pending until then.
       this.#write().catch(() => undefined);
-    });
+    };
+    if (this.#lingerMs === 0) setImmediate(write);
+    else setTimeout(write, this.#lingerMs).unref();
   }
 
   /**
@@ -260,7 +271,7 @@ export class RecordLog {
 
   async #writeOut(frames: FrameBuffer): Promise<void> {
     try {
-      this.#position += await frames.writeTo(this.#file, this.#position);
+      this.#position += await frames.writeTo(this.#file, this.#position, this.#pace);
       frames.clear();
     } catch (error) {
       // The same bytes go to the same place next time, ahead of what was appended meanwhile.
@@ -304,11 +315,15 @@ class FrameBuffer {
     this.length = 0;
   }
 
-  async writeTo(file: FileHandle, position: Bytes): Promise<Bytes> {
+  async writeTo(file: FileHandle, position: Bytes, pace?: DiskPace): Promise<Bytes> {
+    const isSmall = this.length <= AT_ONCE;
     let done = 0;
     while (done < this.length) {
-      const { bytesWritten } = await file.write(this.#bytes, done, this.length - done, position + done);
-      done += bytesWritten;
+      const left = this.length - done;
+      const later = async (): Promise<Bytes> =>
+        (await file.write(this.#bytes, done, left, position + done)).bytesWritten;
+      const now = (): Bytes => writeSync(file.fd, this.#bytes, done, left, position + done);
+      done += await (pace && isSmall ? pace.run(now, later) : later());
     }
     return done;
   }

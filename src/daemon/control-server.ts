@@ -19,15 +19,20 @@ export type ControlHandlers = {
   ) => Promise<ControlMethods[M]["result"]> | ControlMethods[M]["result"];
 };
 
+/** Answers by the method's name; another process than a mount's has methods of its own. */
+export type AnyHandlers = Readonly<
+  Record<string, (params: never, emit: (event: unknown) => void) => unknown>
+>;
+
 export class ControlServer implements AsyncDisposable {
-  private readonly handlers: ControlHandlers;
+  private readonly handlers: AnyHandlers;
   private readonly log: Logger;
   private readonly server: Server;
   private readonly sockets = new Set<Socket>();
   private readonly underWay = new Set<Promise<void>>();
   private path: string | undefined;
 
-  constructor(handlers: ControlHandlers, log: Logger) {
+  constructor(handlers: ControlHandlers | AnyHandlers, log: Logger) {
     this.handlers = handlers;
     this.log = log;
     this.server = createServer((socket) => this.accept(socket));
@@ -99,13 +104,10 @@ export class ControlServer implements AsyncDisposable {
     if (!Object.hasOwn(this.handlers, method)) {
       throw new HawserError(
         "not_supported",
-        `This mount does not know '${method}'; it was started by another version of Hawser.`,
+        `This process does not know '${method}'; it was started by another version of Hawser.`,
       );
     }
-    const handler = this.handlers[method as ControlMethod] as (
-      params: unknown,
-      emit: (event: unknown) => void,
-    ) => unknown;
+    const handler = this.handlers[method] as (params: unknown, emit: (event: unknown) => void) => unknown;
     return await handler(params ?? {}, emit);
   }
 }

@@ -1,4 +1,5 @@
 /** From where credentials are said to be, to what the store signs with. */
+import { readFile } from "node:fs/promises";
 import { HawserError } from "../common/errors.ts";
 import { loadConfig } from "../config/file.ts";
 import type { Environment } from "../config/interpolate.ts";
@@ -17,10 +18,25 @@ export function resolveReference(reference: CredentialsReference, supervisor: Su
       return { profile: reference.profile };
     case "config":
       return { credentials: keysOfFile(reference.path, reference.volume) };
+    case "file":
+      return { credentials: () => handedFile(reference.path) };
     case "parent":
       return { credentials: () => supervisor.credentials() };
     default:
       return resolveConfigured(reference.from, process.env);
+  }
+}
+
+/** What was put into a file in memory: JSON of HandedCredentials. */
+async function handedFile(path: string): Promise<Credentials> {
+  try {
+    return JSON.parse(await readFile(path, "utf8")) as Credentials;
+  } catch (error) {
+    throw new HawserError(
+      "credentials_missing",
+      `The credentials that were handed to this machine are gone (${(error as NodeJS.ErrnoException).code ?? "damaged"}); mount again from where they came.`,
+      { cause: error },
+    );
   }
 }
 

@@ -13,6 +13,8 @@ export interface MountRequest {
   configPath?: string | undefined;
   /** Hands over credentials from this process's memory, for as long as the mount lives. */
   handOver?: (() => Promise<HandedCredentials>) | undefined;
+  /** Credentials as JSON, in memory (tmpfs), kept fresh by somebody else; wins over what the volume says. */
+  credentialsFile?: string | undefined;
   environment: Environment;
   logLevel?: LogLevel | undefined;
   /** Absolute. */
@@ -40,7 +42,8 @@ export function settingsFor(request: MountRequest, mountPoint: string): MountSet
   };
 }
 
-function referenceFor({ volume, configPath, handOver }: MountRequest): CredentialsReference {
+function referenceFor({ volume, configPath, handOver, credentialsFile }: MountRequest): CredentialsReference {
+  if (credentialsFile !== undefined) return { from: "file", path: credentialsFile };
   if (handOver) return { from: "parent" };
   const reference = credentialsReference(volume.credentials);
   if (reference) return reference;

@@ -18,6 +18,8 @@ export type CredentialsReference =
   | { from: "profile"; profile: string }
   /** Keys in a hawser.yaml: the file is read again. */
   | { from: "config"; path: string; volume: string }
+  /** A file in memory (tmpfs) that somebody keeps fresh: it is read again whenever credentials are needed anew. */
+  | { from: "file"; path: string }
   /** The process that started the mount hands them over, and refreshed ones when they expire. */
   | { from: "parent" };
 

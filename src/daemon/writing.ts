@@ -2,16 +2,20 @@
  * Writing: the writable half of a mounted volume, put together from its configuration.
  *
  * Each volume has its own part of the staging folder, told apart by endpoint, bucket and prefix, so that whatever an
- * earlier mount has left, at whatever path, is found again and goes on. A part is locked while a mount uses it.
+ * earlier mount has left, at whatever path, is found again and goes on. A part is locked while a mount uses it: a second
+ * writable mount of the same volume is refused. In another staging folder it would be another worker, to whom locks and
+ * what is pending here mean nothing, and whose own pending files nobody would look for.
  */
 import { statSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import type { BlockCache } from "../cache/create-content.ts";
 import { takePlace } from "../cache/cache-folder.ts";
-import type { VolumePlace } from "../cache/cache-folder.ts";
+import type { CachedVolume, VolumePlace } from "../cache/cache-folder.ts";
 import { systemClock } from "../common/clock.ts";
+import { HawserError } from "../common/errors.ts";
 import type { VolumeConfig } from "../config/schema.ts";
+import { volumeUrl } from "../config/volume.ts";
 import type { Logger } from "../observe/logger.ts";
 import type { ObjectStore } from "../store/object-store.ts";
 import { createWritableFilesystem } from "../vfs/writable-filesystem.ts";
@@ -69,13 +73,13 @@ export class Writing {
     const { store, content, log } = parts;
     const { bucket, prefix } = volume;
     const folder = stagingFolder(volume);
-    const place = await takePlace(folder, { identity: store.identity, bucket, prefix });
+    const place = await takeOnlyPlace(folder, { identity: store.identity, bucket, prefix });
     try {
       const writeBack = await openWriteBack({
         store,
         stagingDir: place.path,
         readBase: readThrough(content),
-        adopt: (path, version) => content.adopt(version, path),
+        adopt: (path, version, blockSums) => content.adopt(version, path, blockSums),
         clock: systemClock,
         logger: log,
         options: writeBackOptions(volume),
@@ -120,6 +124,21 @@ export class Writing {
     await this.filesystem.close();
     await this.#writeBack.close();
     await this.#place.release();
+  }
+}
+
+/** @throws HawserError `volume_in_use` */
+async function takeOnlyPlace(folder: string, volume: CachedVolume): Promise<VolumePlace> {
+  try {
+    return await takePlace(folder, volume, { most: 1 });
+  } catch (error) {
+    if (!HawserError.is(error, "would_block")) throw error;
+    throw new HawserError(
+      "volume_in_use",
+      `${volumeUrl(volume)} is mounted writable on this machine already, with the same staging folder (${folder}). ` +
+        "Use that mount (see 'hawser status'), mount read-only, or give a staging folder of its own: then the two are " +
+        "like two machines.",
+    );
   }
 }
 

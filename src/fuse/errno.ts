@@ -15,6 +15,7 @@ const ERRNO_OF: Record<ErrorCode, number> = {
   config_not_found: errno.EIO,
   mount_point_missing: errno.EIO,
   mount_point_busy: errno.EIO,
+  volume_in_use: errno.EIO,
   mount_point_not_empty: errno.EIO,
   mount_point_not_directory: errno.EIO,
   mount_point_forbidden: errno.EIO,

@@ -48,7 +48,7 @@ export type PoolEvent =
   /** The job has begun on every node. */
   | { type: "started"; job: string }
   /** A line of the job's output. */
-  | { type: "log"; rank: number; stream: "out" | "err"; line: string };
+  | { type: "log"; rank: number; line: string };
 
 export type PoolEvents = (event: PoolEvent) => void;
 

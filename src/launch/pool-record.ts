@@ -43,6 +43,8 @@ export interface PoolRecord {
   /** hawser.yaml, where keys of a volume can be read again. */
   configPath: string | undefined;
   nodes: PoolNode[];
+  /** The job that was last started. */
+  job?: { run: string; startedMs: EpochMs; restart: number } | undefined;
   /** Index and reason of nodes with data that is not in the bucket. */
   kept: { index: number; reason: string }[];
   /** What the provider saved for itself. */

@@ -72,9 +72,9 @@ async function copyAtOnce(
   const conditions = await writeConditions(context, key, options);
   const call = { ...writeCall("CopyObject", key, options), firstByteMs: ATTEMPT_LIMITS.serverWork };
   const copySource = copySourceOf(context, source);
-  return await context.retrier.run(call, async ({ signal }) => {
+  return await context.retrier.run(call, async (attempt) => {
     if (context.sender) {
-      return await copySmall(context, key, copySource, source, options, conditions, signal);
+      return await copySmall(context, key, copySource, source, options, conditions, attempt);
     }
     const { sdk, client } = await sdkOf(context);
     const command = new sdk.CopyObjectCommand({
@@ -87,7 +87,7 @@ async function copyAtOnce(
       ...parameters,
       ...conditions,
     });
-    const output = await client.send(command, { abortSignal: signal });
+    const output = await client.send(command, { abortSignal: attempt.signal });
     const etag = output.CopyObjectResult?.ETag;
     if (!etag) throw lostAnswer("the answer has no ETag");
     return putResult({ ETag: unquoteEtag(etag), VersionId: output.VersionId });

@@ -72,7 +72,7 @@ interface Uploaded {
 async function upload(
   context: S3Context,
   operation: string,
-  request: Pick<Upload, "key" | "query" | "headers" | "body">,
+  request: Pick<Upload, "key" | "query" | "headers"> & { body: LeanBody },
   options: PutOptions,
 ): Promise<Uploaded> {
   const { body } = request;

@@ -111,8 +111,11 @@ export async function remove(
   const conditions =
     ifMatch === undefined ? {} : await writeConditions(context, key, { ...options, ifMatch });
   try {
-    await context.retrier.run(metadataCall("DeleteObject", key, options), async ({ signal }) => {
-      if (context.sender) return await deleteSmall(context, key, versionId, conditions, signal);
+    await context.retrier.run(metadataCall("DeleteObject", key, options), async (attempt) => {
+      if (context.sender) {
+        const reason = options.reason ?? "demand";
+        return await deleteSmall(context, key, versionId, conditions, reason, attempt);
+      }
       const { sdk, client } = await sdkOf(context);
       const command = new sdk.DeleteObjectCommand({
         Bucket: bucketOf(context),
@@ -120,7 +123,7 @@ export async function remove(
         ...(versionId === undefined ? {} : { VersionId: versionId }),
         ...conditions,
       });
-      await client.send(command, { abortSignal: signal });
+      await client.send(command, { abortSignal: attempt.signal });
     });
   } catch (error) {
     // Some stores say so; S3 succeeds. With a condition it means that the version is gone.

@@ -9,7 +9,7 @@ import type { EpochMs } from "../common/units.ts";
 import type { PutOptions } from "../store/object-store.ts";
 import type { Context } from "./context.ts";
 import type { InBucket } from "./file-entry.ts";
-import { metaWithTime } from "./object-meta.ts";
+import { metaOf, metaWithTime } from "./object-meta.ts";
 import { PublishConflict, settleOutcome } from "./publish.ts";
 import { UPLOAD_ID_METADATA, isAmbiguous } from "./verdict.ts";
 import type { Base } from "./verdict.ts";
@@ -42,9 +42,13 @@ export async function copyContent(context: Context, copy: ContentCopy): Promise<
   const toItself = from.key === key;
   const base: Base = toItself ? { kind: "version", etag: from.etag } : copy.base;
   const metadata = { ...metaWithTime(meta, mtime).metadata, [UPLOAD_ID_METADATA]: uploadId };
-  const made = (object: { etag: string; versionId?: string | undefined }): Copied => ({
+  const made = (
+    { etag, versionId }: { etag: string; versionId?: string | undefined },
+    withMeta = meta,
+    withMtime = mtime,
+  ): Copied => ({
     kind: "made",
-    object: { size: from.size, mtime, meta, sums: from.sums, etag: object.etag, versionId: object.versionId },
+    object: { size: from.size, mtime: withMtime, meta: withMeta, sums: from.sums, etag, versionId },
   });
   try {
     fault("copy.before");
@@ -75,7 +79,11 @@ export async function copyContent(context: Context, copy: ContentCopy): Promise<
       signal,
     });
     copy.known(outcome.kind === "published");
-    if (outcome.kind === "published") return made(outcome.object);
+    if (outcome.kind === "published") {
+      // By an upload of the same content, perhaps, that took effect late: with what went with the bytes then.
+      const found = metaOf(outcome.object);
+      return made(outcome.object, found.meta, found.mtime ?? mtime);
+    }
     if (outcome.kind === "conflict") throw new PublishConflict(key, outcome.present);
     // The local file has the bytes.
     if (HawserError.is(error, "not_found", "object_changed")) {

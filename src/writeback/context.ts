@@ -43,9 +43,10 @@ export interface WriteBackOptions {
  * Takes over a sealed file that is now a version in the bucket: `path` is to be renamed, within the same file system, or
  * left where it is. Nobody writes it any more; whoever still has it open goes on reading the same inode.
  *
+ * @param blockSums CRC32C of each block, where it is known from sending it
  * @returns true when the file was taken; false leaves it to be deleted
  */
-export type Adopt = (path: string, version: ObjectVersion) => Promise<boolean>;
+export type Adopt = (path: string, version: ObjectVersion, blockSums?: Uint32Array) => Promise<boolean>;
 
 export interface WriteBackParts {
   store: ObjectStore;

@@ -7,6 +7,7 @@
  * A file that is still open may change while it is sent, and a mapping's stores do not even change its mtime: so what
  * was sent of an open file is known by its checksums alone.
  */
+import { checksumsOf } from "../cache/cache-file.ts";
 import { crc64nvme } from "../common/checksum.ts";
 import { HawserError } from "../common/errors.ts";
 import { MiB } from "../common/units.ts";
@@ -20,6 +21,8 @@ import type { ContentSums, JournaledPart } from "./records.ts";
 /** Bodies up to this size are read into memory. */
 const MEMORY_BODY: Bytes = 32 * MiB;
 const CHUNK: Bytes = MiB;
+/** Checksummed here, without another thread: a tenth of a millisecond. */
+const SMALL_BODY: Bytes = MiB;
 
 /** What is read: the staged file, or a copy of it. */
 export interface ByteSource {
@@ -41,6 +44,8 @@ export interface FileBytesOptions {
 
 export class FileBytes implements PublishedContent {
   readonly sizeBytes: Bytes;
+  /** CRC32C of each of the cache's blocks, where a small file was sent as a whole. */
+  blockSums: Uint32Array | undefined;
   readonly #source: ByteSource;
   readonly #options: FileBytesOptions;
 
@@ -67,6 +72,8 @@ export class FileBytes implements PublishedContent {
     if (sizeBytes > MEMORY_BODY) return await this.#stream(range, send);
     return await this.#options.buffers.use(sizeBytes, async (bytes) => {
       await readWhole(this.#source, bytes, range.start, this.#options.name);
+      // While it is in the core's cache; who adopts the file need not read it again.
+      if (!isPart && sizeBytes <= SMALL_BODY) this.blockSums = checksumsOf(bytes);
       const sum = this.#options.sums ? hex(crc64nvme(bytes)) : undefined;
       return await send(bytes, () => sum);
     });

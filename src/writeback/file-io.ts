@@ -1,7 +1,9 @@
 /** Positioned reads and writes of a descriptor, whole. Callbacks, not FileHandles: a small file costs few of these. */
-import { close, fdatasync, ftruncate, futimes, open, read, write } from "node:fs";
+import { close, closeSync, fdatasync, ftruncate, futimes, open, openSync, read, write } from "node:fs";
 import { HawserError } from "../common/errors.ts";
 import { tryNative } from "../common/native.ts";
+import type { DiskPace } from "../common/disk-pace.ts";
+import type { MaybePromise } from "../common/maybe-promise.ts";
 import { wholeMicroseconds } from "../common/object-time.ts";
 import { MiB } from "../common/units.ts";
 import type { Bytes, EpochMs } from "../common/units.ts";
@@ -14,12 +16,24 @@ function call<T>(start: (settle: Settle<T>) => void): Promise<T> {
   });
 }
 
-export function openFd(path: string, flags: number): Promise<number> {
-  return call((settle) => open(path, flags, 0o600, settle));
+export function openFd(path: string, flags: number, pace: DiskPace): MaybePromise<number> {
+  return pace.run(
+    () => openSync(path, flags, 0o600),
+    () => call((settle) => open(path, flags, 0o600, settle)),
+  );
 }
 
-export function closeFd(fd: number): Promise<void> {
-  return new Promise((resolve) => close(fd, () => resolve()));
+export function closeFd(fd: number, pace: DiskPace): MaybePromise<void> {
+  return pace.run(
+    () => {
+      try {
+        closeSync(fd);
+      } catch {
+        // What was written is told by write and sync; a descriptor has nothing more to say.
+      }
+    },
+    () => new Promise((resolve) => close(fd, () => resolve())),
+  );
 }
 
 /** What is read at once where it lies in memory: a tenth of a millisecond. */

@@ -15,7 +15,7 @@ import type { Context } from "./context.ts";
 import type { FileEntry, InBucket } from "./file-entry.ts";
 import { FileWork } from "./file-work.ts";
 import type { Stray } from "./journal-state.ts";
-import { metaWithTime, sameMeta, sameTime, timeOf } from "./object-meta.ts";
+import { metaWithTime, sameTime, timeOf } from "./object-meta.ts";
 import { isWorthKeeping } from "./part-plan.ts";
 import type { RecoverReason, RecoveredNote } from "./recovered.ts";
 import { Sealing } from "./sealing.ts";
@@ -27,6 +27,10 @@ import { untilOrAborted } from "./work-queue.ts";
 /** A file up to this size waits a little, so that rename, chmod and utimes fold into its upload. */
 export const SMALL: Bytes = 8 * MiB;
 export const FOLDING_MS: Milliseconds = 100;
+/** While others are being closed it waits on, as long as this: who saves many small files has both cores for it. */
+const BURST_MS: Milliseconds = 1_000;
+/** What falls due within so long goes together: one timer, one message to the sender, one write of the journal. */
+const TOGETHER_MS: Milliseconds = 20;
 /** A file that is closed, and for so long always written again before it is published, is published from a copy. */
 export const STARVED_MS: Milliseconds = 60_000;
 
@@ -57,6 +61,8 @@ export class FileLife {
   readonly #context: Context;
   readonly #host: LifeHost;
   readonly #sealing: Sealing;
+  /** When a small file was sealed last, by the monotonic clock. */
+  #lastSmallMs: Milliseconds = -Infinity;
 
   constructor(context: Context, host: LifeHost) {
     this.#context = context;
@@ -138,7 +144,7 @@ export class FileLife {
     file.unpublishedSince = undefined;
     file.frozen = (async () => {
       try {
-        const snapshot = await Snapshot.take(area.path(file.id), area.snapshotPath(file.id));
+        const snapshot = await Snapshot.take(area.path(file.id), area.snapshotPath(file.id), area.pace);
         this.enqueue(file, 0, snapshot);
         const { work } = file;
         if (work) void this.#context.queue.over(work).then(() => snapshot.remove());
@@ -167,11 +173,21 @@ export class FileLife {
       stamp: { size, mtime },
       generation: file.generation,
       live: false,
-      dueMs: this.#context.clock.monotonic() + delayMs,
+      dueMs: this.#due(delayMs),
+      ...(delayMs > 0
+        ? { burst: { lengthMs: BURST_MS, endMs: () => together(this.#lastSmallMs + FOLDING_MS) } }
+        : {}),
       snapshot,
     });
     this.#add(file.work);
     if (file.holds === 0 && this.#context.area.isCrowded) file.local.rest();
+  }
+
+  #due(delayMs: Milliseconds): Milliseconds {
+    const now = this.#context.clock.monotonic();
+    if (delayMs === 0) return now;
+    this.#lastSmallMs = now;
+    return together(now + delayMs);
   }
 
   #add(work: FileWork): void {
@@ -401,7 +417,7 @@ export class FileLife {
     let adopted = false;
     try {
       if (adopt && uploaded && file.content.isLocal)
-        adopted = await adopt(area.path(file.id), versionOf(uploaded));
+        adopted = await adopt(area.path(file.id), versionOf(uploaded), file.blockSumsOf(uploaded.etag));
     } catch (error) {
       logger.warn({ err: error, key: file.key }, "the cache could not take a published file");
     }
@@ -579,9 +595,13 @@ export class FileLife {
   }
 }
 
-/** Whether what has arrived is the file as it is now, attributes included. */
+/** Whether what has arrived is the file as it is now, attributes included: they may have changed since it was sent. */
 function isAsItIs(file: LocalStaged, work: FileWork, there: InBucket): boolean {
-  return sameMeta(there.meta, file.entry.meta) && sameTime(work.stamp.mtime, file.local.stamp().mtime);
+  return work.isUpToDate(there) && sameTime(work.stamp.mtime, file.local.stamp().mtime);
+}
+
+function together(dueMs: Milliseconds): Milliseconds {
+  return Math.ceil(dueMs / TOGETHER_MS) * TOGETHER_MS;
 }
 
 /** Where a content is uploaded: under the key it had when most of it was sent, else under its own. */

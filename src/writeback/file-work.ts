@@ -17,7 +17,7 @@ import { FileBytes, stillSame, unchangedSince } from "./file-bytes.ts";
 import type { ByteSource } from "./file-bytes.ts";
 import type { FileLife } from "./file-life.ts";
 import { FileProgress } from "./file-progress.ts";
-import { metaWithTime, sameMeta, sameTime } from "./object-meta.ts";
+import { metaOf, metaWithTime, sameMeta, sameTime } from "./object-meta.ts";
 import { isWorthKeeping } from "./part-plan.ts";
 import type { ByteRange } from "./part-plan.ts";
 import { PublishConflict, presentObject, publish } from "./publish.ts";
@@ -48,6 +48,8 @@ export interface FileWorkOptions {
   live: boolean;
   /** Not before this, by the monotonic clock. */
   dueMs: Milliseconds;
+  /** One of many: put off while they go on, by so much at most. */
+  burst?: { readonly lengthMs: Milliseconds; readonly endMs: () => Milliseconds } | undefined;
   /** A copy of the content: the file itself may be written meanwhile. */
   snapshot?: ByteSource | undefined;
 }
@@ -79,6 +81,7 @@ export class FileWork implements Work {
   readonly #life: FileLife;
   readonly #giveUp = new AbortController();
   #dueMs: Milliseconds;
+  #burst: FileWorkOptions["burst"];
   #wake = (): void => undefined;
   /** The number in the upload id of what is under way: that of the content it was begun for. */
   uploadN: number;
@@ -99,6 +102,7 @@ export class FileWork implements Work {
     this.live = options.live;
     this.snapshot = options.snapshot;
     this.#dueMs = options.dueMs;
+    this.#burst = options.burst;
     this.ends = this.#giveUp.signal;
     this.#mark = context.journal.mark;
   }
@@ -144,6 +148,7 @@ export class FileWork implements Work {
   /** Starts, or tries again, at once. */
   hasten(): void {
     this.#dueMs = -Infinity;
+    this.#burst = undefined;
     this.#wake();
   }
 
@@ -205,8 +210,9 @@ export class FileWork implements Work {
     const n = entry.contentOf(present.metadata[UPLOAD_ID_METADATA]);
     if (n === undefined) return false;
     if (n === this.uploadN) {
-      const { size, mtime } = this.stamp;
-      const { meta } = entry;
+      const { size } = this.stamp;
+      // What it was sent with: that may have changed since.
+      const { meta, mtime = this.stamp.mtime } = metaOf(present);
       await this.#life.arrived(this, { n: this.n, key: this.key, etag, versionId, size, mtime, meta });
     } else await this.#life.leftBehind(this, etag);
     return true;
@@ -220,8 +226,11 @@ export class FileWork implements Work {
     const { clock } = this.#context;
     for (;;) {
       this.ends.throwIfAborted();
-      const left = this.#dueMs - clock.monotonic();
-      if (left <= 0) return;
+      const left = this.#nextLookMs() - clock.monotonic();
+      if (left <= 0) {
+        this.#burst = undefined;
+        return;
+      }
       let cancel = (): void => undefined;
       await new Promise<void>((wake) => {
         this.#wake = wake;
@@ -230,6 +239,12 @@ export class FileWork implements Work {
       });
       cancel();
     }
+  }
+
+  #nextLookMs(): Milliseconds {
+    const burst = this.#burst;
+    if (!burst) return this.#dueMs;
+    return Math.min(Math.max(this.#dueMs, burst.endMs()), this.#dueMs + burst.lengthMs);
   }
 
   async #attempt(): Promise<InBucket> {
@@ -244,7 +259,7 @@ export class FileWork implements Work {
     for (let there = await this.#find(this.ends); ;) {
       if (!there) there = await this.#upload();
       else if (there.key !== this.key) there = await this.#copy(there);
-      else if (!this.#isUpToDate(there)) there = await this.#copy(there);
+      else if (!this.isUpToDate(there)) there = await this.#copy(there);
       else return there;
     }
   }
@@ -265,7 +280,7 @@ export class FileWork implements Work {
   }
 
   /** What goes with the bytes is as it should be. */
-  #isUpToDate(there: InBucket): boolean {
+  isUpToDate(there: InBucket): boolean {
     const { meta, timesSet } = this.file.entry;
     if (!sameMeta(there.meta, meta)) return false;
     if (sameTime(there.mtime, this.stamp.mtime)) return true;
@@ -285,18 +300,19 @@ export class FileWork implements Work {
       file.sentBytes += bytes;
     });
     const patch = await this.#unchanged();
+    const content = new FileBytes(this.#source(), {
+      sizeBytes: stamp.size,
+      sums: this.live,
+      buffers: this.#context.buffers,
+      name: key,
+    });
     const publication: Publication = {
       file: file.id,
       key,
       base: key === file.key ? entry.base : (entry.multipart?.base ?? entry.base),
       uploadId: entry.uploadId(this.uploadN),
       isEarlier: (id) => this.#life.isOurs(id),
-      content: new FileBytes(this.#source(), {
-        sizeBytes: stamp.size,
-        sums: this.live,
-        buffers: this.#context.buffers,
-        name: key,
-      }),
+      content,
       options: {
         ...options.put,
         contentType: meta.contentType,
@@ -317,6 +333,10 @@ export class FileWork implements Work {
       giveUp: this.#giveUp.signal,
     });
     fault("put.after");
+    const found = result.found && metaOf(result.found);
+    const { blockSums } = content;
+    // What an earlier request has brought there may have been read at another time.
+    file.sentBlocks = blockSums && !result.found ? { etag: result.etag, sums: blockSums } : undefined;
     const sent = resume ?? progress.begun;
     return {
       n,
@@ -324,8 +344,8 @@ export class FileWork implements Work {
       etag: result.etag,
       versionId: result.versionId,
       size: stamp.size,
-      mtime: sent?.mtime ?? stamp.mtime,
-      meta: sent?.meta ?? meta,
+      mtime: found?.mtime ?? sent?.mtime ?? stamp.mtime,
+      meta: found?.meta ?? sent?.meta ?? meta,
       sums: progress.sums(stamp.size, result),
     };
   }

@@ -56,7 +56,7 @@ export class LocalFile {
     const fd = await this.#opening;
     if (this.#fd !== undefined && this.#fd !== fd) {
       // Somebody could not wait.
-      await closeFd(fd);
+      await closeFd(fd, this.#area.pace);
       return this.#fd;
     }
     if (this.#fd === undefined) this.#setFd(fd);
@@ -143,7 +143,7 @@ export class LocalFile {
     const writer = this.#writer;
     this.#writer = undefined;
     const fd = await writer?.catch(() => undefined);
-    if (fd !== undefined) await closeFd(fd);
+    if (fd !== undefined) await closeFd(fd, this.#area.pace);
   }
 
   /** Gives the reading descriptor back to the system while nobody uses it; it is opened again when needed. */
@@ -151,7 +151,7 @@ export class LocalFile {
     if (this.#users > 0 || this.#fd === undefined) return;
     const fd = this.#fd;
     this.#setFd(undefined);
-    void closeFd(fd);
+    void closeFd(fd, this.#area.pace);
   }
 
   /** Closes the descriptors, once reads and writes under way have ended: their numbers are soon another file's. */
@@ -160,7 +160,7 @@ export class LocalFile {
     if (this.#users > 0) await new Promise<void>((idle) => (this.#idle = idle));
     const fd = this.#fd;
     this.#setFd(undefined);
-    if (fd !== undefined) await closeFd(fd);
+    if (fd !== undefined) await closeFd(fd, this.#area.pace);
   }
 
   #setFd(fd: number | undefined): void {

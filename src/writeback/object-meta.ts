@@ -1,7 +1,8 @@
 /** What goes with an object's bytes, as it is written and compared. */
 import { formatObjectTime, parseObjectTime, wholeMicroseconds } from "../common/object-time.ts";
 import type { EpochMs } from "../common/units.ts";
-import type { PutOptions } from "../store/object-store.ts";
+import type { ObjectInfo, PutOptions } from "../store/object-store.ts";
+import { UPLOAD_ID_METADATA } from "./verdict.ts";
 import type { ObjectMeta } from "./write-back.ts";
 
 /** The entry that says when the content was last changed. */
@@ -16,6 +17,15 @@ export function metaWithTime(meta: ObjectMeta, mtimeMs: EpochMs): ObjectMeta {
 export function timeOf(meta: ObjectMeta): EpochMs | undefined {
   const text = meta.metadata?.[MTIME];
   return text === undefined ? undefined : parseObjectTime(text);
+}
+
+/** What goes with the bytes of an object that was found, and the time that it shows. */
+export function metaOf({ metadata, contentType }: ObjectInfo): {
+  meta: ObjectMeta;
+  mtime: EpochMs | undefined;
+} {
+  const { [MTIME]: _time, [UPLOAD_ID_METADATA]: _id, ...rest } = metadata;
+  return { meta: { metadata: rest, contentType }, mtime: timeOf({ metadata }) };
 }
 
 export function sameMeta(one: ObjectMeta, other: ObjectMeta): boolean {

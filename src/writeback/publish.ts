@@ -90,6 +90,8 @@ export interface Published {
   versionId?: string | undefined;
   /** CRC64NVME of what was sent, where the content tells. */
   sum?: string | undefined;
+  /** The object as a HEAD has found it, where the answer was not the request's own: an earlier try may have made it. */
+  found?: ObjectInfo | undefined;
 }
 
 /** Somebody else has changed the object since the file was made from it. */
@@ -176,7 +178,11 @@ class PublishRun {
     this.#committed(outcome.kind === "published");
     switch (outcome.kind) {
       case "published":
-        return outcome.object;
+        return {
+          etag: outcome.object.etag,
+          versionId: outcome.object.versionId,
+          found: outcome.object,
+        };
       case "conflict":
         throw new PublishConflict(key, outcome.present);
       case "earlier":
@@ -384,7 +390,7 @@ function putOptions(publication: Publication): PutOptions {
 
 /** What a request with an open outcome has come to. */
 export type Outcome =
-  | { readonly kind: "published"; readonly object: { etag: string; versionId?: string | undefined } }
+  | { readonly kind: "published"; readonly object: ObjectInfo }
   /** Nothing has happened. */
   | { readonly kind: "again" }
   /** Nothing has happened, and an earlier content of ours is there. */
@@ -403,7 +409,7 @@ export interface OutcomeQuery {
 export async function settleOutcome(store: ObjectStore, key: string, query: OutcomeQuery): Promise<Outcome> {
   const present = await presentObject(key, { store, signal: query.signal });
   if (present && query.isOurs(present)) {
-    return { kind: "published", object: { etag: present.etag, versionId: present.versionId } };
+    return { kind: "published", object: present };
   }
   const kind = verdictOf(present, query.base, undefined, query.isEarlier);
   if (kind === "earlier") return { kind, etag: present!.etag };

@@ -5,6 +5,7 @@
  */
 import { constants } from "node:fs";
 import { copyFile, rm } from "node:fs/promises";
+import type { DiskPace } from "../common/disk-pace.ts";
 import type { Bytes } from "../common/units.ts";
 import type { ByteSource } from "./file-bytes.ts";
 import { closeFd, openFd, readAt } from "./file-io.ts";
@@ -12,17 +13,19 @@ import { closeFd, openFd, readAt } from "./file-io.ts";
 export class Snapshot implements ByteSource {
   readonly #path: string;
   readonly #fd: number;
+  readonly #pace: DiskPace;
   #removed = false;
 
-  private constructor(path: string, fd: number) {
+  private constructor(path: string, fd: number, pace: DiskPace) {
     this.#path = path;
     this.#fd = fd;
+    this.#pace = pace;
   }
 
-  static async take(path: string, copyPath: string): Promise<Snapshot> {
+  static async take(path: string, copyPath: string, pace: DiskPace): Promise<Snapshot> {
     await rm(copyPath, { force: true });
     await copyFile(path, copyPath, constants.COPYFILE_FICLONE);
-    return new Snapshot(copyPath, await openFd(copyPath, constants.O_RDONLY));
+    return new Snapshot(copyPath, await openFd(copyPath, constants.O_RDONLY, pace), pace);
   }
 
   async read(target: Uint8Array, offset: Bytes): Promise<Bytes> {
@@ -36,7 +39,7 @@ export class Snapshot implements ByteSource {
   async remove(): Promise<void> {
     if (this.#removed) return;
     this.#removed = true;
-    await closeFd(this.#fd);
+    await closeFd(this.#fd, this.#pace);
     await rm(this.#path, { force: true });
   }
 }

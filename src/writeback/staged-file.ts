@@ -59,6 +59,8 @@ export class LocalStaged implements StagedFile {
   frozen: Promise<void> | undefined;
   /** A process before may have put contents under its key that nobody knows of. */
   isDoubtful = false;
+  /** CRC32C of each of the cache's blocks of what was sent, and the ETag that it got. */
+  sentBlocks: { readonly etag: string; readonly sums: Uint32Array } | undefined;
   /** Parts that are sent while it is open. */
   early: EarlyUpload | undefined;
 
@@ -198,6 +200,11 @@ export class LocalStaged implements StagedFile {
   async fsync(): Promise<void> {
     if (this.#context.options.fsync === "local") await this.toDisk();
     else await this.#life.toBucket(this);
+  }
+
+  /** Of a version in the bucket, where they are known from sending it. */
+  blockSumsOf(etag: string): Uint32Array | undefined {
+    return this.sentBlocks?.etag === etag ? this.sentBlocks.sums : undefined;
   }
 
   /** Brings bytes and journal to the disk itself. */

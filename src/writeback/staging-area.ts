@@ -8,6 +8,7 @@ import { constants } from "node:fs";
 import { mkdir, readdir, statfs, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../common/clock.ts";
+import { DiskPace } from "../common/disk-pace.ts";
 import { HawserError } from "../common/errors.ts";
 import type { MaybePromise } from "../common/maybe-promise.ts";
 import { MiB, formatBytes } from "../common/units.ts";
@@ -40,6 +41,8 @@ export class StagingArea {
   readonly #sizes = new Map<number, Bytes>();
   /** Reading descriptors of staged files, kept up by their LocalFiles. */
   descriptors = 0;
+  /** The disk's: whoever opens or closes its files asks it. */
+  readonly pace = new DiskPace();
   #usedBytes: Bytes = 0;
   #freeBytes: Bytes = Number.POSITIVE_INFINITY;
   #askedMs: Milliseconds = -Infinity;
@@ -72,7 +75,7 @@ export class StagingArea {
   async create(id: number): Promise<number> {
     const path = this.path(id);
     try {
-      const fd = await openFd(path, constants.O_RDONLY | constants.O_CREAT | constants.O_EXCL);
+      const fd = await openFd(path, constants.O_RDONLY | constants.O_CREAT | constants.O_EXCL, this.pace);
       this.#sizes.set(id, 0);
       return fd;
     } catch (error) {
@@ -210,7 +213,7 @@ export class StagingArea {
   async #open(id: number, flags: number): Promise<number> {
     const path = this.path(id);
     try {
-      return await openFd(path, flags);
+      return await openFd(path, flags, this.pace);
     } catch (error) {
       throw localError(error, path);
     }

@@ -1,7 +1,7 @@
 /** A writable mount's life on the real product: barriers, crashes, killed writers, locks, and who else writes. */
 import { appendFile, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { GetObjectCommand } from "@aws-sdk/client-s3";
+import { GetObjectCommand, HeadObjectCommand } from "@aws-sdk/client-s3";
 import type { S3Client } from "@aws-sdk/client-s3";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { testClient } from "../support/dev-s3.ts";
@@ -150,6 +150,26 @@ test("W3 a reader that tails sees what is appended, by writers that open anew ea
   }
   tail.kill("SIGTERM");
   await tail.ended;
+});
+
+test("W9 a time that is set while the file is uploaded under a name that it then loses is the object's", async () => {
+  const mount = await world.mount(["--writable"]);
+  for (let n = 0; n < 12; n++) {
+    const path = `${mount}/file-${n}`;
+    // As rsync and cp -p do it: closed, then time and permissions, then its name; the upload has begun, or is about to end.
+    const program = `
+import os, time
+with open("${path}.tmp", "wb") as file: file.write(os.urandom(10 << 20))
+deadline = time.monotonic() + ${n} * 0.01
+while time.monotonic() < deadline: pass
+os.utime("${path}.tmp", ns=(10**18, 10**18 + 123_456_789))
+os.chmod("${path}.tmp", 0o640)
+os.rename("${path}.tmp", "${path}")`;
+    expect(await runProgram("python3", ["-c", program])).toMatchObject({ code: 0 });
+    expect(await world.hawser(["flush", mount])).toMatchObject({ code: 0 });
+    const { Metadata } = await client.send(new HeadObjectCommand({ Bucket: world.bucket, Key: `file-${n}` }));
+    expect(Metadata).toMatchObject({ mtime: "1000000000.123456", mode: String(0o100640) });
+  }
 });
 
 test("options that make no sense are refused", async () => {

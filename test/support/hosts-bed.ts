@@ -292,6 +292,8 @@ function bootScript(
   return `set -eu
 hostname "$1"
 mount -t proc proc /proc
+# A copy of somebody's mount would keep it from ending.
+awk '$3 ~ /^fuse/ {print $2}' /proc/mounts | while read -r path; do umount -l "$path"; done
 ${overlay("/etc")}
 ${overlay("/usr", ...(withoutSudo ? [] : sudoRoot))}
 ${["/var/lib", "/var/cache", "/opt", "/home", "/root", "/mnt", "/srv"].map(disk).join("\n")}

@@ -62,4 +62,5 @@ export const COMMANDS: readonly (CommandEntry | GroupEntry)[] = [
 export const INTERNAL_COMMANDS: readonly InternalEntry[] = [
   { name: "serve-mount", load: () => import("./serve-mount.ts") },
   { name: "mount-helper", load: () => import("./mount-helper.ts") },
+  { name: "worker", load: () => import("./worker.ts") },
 ];

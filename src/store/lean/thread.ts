@@ -11,6 +11,8 @@ export interface ThreadOptions<From, To> {
   workerData: unknown;
   /** Tells the thread to end. */
   farewell: To;
+  /** When messages of a turn go out together; at its next microtask when absent. */
+  schedule?: ((send: () => void) => void) | undefined;
   receive: (message: From) => void;
   /** The thread is gone without having been told to: nothing that was sent to it will be answered. */
   broken: (error: Error) => void;
@@ -33,12 +35,12 @@ export class Thread<From, To> {
   #closing = false;
 
   constructor(options: ThreadOptions<From, To>) {
-    const { program, name, workerData, farewell, receive, broken } = options;
+    const { program, name, workerData, farewell, receive, broken, schedule = queueMicrotask } = options;
     this.#farewell = farewell;
     // Options of the process such as --input-type are not meant for the worker's program.
     const worker = new Worker(workerFile(program, import.meta.url), { workerData, name, execArgv: [] });
     this.#worker = worker;
-    this.#outbox = new Outbox(queueMicrotask, (batch, transfer) => worker.postMessage(batch, transfer));
+    this.#outbox = new Outbox(schedule, (batch, transfer) => worker.postMessage(batch, transfer));
     worker.unref();
     worker.on("message", (batch: From[]) => {
       for (const message of batch) receive(message);

@@ -55,8 +55,11 @@ export interface Body {
 /** Digests let others have a turn after so many bytes: about a millisecond. */
 const TURN_BYTES: Bytes = 4 * MiB;
 
+const NOTHING = new ArrayBuffer(HEAD_ROOM);
+
 /** @throws HawserError `io_error` when the file cannot be opened */
 export async function openBody(source: Source, files: LocalFiles, blocks: Blocks): Promise<Body> {
+  if (source.kind === "none") return new MemoryBody(NOTHING, 0);
   if (source.kind === "memory") return new MemoryBody(source.buffer, source.sizeBytes);
   const { file, offset, sizeBytes } = source;
   const own = typeof file === "string";

@@ -50,8 +50,8 @@ const IDLE_MS: Milliseconds = 15_000;
 const CONTINUE_MS: Milliseconds = 1_000;
 /** What the kernel may have buffered when the last piece is written, at 100 KB a second. */
 const DRAIN_MS: Milliseconds = 40_000;
-/** Below this a body is sent before an answer could have come. */
-const WORTH_ASKING: Bytes = MiB;
+/** Below this the round trip costs more than sending in vain, now and then. */
+const WORTH_ASKING: Bytes = 4 * MiB;
 
 class Exchange implements Queued {
   readonly spec: SendSpec;
@@ -193,7 +193,7 @@ export class SendEngine implements LaneOwner {
       const lane = await this.#lane(exchange, fresh);
       const head = this.#writer!.write(spec, body, digests, asks, this.#clock.now());
       try {
-        const raw = await lane.carry(head, body, asks);
+        const raw = await lane.carry(head, body, asks, spec.answerMs);
         // A proxy in between that cannot do it.
         if (asks && raw.head.status === 417) {
           asks = false;
@@ -248,7 +248,7 @@ export class SendEngine implements LaneOwner {
   }
 
   #watch(lane: Lane, silence: Milliseconds): void {
-    const limit = LIMITS[lane.phase];
+    const limit = lane.phase === "answer" ? (lane.answerMs ?? LIMITS.answer) : LIMITS[lane.phase];
     if (silence <= limit) return;
     if (lane.phase === "continue") {
       this.#silent = true;

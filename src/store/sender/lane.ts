@@ -62,6 +62,7 @@ export class Lane implements Receiver {
   #bodySent = true;
   #goOn: (() => void) | undefined;
   phase: LanePhase = "connecting";
+  answerMs: Milliseconds | undefined;
   /** When the phase began. */
   since: Milliseconds;
 
@@ -82,9 +83,11 @@ export class Lane implements Receiver {
    * Sends one request.
    *
    * @param expect wait for the store's word before the body
+   * @param answerMs silence allowed until the answer; what an upload may take when absent
    * @throws HawserError from the body; AttemptFailure, ProtocolError, StaleConnection
    */
-  async carry(head: string, body: Body, expect: boolean): Promise<RawAnswer> {
+  async carry(head: string, body: Body, expect: boolean, answerMs?: Milliseconds): Promise<RawAnswer> {
+    this.answerMs = answerMs;
     const answer = new Promise<RawAnswer>((resolve, reject) => (this.#carried = { resolve, reject }));
     // It may fail while the body is still being written; that is looked at after.
     answer.catch(() => undefined);

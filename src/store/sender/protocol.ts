@@ -14,13 +14,14 @@ import type { WireError } from "../lean/wire-error.ts";
 export type Source =
   /** The body begins at HEAD_ROOM. An ArrayBuffer moves along and comes back by `empty`. */
   | { kind: "memory"; buffer: ArrayBuffer | SharedArrayBuffer; sizeBytes: Bytes }
+  | { kind: "none"; sizeBytes: 0 }
   | { kind: "file"; file: string | number; offset: Bytes; sizeBytes: Bytes };
 
-/** One request with a body, to be sent once. */
+/** One request, with a body or without, to be sent once. */
 export interface SendSpec {
   id: number;
   rank: Rank;
-  method: "PUT";
+  method: "PUT" | "DELETE";
   key: string;
   query: readonly (readonly [name: string, value: string])[];
   /** In lower case; host, length, checksum and signature are added. */
@@ -32,6 +33,8 @@ export interface SendSpec {
   hashPayload: boolean;
   /** Ask before a large body is sent: likely to be refused. */
   doubtful: boolean;
+  /** Silence allowed until the answer, where the store works on it. */
+  answerMs?: Milliseconds | undefined;
 }
 
 /** Where requests go and what they are signed with, from this message on. */

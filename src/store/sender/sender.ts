@@ -10,7 +10,7 @@
 import { systemClock } from "../../common/clock.ts";
 import type { Clock } from "../../common/clock.ts";
 import { HawserError, toHawserError } from "../../common/errors.ts";
-import type { Bytes } from "../../common/units.ts";
+import type { Bytes, Milliseconds } from "../../common/units.ts";
 import { AttemptFailure } from "../failure.ts";
 import { systemResolve } from "../lean/dial.ts";
 import type { Resolve } from "../lean/dial.ts";
@@ -41,12 +41,14 @@ export interface UploadSenderOptions {
   resolve?: Resolve | undefined;
 }
 
-/** One request with a body. */
+/** One request, a PUT when no method is given. */
 export interface Upload extends Pick<
   SendSpec,
   "key" | "query" | "headers" | "checksum" | "hashPayload" | "doubtful"
 > {
-  body: Uint8Array | FileBody;
+  method?: SendSpec["method"] | undefined;
+  body?: Uint8Array | FileBody | undefined;
+  answerMs?: Milliseconds | undefined;
   reason: Reason;
 }
 
@@ -99,7 +101,7 @@ class ThreadedSender implements UploadSender {
   }
 
   async send(upload: Upload, attempt: Attempt): Promise<Answer> {
-    if (!(upload.body instanceof Uint8Array)) checkFileBody(upload.body);
+    if (upload.body && !(upload.body instanceof Uint8Array)) checkFileBody(upload.body);
     const credentials = await this.#site.usedCredentials();
     if (this.#closed) throw new HawserError("closed", "The store was closed.");
     // How long it may be silent is watched where it is sent.
@@ -107,7 +109,7 @@ class ThreadedSender implements UploadSender {
     const seat = this.#freest();
     this.#tellAccess(seat, credentials);
     const id = ++this.#lastId;
-    const weight = sizeOf(upload.body) + REQUEST_WEIGHT;
+    const weight = (upload.body ? sizeOf(upload.body) : 0) + REQUEST_WEIGHT;
     const cancel = (): void => seat.link.post({ op: "cancel", id });
     try {
       return await new Promise<Answer>((resolve, reject) => {
@@ -172,6 +174,8 @@ class ThreadedSender implements UploadSender {
         name: "hawser-sender",
         workerData: config satisfies WorkerData,
         farewell: { op: "close" },
+        // Many small files fall due together, and a message that wakes a thread costs as much as one of them.
+        schedule: setImmediate,
         receive,
         broken: (error) => this.#broken(seat, error),
       });
@@ -219,12 +223,12 @@ function localLink(engine: SendEngine): Link {
 }
 
 function specOf(id: number, upload: Upload, parcels: Parcels): SendSpec {
-  const { key, query, headers, checksum, hashPayload, doubtful, reason } = upload;
+  const { method = "PUT", key, query, headers, checksum, hashPayload, doubtful, answerMs, reason } = upload;
   const source = sourceOf(upload.body, parcels);
   return {
     id,
     rank: RANKS[reason],
-    method: "PUT",
+    method,
     key,
     query,
     headers,
@@ -232,6 +236,7 @@ function specOf(id: number, upload: Upload, parcels: Parcels): SendSpec {
     checksum,
     hashPayload,
     doubtful,
+    answerMs,
   };
 }
 
@@ -244,7 +249,8 @@ function movedBy(source: Source): ArrayBuffer | undefined {
  * Memory that no thread shares is copied once, so that it may be changed by its owner, and into a buffer that can move
  * to the thread.
  */
-function sourceOf(body: Uint8Array | FileBody, parcels: Parcels): Source {
+function sourceOf(body: Upload["body"], parcels: Parcels): Source {
+  if (!body) return { kind: "none", sizeBytes: 0 };
   if (!(body instanceof Uint8Array)) {
     const { file, offset, sizeBytes } = body;
     return { kind: "file", file: "path" in file ? file.path : file.fd, offset, sizeBytes };

@@ -19,7 +19,7 @@ import { UploadOrigin } from "./upload-origin.ts";
 import type { UploadHandler } from "./upload-origin.ts";
 
 const MiB = 1024 * 1024;
-const content = randomBytes(3 * MiB);
+const content = randomBytes(5 * MiB);
 const folder = mkdtempSync(join(tmpdir(), "hawser-sender-"));
 const path = join(folder, "content");
 writeFileSync(path, content);

@@ -1,0 +1,148 @@
+/**
+ * Ending a pool: drain, release, terminate, verify.
+ *
+ * A node whose data is not all in the bucket is kept and named, whatever else happens; so is one that cannot be asked.
+ * Everything here may be called again after it ended in the middle.
+ */
+import { HawserError } from "../common/errors.ts";
+import type { Milliseconds } from "../common/units.ts";
+import { eachNode } from "./each.ts";
+import type { PoolNode } from "./node.ts";
+import type { PoolContext } from "./pool-context.ts";
+import type { NodeSession } from "./session.ts";
+import type { WorkerClient } from "./worker-client.ts";
+import type { DrainProgress } from "./worker/protocol.ts";
+
+const LOGIN_MS: Milliseconds = 60_000;
+
+export interface EndOptions {
+  /** End nodes although their data is not in the bucket. */
+  force?: boolean | undefined;
+}
+
+interface Kept {
+  index: number;
+  reason: string;
+}
+
+/** @throws HawserError `drain_failed` with the nodes that were kept, `teardown_incomplete` with what is left */
+export async function endPool(context: PoolContext, { force = false }: EndOptions = {}): Promise<void> {
+  const { steps, provider } = context;
+  context.update({ phase: "ending" });
+  const nodes = await nodesToEnd(context);
+  const outcomes = await eachNode(nodes, (node) => endNode(context, node, force));
+  const kept: Kept[] = outcomes.flatMap((outcome, i) =>
+    outcome.ok ? [] : [{ index: nodes[i]!.index, reason: outcome.error.message }],
+  );
+  const isKept = (node: PoolNode): boolean => kept.some(({ index }) => index === node.index);
+  const ended = nodes.filter((node) => !isKept(node));
+  const leftovers = await steps.run("teardown", {}, async (signal) => {
+    const providerContext = context.providerContext(signal);
+    await provider.terminate(providerContext, ended, { wholePool: kept.length === 0 });
+    return await provider.verifyRemoved(context.providerContext(signal), nodes.filter(isKept));
+  });
+  if (kept.length > 0) {
+    context.update({ phase: "kept", kept, nodes: nodes.filter(isKept) });
+    throw new HawserError(
+      "drain_failed",
+      kept
+        .map(
+          ({ index, reason }) =>
+            `Node ${index} (${nodes.find((node) => node.index === index)!.id}) is kept: ${reason}`,
+        )
+        .join("\n") +
+        `\nTry again with 'hawser pool down ${context.record.name}', or give its data up with --force.`,
+    );
+  }
+  if (leftovers.length > 0) {
+    throw new HawserError(
+      "teardown_incomplete",
+      `Not everything of the pool '${context.record.name}' is gone: ${leftovers.map(({ kind, id }) => `${kind} ${id}`).join(", ")}. Run 'hawser pool down ${context.record.name}' again.`,
+    );
+  }
+  context.folder.remove();
+}
+
+/** Those of the record, and those that the provider finds besides. */
+async function nodesToEnd(context: PoolContext): Promise<PoolNode[]> {
+  const recorded = context.record.nodes;
+  if (context.record.kept.length > 0) return [...recorded];
+  const found = await context.provider.describe(context.providerContext());
+  const more = found.filter(
+    ({ node, state }) =>
+      state !== "gone" && !recorded.some(({ id, address }) => id === node.id && address === node.address),
+  );
+  const gone = new Set(found.filter(({ state }) => state === "gone").map(({ node }) => node.id));
+  return [...recorded.filter(({ id }) => !gone.has(id)), ...more.map(({ node }) => node)];
+}
+
+/** @throws HawserError why the node must be kept */
+async function endNode(context: PoolContext, node: PoolNode, force: boolean): Promise<void> {
+  const { steps } = context;
+  const session = context.session(node);
+  const at = { node: node.index };
+  let worker: WorkerClient | undefined;
+  try {
+    worker = await steps.run("ssh", { ...at, timeoutMs: LOGIN_MS }, (signal) => reach(session, signal));
+  } catch (error) {
+    if (force || !mayHoldData(context)) return;
+    const why = HawserError.is(error) ? error.message : String(error);
+    throw new HawserError(
+      "drain_failed",
+      `it cannot be asked whether all its data is in the bucket (${why})`,
+      { cause: error },
+    );
+  }
+  if (!worker) return;
+  const reached = worker;
+  await steps.run("drain", at, (signal) => drainNode(context, node, reached, force, signal));
+  await steps.run("unmount", at, async (signal) => {
+    await reached.call("release", { force }, { signal });
+  });
+}
+
+async function drainNode(
+  context: PoolContext,
+  node: PoolNode,
+  worker: WorkerClient,
+  force: boolean,
+  signal: AbortSignal,
+): Promise<void> {
+  if (force) return;
+  let told = 0;
+  const { unflushed } = await worker.call(
+    "drain",
+    {},
+    {
+      signal,
+      onEvent: (event) => {
+        const { volume, pendingFiles, pendingBytes } = event as DrainProgress;
+        if (context.clock.monotonic() - told < 2000) return;
+        told = context.clock.monotonic();
+        context.events({
+          type: "note",
+          node: node.index,
+          text: `${volume}: ${pendingFiles} files, ${Math.ceil(pendingBytes / 2 ** 20)} MiB on their way to the bucket`,
+        });
+      },
+    },
+  );
+  if (unflushed.length === 0) return;
+  throw new HawserError(
+    "drain_failed",
+    unflushed.map(({ mount, reason }) => `${mount} is not all in the bucket: ${reason}`).join("; "),
+  );
+}
+
+/** The worker of a node; `undefined` where there is nothing of the pool. */
+async function reach(session: NodeSession, signal: AbortSignal): Promise<WorkerClient | undefined> {
+  await session.connection(signal);
+  if (!(await session.knowsPool(signal))) return undefined;
+  await session.bootstrap(signal);
+  return await session.worker(signal);
+}
+
+/** Before a volume was mounted, nothing can have been written. */
+function mayHoldData({ record }: PoolContext): boolean {
+  return record.volumes.some(({ mode }) => mode === "writable");
+}

@@ -1,0 +1,203 @@
+/**
+ * Preparing nodes: from machines that exist to volumes that answered.
+ *
+ * Every stage runs on all nodes at once and is finished on all before the next one begins, so that a node that fails
+ * is known before anything is started on the others. Each stage does only what is missing: the same code makes a pool,
+ * repairs it and mounts again after a stop.
+ */
+import { HawserError } from "../common/errors.ts";
+import { formatBytes } from "../common/units.ts";
+import type { Milliseconds } from "../common/units.ts";
+import { checkVolume } from "./check-volumes.ts";
+import { allOrThrow, eachNode } from "./each.ts";
+import type { PoolNode } from "./node.ts";
+import type { PoolContext } from "./pool-context.ts";
+import type { RecordedVolume } from "./pool-record.ts";
+import type { ProviderPlan } from "./provider.ts";
+import type { NodeSession } from "./session.ts";
+import { VolumeCredentials, handsOver } from "./volume-credentials.ts";
+import type { WorkerSpec } from "./worker/spec.ts";
+
+const DEFAULT_MS = {
+  provision: 10 * 60_000,
+  bootstrap: 10 * 60_000,
+  mount: 3 * 60_000,
+  plan: 60_000,
+} as const satisfies Record<string, Milliseconds>;
+
+/** Everything that can be known before anything is started. @throws HawserError of the first check that failed */
+export async function planPool(context: PoolContext): Promise<ProviderPlan & { volumes: RecordedVolume[] }> {
+  const { record, provider, credentials, environment } = context;
+  const plan = await provider.plan(context.providerContext());
+  const failed = plan.checks.find(({ outcome }) => outcome === "failed");
+  if (failed) throw failed.error ?? new HawserError("provision_failed", `${failed.name}: ${failed.detail}`);
+  for (const { name, detail } of plan.checks.filter(({ outcome }) => outcome === "warning")) {
+    context.events({ type: "note", text: `${name}: ${detail}` });
+  }
+  const checked = await Promise.all(
+    record.volumes.map((volume) => checkVolume(volume, credentials, environment, context.signal)),
+  );
+  for (const { volume, empty } of checked) {
+    if (empty && volume.mode === "read-only") {
+      context.events({
+        type: "note",
+        text: `volume '${volume.name}' is empty; check bucket and prefix if that is not meant`,
+      });
+    }
+  }
+  return {
+    ...plan,
+    volumes: checked.map(({ volume }) => volume),
+    checks: [
+      ...plan.checks,
+      ...checked.map(({ volume, empty }) => ({
+        name: `volume ${volume.name}`,
+        outcome: "ok" as const,
+        detail: empty ? "can be read, is empty" : "can be read",
+      })),
+    ],
+  };
+}
+
+/** Plans, provisions, and prepares every node. Afterwards every volume has answered everywhere. */
+export async function preparePool(context: PoolContext): Promise<void> {
+  const { steps, provider } = context;
+  const timeouts = context.record.config.timeouts ?? {};
+  const plan = await steps.run("plan", { timeoutMs: DEFAULT_MS.plan }, () => planPool(context));
+  context.update({ phase: "provisioning", volumes: plan.volumes });
+  const nodes = await steps.run(
+    "provision",
+    { timeoutMs: timeouts.provision ?? DEFAULT_MS.provision },
+    (signal) => provider.provision(context.providerContext(signal), { replace: [] }),
+    (made) => `${made.length} node${made.length === 1 ? "" : "s"}`,
+  );
+  context.update({ phase: "preparing", nodes });
+  await prepareNodes(context, nodes, timeouts.ssh ?? plan.sshTimeoutMs);
+  context.update({ phase: "ready", timings: steps.timings });
+}
+
+/** Logs in, installs the worker, mounts and proves, on all nodes. */
+export async function prepareNodes(
+  context: PoolContext,
+  nodes: readonly PoolNode[],
+  sshTimeoutMs: Milliseconds,
+): Promise<void> {
+  const { steps, record } = context;
+  const timeouts = record.config.timeouts ?? {};
+  const retry = record.provider !== "hosts";
+  allOrThrow(
+    await eachNode(nodes, async (node) => {
+      const session = context.session(node);
+      await steps.run("ssh", { node: node.index, timeoutMs: sshTimeoutMs }, async (signal) => {
+        await session.connection(signal, { retry });
+        await session.facts(signal);
+      });
+      await steps.run(
+        "bootstrap",
+        { node: node.index, timeoutMs: timeouts.bootstrap ?? DEFAULT_MS.bootstrap },
+        async (signal) => {
+          const sent = await session.bootstrap(signal);
+          await session.worker(signal);
+          return sent;
+        },
+        (sent) => (sent > 0 ? `sent ${formatBytes(sent)}` : "was there"),
+      );
+    }),
+  );
+  const specs = await workerSpecs(context, nodes);
+  allOrThrow(
+    await eachNode(nodes, (node) =>
+      steps.run(
+        "mount",
+        { node: node.index, timeoutMs: timeouts.mount ?? DEFAULT_MS.mount },
+        (signal) => mountOn(context, context.session(node), specs[node.index]!, signal),
+        (count) => `${count} volume${count === 1 ? "" : "s"}`,
+      ),
+    ),
+  );
+}
+
+/** What each node is told; its place among the others can only be told once all have been looked at. */
+export async function workerSpecs(context: PoolContext, nodes: readonly PoolNode[]): Promise<WorkerSpec[]> {
+  const { record } = context;
+  const facts = await Promise.all(nodes.map((node) => context.session(node).facts(context.signal)));
+  const peers = nodes.map((node, rank) => ({
+    rank,
+    address: node.poolAddress ?? facts[rank]!.address,
+    gpus: facts[rank]!.gpus.length,
+  }));
+  return nodes.map((node, rank) => {
+    const { user, uid, gid, home, memoryFolder, systemd } = facts[rank]!;
+    return {
+      pool: record.name,
+      owner: record.owner,
+      rank,
+      peers,
+      user: { name: user, uid, gid, home },
+      volumes: record.volumes.map((config) => ({ config, handed: handsOver(record.provider, config) })),
+      memoryFolder,
+      systemd,
+      expiresMs: record.expiresMs,
+      idleMs: record.config.idle,
+      atEnd: record.provider === "hosts" ? "release" : "poweroff",
+      facts: { id: node.id, ...node.facts },
+    };
+  });
+}
+
+async function mountOn(
+  context: PoolContext,
+  session: NodeSession,
+  spec: WorkerSpec,
+  signal: AbortSignal,
+): Promise<number> {
+  const worker = await session.worker(signal);
+  await worker.call("adopt", { spec }, { signal });
+  await handCredentials(context, session, spec, signal);
+  const { notes } = await worker.call("mount", {}, { signal });
+  for (const text of notes) context.events({ type: "note", node: spec.rank, text });
+  const { proofs } = await worker.call("prove", {}, { signal });
+  const failed = proofs.filter(({ error }) => error !== undefined);
+  if (failed.length > 0) {
+    throw new HawserError(
+      "mount_failed",
+      failed
+        .map(
+          ({ mount, error }) =>
+            `${session.node.id}: ${mount} is mounted, but ${spec.user.name} cannot use it: ${error}`,
+        )
+        .join("\n"),
+    );
+  }
+  return proofs.length;
+}
+
+/** Over the worker's channel, which is SSH's standard input; again before they expire. */
+export async function handCredentials(
+  context: PoolContext,
+  session: NodeSession,
+  spec: Pick<WorkerSpec, "volumes">,
+  signal: AbortSignal,
+): Promise<void> {
+  for (const { config, handed } of spec.volumes) {
+    if (!handed) continue;
+    const credentials = await context.credentials.get(config.name);
+    if (!credentials) continue;
+    const worker = await session.worker(signal);
+    await worker.call("credentials", { volume: config.name, credentials }, { signal });
+    const renewMs = VolumeCredentials.renewalMs(credentials, context.clock.now());
+    if (renewMs === undefined) continue;
+    const cancel = context.clock.after(renewMs, () => {
+      handCredentials(context, session, { volumes: [{ config, handed }] }, context.signal).catch(
+        (error: unknown) => {
+          context.events({
+            type: "note",
+            node: session.node.index,
+            text: `credentials of '${config.name}' could not be renewed (${error instanceof Error ? error.message : String(error)})`,
+          });
+        },
+      );
+    });
+    context.onClose(cancel);
+  }
+}

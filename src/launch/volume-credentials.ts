@@ -1,0 +1,95 @@
+/**
+ * Credentials of volumes: which ones a node has by itself, and which ones the launcher hands over.
+ *
+ * A machine that exists has no role of ours, and no machine has the profiles of this one: those credentials are
+ * resolved here, go to the node over SSH's standard input, and are handed over anew before they expire, for as long as
+ * the launcher is there.
+ */
+import { HawserError } from "../common/errors.ts";
+import type { EpochMs, Milliseconds } from "../common/units.ts";
+import { loadConfig } from "../config/file.ts";
+import type { NamedVolume } from "../config/file.ts";
+import type { Environment } from "../config/interpolate.ts";
+import type { ProviderKind } from "../config/pool.ts";
+import { resolveConfigured } from "../daemon/credentials.ts";
+import type { HandedCredentials } from "../daemon/supervisor.ts";
+import type { CredentialProvider, CredentialSource } from "../store/credentials.ts";
+import { createCredentialSource } from "../store/credentials.ts";
+import type { PoolRecord, RecordedVolume } from "./pool-record.ts";
+
+/** Handed over anew when this much is left of their time. */
+const RENEW_MS: Milliseconds = 5 * 60_000;
+
+/** Whether the launcher must hand credentials over. */
+export function handsOver(
+  provider: ProviderKind,
+  { credentials }: Pick<RecordedVolume, "credentials">,
+): boolean {
+  if (credentials === "anonymous") return false;
+  // An instance has its own role, for what the AWS chain would find.
+  if (provider === "ec2") return credentials !== undefined && credentials !== "default";
+  return true;
+}
+
+/** Credentials of each volume, by name, as this machine has them. */
+export class VolumeCredentials {
+  private readonly sources = new Map<string, CredentialSource>();
+
+  /** @param given keys and functions of a program, by the volume's name */
+  constructor(
+    record: Pick<PoolRecord, "volumes" | "configPath">,
+    environment: Environment,
+    given: ReadonlyMap<string, CredentialProvider | NamedVolume["credentials"]> = new Map(),
+  ) {
+    for (const volume of record.volumes) {
+      this.sources.set(
+        volume.name,
+        sourceFor(volume, record.configPath, environment, given.get(volume.name)),
+      );
+    }
+  }
+
+  /** @returns `undefined` for a public bucket @throws HawserError `credentials_*` */
+  async get(volume: string): Promise<HandedCredentials | undefined> {
+    return await this.sources.get(volume)?.get();
+  }
+
+  /** When credentials of a volume must be handed over again; never where they do not expire. */
+  static renewalMs({ expiresMs }: HandedCredentials, nowMs: EpochMs): Milliseconds | undefined {
+    return expiresMs === undefined ? undefined : Math.max(1000, expiresMs - nowMs - RENEW_MS);
+  }
+
+  source(volume: string): CredentialSource | undefined {
+    return this.sources.get(volume);
+  }
+}
+
+function sourceFor(
+  volume: RecordedVolume,
+  configPath: string | undefined,
+  environment: Environment,
+  given: CredentialProvider | NamedVolume["credentials"],
+): CredentialSource {
+  if (typeof given === "function") return createCredentialSource({ credentials: given, env: environment });
+  const configured =
+    given ?? (volume.credentials === "keys" ? keysOf(volume, configPath, environment) : volume.credentials);
+  const { credentials, profile } = resolveConfigured(configured, environment);
+  if (typeof credentials === "object" && "get" in credentials) return credentials;
+  return createCredentialSource({ credentials, profile, env: environment });
+}
+
+function keysOf(
+  volume: RecordedVolume,
+  configPath: string | undefined,
+  environment: Environment,
+): NamedVolume["credentials"] {
+  const found =
+    configPath === undefined
+      ? undefined
+      : loadConfig(configPath, environment).volumes.find(({ name }) => name === volume.name)?.credentials;
+  if (typeof found === "object") return found;
+  throw new HawserError(
+    "credentials_missing",
+    `The keys of the volume '${volume.name}' are not kept by Hawser; give the hawser.yaml that has them with --config.`,
+  );
+}

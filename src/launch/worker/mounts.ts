@@ -1,0 +1,251 @@
+/**
+ * The mounts of a pool on this node.
+ *
+ * Every volume is a process of its own that outlives the worker's: a systemd unit where systemd runs, else a daemon as
+ * `hawser mount` starts it. It belongs to root, lets everybody in, and its files belong to the job's user.
+ */
+import { execFile } from "node:child_process";
+import { chmodSync, existsSync, mkdirSync, rmSync, rmdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { HawserError, toHawserError } from "../../common/errors.ts";
+import type { Milliseconds } from "../../common/units.ts";
+import type { NamedVolume } from "../../config/file.ts";
+import { callDaemon } from "../../daemon/control-client.ts";
+import { endMount } from "../../daemon/end-mount.ts";
+import { launch } from "../../daemon/launch.ts";
+import type { MountRequest } from "../../daemon/mount-request.ts";
+import { findMount, reportOn } from "../../daemon/mounts.ts";
+import type { KnownMount } from "../../daemon/mounts.ts";
+import type { HandedCredentials } from "../../daemon/supervisor.ts";
+import type { PendingProgress } from "../../daemon/write-control.ts";
+import type { DrainProgress, Unflushed, WorkerStatus } from "./protocol.ts";
+import { DEFAULT_CACHE, DEFAULT_STAGING } from "./spec.ts";
+import type { WorkerFolder, WorkerSpec, WorkerVolume } from "./spec.ts";
+import { unitName, unitText } from "./unit.ts";
+
+const run = promisify(execFile);
+
+const UNITS = "/run/systemd/system";
+/** How long systemctl may take to start a mount; the mount's own bounds are shorter. */
+const SYSTEMCTL_MS: Milliseconds = 100_000;
+export const PROGRAM = fileURLToPath(new URL("../../../bin/hawser.js", import.meta.url));
+
+/** What is mounted for a volume of a pool. */
+export function requestFor(
+  folder: WorkerFolder,
+  spec: WorkerSpec,
+  { config, handed }: WorkerVolume,
+): MountRequest {
+  const { credentials, cache, staging, ...rest } = config;
+  const volume: NamedVolume = {
+    ...rest,
+    cache: { ...cache, dir: cache.dir ?? DEFAULT_CACHE },
+    staging: { ...staging, dir: staging?.dir ?? DEFAULT_STAGING },
+    uid: config.uid ?? spec.user.uid,
+    gid: config.gid ?? spec.user.gid,
+    allowOther: config.allowOther ?? true,
+    ...(credentials === undefined || credentials === "keys" ? {} : { credentials }),
+  };
+  return {
+    volume,
+    environment: process.env,
+    ...(handed ? { credentialsFile: folder.credentialsPath(spec, config.name) } : {}),
+  };
+}
+
+export class WorkerMounts {
+  private readonly folder: WorkerFolder;
+  private readonly spec: WorkerSpec;
+
+  constructor(folder: WorkerFolder, spec: WorkerSpec) {
+    this.folder = folder;
+    this.spec = spec;
+  }
+
+  /** Credentials to memory, readable by root alone; a mount reads them when its own come to their end. */
+  hand(volume: string, credentials: HandedCredentials): void {
+    const memory = this.folder.memoryPath(this.spec);
+    mkdirSync(memory, { recursive: true, mode: 0o700 });
+    chmodSync(memory, 0o700);
+    writeFileSync(this.folder.credentialsPath(this.spec, volume), JSON.stringify(credentials), {
+      mode: 0o600,
+    });
+  }
+
+  /** @throws HawserError why one of them cannot be mounted */
+  async mountAll(): Promise<{ mounted: string[]; notes: string[] }> {
+    const results = await Promise.allSettled(this.spec.volumes.map((volume) => this.mount(volume)));
+    const failed = results.find((result) => result.status === "rejected");
+    if (failed) throw toHawserError(failed.reason);
+    return {
+      mounted: this.spec.volumes.map(({ config }) => config.mount),
+      notes: results.flatMap((result) => (result.status === "fulfilled" ? result.value : [])),
+    };
+  }
+
+  private async mount(volume: WorkerVolume): Promise<string[]> {
+    const { config } = volume;
+    const present = findMount(config.mount);
+    if (present && (await reportOn(present)).state === "serving") {
+      if (
+        present.settings?.volume.bucket === config.bucket &&
+        present.settings.volume.prefix === config.prefix
+      )
+        return [];
+      throw new HawserError(
+        "mount_point_busy",
+        `${config.mount} is another volume there (${present.source}); unmount it, or mount elsewhere.`,
+      );
+    }
+    if (!existsSync(config.mount)) this.makeMountPoint(config.mount);
+    const request = requestFor(this.folder, this.spec, volume);
+    if (this.spec.systemd) return await this.mountByUnit(config.name);
+    const mount = await launch(request);
+    await mount.detach();
+    return mount.notes;
+  }
+
+  private makeMountPoint(path: string): void {
+    mkdirSync(path, { recursive: true });
+    writeFileSync(join(this.folder.path, `made-${Buffer.from(path).toString("base64url")}`), "");
+  }
+
+  private async mountByUnit(volume: string): Promise<string[]> {
+    const unit = unitName(this.spec.pool, volume);
+    mkdirSync(UNITS, { recursive: true });
+    const text = unitText(process.execPath, PROGRAM, this.spec.pool, volume);
+    writeFileSync(join(UNITS, unit), text, { mode: 0o644 });
+    await run("systemctl", ["daemon-reload"], { timeout: SYSTEMCTL_MS });
+    try {
+      await run("systemctl", ["start", unit], { timeout: SYSTEMCTL_MS });
+    } catch (error) {
+      const { stdout } = await run("journalctl", ["-u", unit, "-n", "5", "-o", "cat", "--no-pager"]).catch(
+        () => ({ stdout: "" }),
+      );
+      throw new HawserError(
+        "mount_failed",
+        `The unit ${unit} did not start: ${stdout.trim() || (error as Error).message}`,
+        {
+          cause: error,
+        },
+      );
+    }
+    return [];
+  }
+
+  /** The mounts of this pool that exist, in order of the volumes. */
+  known(): { name: string; mount: KnownMount }[] {
+    return this.spec.volumes.flatMap(({ config }) => {
+      const mount = findMount(config.mount);
+      return mount?.settings?.volume.bucket === config.bucket ? [{ name: config.name, mount }] : [];
+    });
+  }
+
+  async report(): Promise<WorkerStatus["mounts"]> {
+    const known = new Map(this.known().map(({ name, mount }) => [name, mount]));
+    return await Promise.all(
+      this.spec.volumes.map(async ({ config: { name, mount: path } }) => {
+        const mount = known.get(name);
+        if (!mount) return { volume: name, mount: path, state: "not mounted" };
+        const report = await reportOn(mount);
+        return {
+          volume: name,
+          mount: path,
+          state: report.state,
+          ...("status" in report ? { status: report.status } : {}),
+        };
+      }),
+    );
+  }
+
+  /** Brings everything that was written to the bucket, and unmounts what has nothing left. @returns what remains */
+  async drain(onProgress: (progress: DrainProgress) => void): Promise<Unflushed[]> {
+    const remaining = await Promise.all(
+      this.known().map(async ({ name, mount }): Promise<Unflushed[]> => {
+        try {
+          await this.flush(name, mount, onProgress);
+          await this.unmount(mount, false);
+          return [];
+        } catch (error) {
+          const { message } = toHawserError(error);
+          const pendingFiles = await this.pendingFiles(mount);
+          // A read-only volume has nothing to lose, and one that holds on is let go.
+          if (mount.settings?.volume.mode !== "writable") {
+            await this.unmount(mount, true).catch(() => undefined);
+            return [];
+          }
+          return [{ volume: name, mount: mount.mountPoint, reason: message, pendingFiles }];
+        }
+      }),
+    );
+    return remaining.flat();
+  }
+
+  private async flush(
+    volume: string,
+    mount: KnownMount,
+    onProgress: (progress: DrainProgress) => void,
+  ): Promise<void> {
+    if (mount.settings?.volume.mode !== "writable") return;
+    if (!mount.folder || mount.pid === undefined) {
+      throw new HawserError(
+        "daemon_failed",
+        `the process of ${mount.mountPoint} is gone; mount it again to bring home what it had.`,
+      );
+    }
+    await callDaemon(
+      mount.folder.socketPath,
+      "flush",
+      { path: "" },
+      {
+        onEvent: (event) => {
+          const { files, bytes } = event as PendingProgress;
+          onProgress({ volume, pendingFiles: files, pendingBytes: bytes });
+        },
+      },
+    );
+  }
+
+  private async pendingFiles({ folder, pid }: KnownMount): Promise<number> {
+    if (!folder || pid === undefined) return -1;
+    try {
+      const status = await callDaemon(folder.socketPath, "status", {}, { timeoutMs: 3000 });
+      return status.writing?.pendingFiles ?? 0;
+    } catch {
+      return -1;
+    }
+  }
+
+  private async unmount(mount: KnownMount, force: boolean): Promise<void> {
+    try {
+      await endMount(mount, force ? { force } : {});
+    } catch (error) {
+      // Nothing is lost by it once everything is flushed: whoever has files open there gets errors.
+      if (!HawserError.is(error, "mount_point_busy")) throw error;
+      await endMount(mount, mount.settings?.volume.mode === "writable" ? { lazy: true } : { force: true });
+    }
+  }
+
+  /** Ends what is left, whatever is open or pending, and removes what was made for it. */
+  async remove(): Promise<void> {
+    for (const { mount } of this.known()) await endMount(mount, { force: true });
+    for (const { config } of this.spec.volumes) {
+      if (this.spec.systemd) {
+        const unit = unitName(this.spec.pool, config.name);
+        await run("systemctl", ["stop", unit], { timeout: SYSTEMCTL_MS }).catch(() => undefined);
+        rmSync(join(UNITS, unit), { force: true });
+      }
+      const mark = join(this.folder.path, `made-${Buffer.from(config.mount).toString("base64url")}`);
+      if (!existsSync(mark)) continue;
+      try {
+        rmdirSync(config.mount);
+      } catch {
+        // Somebody put something there.
+      }
+    }
+    if (this.spec.systemd) await run("systemctl", ["daemon-reload"]).catch(() => undefined);
+    rmSync(this.folder.memoryPath(this.spec), { recursive: true, force: true });
+  }
+}

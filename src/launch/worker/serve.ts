@@ -1,0 +1,43 @@
+/** The worker's process: one for each pool of a node, behind a Unix socket of root's. */
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { ControlServer } from "../../daemon/control-server.ts";
+import { identify, isAlive } from "../../daemon/process-table.ts";
+import type { ProcessIdentity } from "../../daemon/process-table.ts";
+import { createLogger } from "../../observe/logger.ts";
+import type { WorkerFolder } from "./spec.ts";
+import { Worker } from "./worker.ts";
+
+/** The process that serves a pool, when it lives. */
+export function liveWorker(folder: WorkerFolder): ProcessIdentity | undefined {
+  try {
+    const owner = JSON.parse(readFileSync(folder.lockPath, "utf8")) as ProcessIdentity;
+    return isAlive(owner) ? owner : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Serves until the pool is released or the process is told to stop. */
+export async function serveWorker(folder: WorkerFolder): Promise<void> {
+  mkdirSync(folder.path, { recursive: true, mode: 0o700 });
+  if (liveWorker(folder)) return;
+  await using log = createLogger({
+    level: "info",
+    destination: folder.logPath,
+    fields: { pool: folder.pool },
+  });
+  const worker = new Worker(folder, log);
+  {
+    await using control = new ControlServer(worker.handlers(), log);
+    writeFileSync(folder.lockPath, JSON.stringify(identify(process.pid)), { mode: 0o600 });
+    await control.listen(folder.socketPath);
+    worker.begin();
+    const stopped = new Promise<void>((resolve) => {
+      process.once("SIGTERM", () => resolve()).once("SIGINT", () => resolve());
+    });
+    await Promise.race([worker.ended, stopped]);
+    worker.close();
+  }
+  // After a release the folder is gone; else the next worker takes it up.
+  rmSync(folder.lockPath, { force: true });
+}

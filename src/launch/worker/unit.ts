@@ -1,0 +1,46 @@
+/** The systemd units of a node: one for each volume of a pool, and one for the worker itself. They live in /run. */
+
+/** `hawser-POOL-VOLUME.service`; what a unit's name may not hold is an underscore. */
+export function unitName(pool: string, volume: string): string {
+  return `hawser-${pool}-${volume.replace(/[^A-Za-z0-9._-]/g, "_")}.service`;
+}
+
+export function workerUnitName(pool: string): string {
+  return `hawser-worker-${pool}.service`;
+}
+
+/** As `hawser install` has it for volumes of /etc/hawser: a stop waits for uploads, however long they take. */
+export function unitText(node: string, program: string, pool: string, volume: string): string {
+  return `[Unit]
+Description=Hawser volume ${volume} of the pool ${pool}
+Wants=network-online.target
+After=network-online.target
+
+[Service]
+Type=notify
+NotifyAccess=all
+ExecStart=${node} ${program} worker mount ${pool} ${volume}
+Restart=on-failure
+RestartSec=5
+KillMode=mixed
+TimeoutStartSec=90
+TimeoutStopSec=infinity
+OOMScoreAdjust=-900
+LimitNOFILE=1048576
+`;
+}
+
+/** KillMode=process: jobs are the worker's children, and must not end with it. */
+export function workerUnitText(node: string, program: string, pool: string): string {
+  return `[Unit]
+Description=Hawser worker of the pool ${pool}
+
+[Service]
+ExecStart=${node} ${program} worker serve ${pool}
+Restart=on-failure
+RestartSec=1
+KillMode=process
+OOMScoreAdjust=-900
+LimitNOFILE=1048576
+`;
+}

@@ -1,0 +1,324 @@
+/**
+ * The worker: one process of root's for each pool of a node.
+ *
+ * It answers the launcher, starts and ends jobs, and ends the pool by itself when its time has come or nobody uses it,
+ * whether or not a launcher is there. Jobs and mounts are not its own: it may be killed and started again at any time,
+ * and finds what there is in the pool's folder.
+ */
+import { execFile } from "node:child_process";
+import { chownSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { HawserError } from "../../common/errors.ts";
+import type { EpochMs, Milliseconds } from "../../common/units.ts";
+import { VERSION } from "../../daemon/version.ts";
+import type { Logger } from "../../observe/logger.ts";
+import { PushedFiles } from "./files.ts";
+import { Job, asUser } from "./job.ts";
+import { PROGRAM, WorkerMounts } from "./mounts.ts";
+import type { DrainProgress, Proof, Unflushed, WorkerHandlers } from "./protocol.ts";
+import type { ProofWanted } from "./prove.ts";
+import { WorkerFolder } from "./spec.ts";
+import type { WorkerSpec } from "./spec.ts";
+import { UsageMeter } from "./usage.ts";
+
+const run = promisify(execFile);
+
+/** How often the end of the pool, and whether it is idle, are looked at. */
+const WATCH_MS: Milliseconds = 2000;
+const PROVE_MS: Milliseconds = 120_000;
+
+export class Worker {
+  /** Settles when the worker has nothing more to do. */
+  readonly ended: Promise<void>;
+  private readonly folder: WorkerFolder;
+  private readonly log: Logger;
+  private readonly usage = new UsageMeter();
+  private readonly files: PushedFiles;
+  private spec: WorkerSpec | undefined;
+  private kept: Unflushed[] = [];
+  private end!: () => void;
+  private draining: Promise<Unflushed[]> | undefined;
+  private busyMs: EpochMs = Date.now();
+  private readonly stopping = new AbortController();
+  private watcher: NodeJS.Timeout | undefined;
+  private looking = false;
+
+  constructor(folder: WorkerFolder, log: Logger) {
+    this.folder = folder;
+    this.log = log;
+    this.files = new PushedFiles(folder.manifestPath);
+    this.spec = folder.spec();
+    this.ended = new Promise((resolve) => {
+      this.end = resolve;
+    });
+  }
+
+  /** Begins to watch the clock. */
+  begin(): void {
+    this.watcher = setInterval(() => void this.look(), WATCH_MS);
+  }
+
+  close(): void {
+    clearInterval(this.watcher);
+    this.stopping.abort(new HawserError("closed", "The worker was ended."));
+  }
+
+  handlers(): WorkerHandlers {
+    return {
+      status: () => this.status(),
+      adopt: ({ spec }) => this.adopt(spec),
+      credentials: ({ volume, credentials }) => {
+        this.mounts().hand(volume, credentials);
+        return {};
+      },
+      mount: () => this.mounts().mountAll(),
+      prove: () => this.prove(),
+      compare: ({ root, files }) => this.files.compare(root, files),
+      unpack: async ({ root, archive, files }) => {
+        await this.unpack(root, archive);
+        this.files.remember(root, files);
+        return {};
+      },
+      start: (wanted) => {
+        this.busyMs = Date.now();
+        return this.job(wanted.name).start(wanted, this.required().user, this.work());
+      },
+      follow: ({ name, run, offset }, emit) => {
+        const job = this.job(name);
+        const state = job.state();
+        if (!state || (run !== undefined && state.run !== run)) {
+          throw new HawserError("not_found", `There is no such run of '${name}' on this node.`);
+        }
+        return job.follow(offset, emit, this.stopping.signal);
+      },
+      stop: async ({ name, graceMs }) => (await this.job(name).stop(graceMs)) ?? {},
+      marker: ({ name, set }) => ({ value: this.marker(name, set) }),
+      extend: ({ expiresMs }) => {
+        this.save({ ...this.required(), expiresMs: expiresMs ?? undefined });
+        return {};
+      },
+      drain: async (_params, emit) => ({ unflushed: await this.drain(emit) }),
+      release: async ({ force }) => {
+        await this.release(force ?? false);
+        return {};
+      },
+      quit: () => {
+        this.end();
+        return {};
+      },
+    };
+  }
+
+  private required(): WorkerSpec {
+    if (this.spec) return this.spec;
+    throw new HawserError("pool_not_found", `This node is not one of the pool '${this.folder.pool}'.`);
+  }
+
+  private mounts(): WorkerMounts {
+    return new WorkerMounts(this.folder, this.required());
+  }
+
+  private work(): string {
+    return WorkerFolder.workFolder(this.required());
+  }
+
+  private job(name: string): Job {
+    return new Job(this.folder.jobsPath, name);
+  }
+
+  private save(spec: WorkerSpec): void {
+    const temporary = `${this.folder.specPath}.new`;
+    writeFileSync(temporary, JSON.stringify(spec, null, 2), { mode: 0o600 });
+    renameSync(temporary, this.folder.specPath);
+    this.spec = spec;
+  }
+
+  private adopt(spec: WorkerSpec): { work: string } {
+    const present = this.spec;
+    if (present && present.owner.id !== spec.owner.id) {
+      throw new HawserError(
+        "pool_busy",
+        `The pool '${spec.pool}' on this node is ${present.owner.label}'s; choose another name, or let them end theirs.`,
+      );
+    }
+    const moved = present?.volumes.filter(
+      ({ config }) => !spec.volumes.some((volume) => volume.config.mount === config.mount),
+    );
+    if (
+      moved &&
+      moved.length > 0 &&
+      new WorkerMounts(this.folder, { ...present!, volumes: moved }).known().length > 0
+    ) {
+      throw new HawserError(
+        "pool_busy",
+        `${moved[0]!.config.mount} is mounted here and is not in the configuration any more; end the pool with 'hawser pool down' first.`,
+      );
+    }
+    this.save(spec);
+    this.kept = [];
+    this.busyMs = Date.now();
+    const work = this.work();
+    for (const folder of [join(spec.user.home, "hawser"), work]) {
+      if (existsSync(folder)) continue;
+      mkdirSync(folder, { recursive: true, mode: 0o755 });
+      chownSync(folder, spec.user.uid, spec.user.gid);
+    }
+    this.writeTopology(work);
+    return { work };
+  }
+
+  /** What MPI, DeepSpeed and Accelerate want to read. */
+  private writeTopology(work: string): void {
+    const { peers, rank, user } = this.required();
+    const gpus = peers[rank]?.gpus ?? 0;
+    const folder = join(work, ".hawser");
+    mkdirSync(folder, { recursive: true, mode: 0o755 });
+    const hostfile = peers.map(({ address, gpus }) => `${address} slots=${Math.max(1, gpus)}\n`).join("");
+    const accelerate = [
+      "compute_environment: LOCAL_MACHINE",
+      `distributed_type: ${gpus > 0 ? "MULTI_GPU" : "MULTI_CPU"}`,
+      `machine_rank: ${rank}`,
+      `main_process_ip: ${peers[0]!.address}`,
+      "main_process_port: 29500",
+      `num_machines: ${peers.length}`,
+      `num_processes: ${peers.reduce((sum, { gpus }) => sum + Math.max(1, gpus), 0)}`,
+      "rdzv_backend: static",
+      "",
+    ].join("\n");
+    for (const [name, text] of Object.entries({ hostfile, "accelerate.yaml": accelerate })) {
+      writeFileSync(join(folder, name), text, { mode: 0o644 });
+      chownSync(join(folder, name), user.uid, user.gid);
+    }
+    chownSync(folder, user.uid, user.gid);
+  }
+
+  private async status() {
+    return {
+      spec: this.spec,
+      version: VERSION,
+      program: PROGRAM,
+      jobs: ["setup", "job"].flatMap((name) => this.job(name).state() ?? []),
+      mounts: this.spec ? await this.mounts().report() : [],
+      kept: this.kept,
+      usage: await this.usage.look(),
+    };
+  }
+
+  private async prove(): Promise<{ proofs: Proof[] }> {
+    const { volumes, user } = this.required();
+    const wanted: ProofWanted[] = volumes.map(({ config: { name, mount, mode } }) => ({
+      volume: name,
+      mount,
+      writable: mode === "writable",
+    }));
+    const [file, args] = asUser(user, [process.execPath, PROGRAM, "worker", "prove"]);
+    const proving = run(file, args, { timeout: PROVE_MS, killSignal: "SIGKILL" });
+    proving.child.stdin!.end(JSON.stringify(wanted));
+    const { stdout } = await proving.catch((error: unknown) => {
+      throw new HawserError("mount_failed", `The mounts could not be proven: ${(error as Error).message}`, {
+        cause: error,
+      });
+    });
+    return { proofs: JSON.parse(stdout) as Proof[] };
+  }
+
+  private async unpack(root: string, archive: string): Promise<void> {
+    const { user } = this.required();
+    if (!existsSync(root)) {
+      mkdirSync(root, { recursive: true });
+      chownSync(root, user.uid, user.gid);
+    }
+    const [file, args] = asUser(user, ["tar", "-xzf", archive, "-C", root, "--no-same-owner"]);
+    try {
+      await run(file, args);
+    } catch (error) {
+      const { stderr = "" } = error as { stderr?: string };
+      throw new HawserError(
+        /no space left/i.test(stderr) ? "no_space" : "node_failed",
+        `The files could not be unpacked into ${root}: ${stderr.trim().split("\n").at(-1)}`,
+        { cause: error },
+      );
+    }
+  }
+
+  private marker(name: string, set: string | undefined): string | null {
+    const present = this.folder.marker(name);
+    if (set === undefined) return present;
+    this.folder.setMarker(name, set);
+    return set;
+  }
+
+  private async stopJobs(): Promise<void> {
+    await Promise.all(["setup", "job"].map((name) => this.job(name).stop()));
+  }
+
+  private drain(onProgress: (progress: DrainProgress) => void): Promise<Unflushed[]> {
+    this.draining ??= (async () => {
+      await this.stopJobs();
+      const unflushed = this.spec ? await this.mounts().drain(onProgress) : [];
+      this.kept = unflushed;
+      return unflushed;
+    })().finally(() => {
+      this.draining = undefined;
+    });
+    return this.draining;
+  }
+
+  private async release(force: boolean): Promise<void> {
+    if (this.spec) {
+      const unflushed = await this.drain(() => {});
+      if (unflushed.length > 0 && !force) {
+        throw new HawserError(
+          "drain_failed",
+          unflushed.map(({ mount, reason }) => `${mount}: ${reason}`).join("\n"),
+        );
+      }
+      await this.mounts().remove();
+    }
+    rmSync(this.folder.specPath, { force: true });
+    rmSync(this.folder.path, { recursive: true, force: true });
+    this.spec = undefined;
+    this.end();
+  }
+
+  /** The clock, and whether anybody is here. */
+  private async look(): Promise<void> {
+    const { spec } = this;
+    if (!spec || this.looking) return;
+    this.looking = true;
+    try {
+      const now = Date.now();
+      if (spec.expiresMs !== undefined && now >= spec.expiresMs) await this.endByItself("its time is over");
+      else if (spec.idleMs !== undefined) {
+        if (await this.isBusy()) this.busyMs = now;
+        else if (now - this.busyMs >= spec.idleMs) await this.endByItself("nobody uses it");
+      }
+    } catch (error) {
+      this.log.error({ err: error }, "looking after the pool failed");
+    } finally {
+      this.looking = false;
+    }
+  }
+
+  private async isBusy(): Promise<boolean> {
+    if (["setup", "job"].some((name) => this.job(name).isRunning)) return true;
+    const { stdout: logins } = await run("who", []).catch(() => ({ stdout: "" }));
+    if (logins.trim() !== "") return true;
+    const { gpus } = await this.usage.look();
+    return gpus.some(({ percent }) => percent > 5);
+  }
+
+  private async endByItself(why: string): Promise<void> {
+    if (this.kept.length > 0) return;
+    this.log.warn({ why }, "the pool ends by itself");
+    const unflushed = await this.drain(() => {});
+    if (unflushed.length > 0) {
+      this.log.error({ unflushed }, "the node is kept: not everything is in the bucket");
+      return;
+    }
+    const { atEnd } = this.required();
+    await this.release(false);
+    if (atEnd === "poweroff") await run("shutdown", ["-h", "now"]);
+  }
+}
