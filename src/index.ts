@@ -34,3 +34,5 @@ export type {
 export type { FilterRule } from "./transfer/filter.ts";
 export type { CopyOptions } from "./transfer/route.ts";
 export { S3 } from "./transfer/s3.ts";
+export type { SyncOptions } from "./transfer/sync.ts";
+export type { Confirm, DeletionPlan } from "./transfer/deletions.ts";

@@ -6,6 +6,11 @@ export const group: Group = {
   commands: [
     { name: "cp", summary: "Copy files and objects, in any direction", load: () => import("./cp.ts") },
     { name: "mv", summary: "Move files and objects", load: () => import("./mv.ts") },
+    {
+      name: "sync",
+      summary: "Make a folder or prefix the same as another",
+      load: () => import("./sync.ts"),
+    },
     { name: "upload", summary: "Copy local files into a bucket", load: () => import("./upload.ts") },
     { name: "download", summary: "Copy objects to local files", load: () => import("./download.ts") },
   ],
