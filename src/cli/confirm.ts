@@ -1,0 +1,23 @@
+/** Questions before something that cannot be taken back. */
+import { createInterface } from "node:readline/promises";
+import { HawserError } from "../common/errors.ts";
+import type { Terminal } from "./terminal.ts";
+
+/**
+ * Asks, and resolves when the answer is yes.
+ *
+ * @throws HawserError `interrupted` for any other answer; `invalid_argument` where nobody is there to answer
+ */
+export async function confirm(terminal: Terminal, question: string): Promise<void> {
+  if (!terminal.interactive) {
+    throw new HawserError("invalid_argument", `${question} Nobody is there to answer: write --yes if so.`);
+  }
+  const lines = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    const answer = await lines.question(`${question} [y/N] `);
+    if (/^y(es)?$/i.test(answer.trim())) return;
+  } finally {
+    lines.close();
+  }
+  throw new HawserError("interrupted", "Nothing was done.");
+}
