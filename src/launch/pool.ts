@@ -12,8 +12,15 @@
 import { dirname } from "node:path";
 import { HawserError } from "../common/errors.ts";
 import type { EpochMs, Milliseconds } from "../common/units.ts";
-import type { FileContent } from "../config/file.ts";
+import type { FileContent, NamedVolume } from "../config/file.ts";
 import { providerOf } from "../config/pool.ts";
+import type { PoolInput } from "../config/pool.ts";
+import { parsePoolRequest } from "../config/request.ts";
+import type { TaskInput } from "../config/task.ts";
+import { splitCredentials } from "../daemon/volume-request.ts";
+import type { VolumeOptions } from "../daemon/volume-request.ts";
+import type { CredentialProvider } from "../store/credentials.ts";
+import { callOnNodes } from "./call.ts";
 import { allOrThrow, eachNode } from "./each.ts";
 import type { Outcome } from "./each.ts";
 import { endPool } from "./ending.ts";
@@ -115,8 +122,8 @@ export class Pool implements AsyncDisposable {
   }
 
   /** Makes a pool, or what is missing of it, and resolves when every volume has answered on every node. */
-  static async up(request: PoolRequest, options: PoolOptions = {}): Promise<Pool> {
-    const pool = await Pool.take(request, "up", options);
+  static async up(wanted: PoolRequest | PoolOptionsInput, options: PoolOptions = {}): Promise<Pool> {
+    const pool = await Pool.take("task" in wanted ? wanted : requestFromProgram(wanted), "up", options);
     try {
       await pool.prepare();
       return pool;
@@ -168,6 +175,25 @@ export class Pool implements AsyncDisposable {
   /** The same on every node. */
   broadcast(command: string | readonly string[]): Promise<ExecResult[]> {
     return this.exec(command);
+  }
+
+  /**
+   * Calls an exported function of a module on nodes; arguments and results are JSON.
+   *
+   * @param module path of a JavaScript module, which goes to the nodes with its folder
+   * @returns one promise a node, in their order: for `gather`
+   */
+  call(
+    module: string,
+    name: string,
+    args: readonly unknown[] = [],
+    { node }: { node?: number | string } = {},
+  ): Promise<unknown>[] {
+    const nodes = node === undefined ? this.nodes : [this.context.node(node)];
+    return nodes.map(async (each) => {
+      const wanted = { module, name, argumentsFor: () => args };
+      return allOrThrow(await callOnNodes(this.context, wanted, [each]))[0];
+    });
   }
 
   /** Sends workdir and files again, where they changed, and runs setup again, where that is due. */
@@ -277,6 +303,27 @@ function recordFor(
     kept: [],
     timings: [],
   };
+}
+
+/** What a program gives: the keys of hawser.yaml, with credentials that may be functions. */
+export interface PoolOptionsInput extends TaskInput {
+  pool: PoolInput;
+  volumes?: (VolumeOptions & { name?: string })[];
+}
+
+/** @throws HawserError `invalid_argument` */
+function requestFromProgram({ volumes = [], ...rest }: PoolOptionsInput): PoolRequest {
+  const split = volumes.map(splitCredentials);
+  const content = parsePoolRequest({
+    ...rest,
+    ...(split.length > 0 ? { volumes: split.map(({ raw }) => raw) } : {}),
+  });
+  const credentials = new Map<string, CredentialProvider | NamedVolume["credentials"]>();
+  content.volumes.forEach(({ name, credentials: configured }, i) => {
+    const given = split[i]!.provider ?? configured;
+    if (given !== undefined) credentials.set(name, given);
+  });
+  return { ...content, baseFolder: process.cwd(), credentials };
 }
 
 /** A request from a loaded file. */

@@ -6,6 +6,7 @@ import { Pool } from "./pool.ts";
 import type { PoolRequest } from "./pool.ts";
 import type { PoolOptions } from "./pool-context.ts";
 import type { RunOptions } from "./task.ts";
+import { refuseOutliving } from "./volume-credentials.ts";
 
 export interface WholeRunOptions extends RunOptions {
   /** Leave the pool up afterwards, drained or not. */
@@ -22,6 +23,14 @@ export async function runWhole(
   { keep = false, detach, ...run }: WholeRunOptions = {},
 ): Promise<JobResult | undefined> {
   const pool = await Pool.take(request, "run", options);
+  if (detach) {
+    try {
+      await refuseOutliving(pool.context.record, pool.context.credentials);
+    } catch (error) {
+      pool.close();
+      throw error;
+    }
+  }
   let result: JobResult | undefined;
   let failure: HawserError | undefined;
   try {

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { Ran } from "../support/run.ts";
-import { PoolWorld } from "./pool-world.ts";
+import { PoolWorld } from "../support/pool-world.ts";
 
 const PROGRAM = fileURLToPath(new URL("../../bin/hawser.js", import.meta.url));
 const execute = promisify(execFile);
