@@ -13,7 +13,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const [suite, ...args] = process.argv.slice(2);
 
 if (!suite || !/^[a-z-]+$/.test(suite) || !existsSync(path.join(root, "bench", `${suite}.ts`))) {
-  console.error("usage: npm run bench -- channel|walk|write [--json] [--check] [--runs N]");
+  console.error("usage: npm run bench -- channel|walk|bulk|write|pool [--json] [--check] [--runs N]");
   process.exit(2);
 }
 

@@ -21,6 +21,12 @@ export type { MountOptions } from "./daemon/mount.ts";
 export { Volume } from "./daemon/volume.ts";
 export type { FileEntry, ReadOptions } from "./daemon/volume.ts";
 export type { VolumeOptions } from "./daemon/volume-request.ts";
+export { gather, shard } from "./launch/call.ts";
+export { instanceInfo } from "./launch/instance-info.ts";
+export type { InstanceInfo } from "./launch/instance-info.ts";
+export { Pool } from "./launch/pool.ts";
+export type { PoolOptionsInput } from "./launch/pool.ts";
+export type { PoolEvent } from "./launch/events.ts";
 export type { CredentialProvider } from "./store/credentials.ts";
 export type { ConnectionOptions } from "./transfer/connection.ts";
 export type {
@@ -34,3 +40,5 @@ export type {
 export type { FilterRule } from "./transfer/filter.ts";
 export type { CopyOptions } from "./transfer/route.ts";
 export { S3 } from "./transfer/s3.ts";
+export type { SyncOptions } from "./transfer/sync.ts";
+export type { Confirm, DeletionPlan } from "./transfer/deletions.ts";

@@ -7,6 +7,7 @@ import { toHawserError } from "../common/errors.ts";
 import type { HawserError } from "../common/errors.ts";
 import { formatBytes, formatDuration } from "../common/units.ts";
 import type { Progress } from "../observe/progress.ts";
+import type { Confirm } from "../transfer/deletions.ts";
 import type { TransferEvent, TransferItem, TransferSummary } from "../transfer/events.ts";
 import { EXIT, exitCodeOf } from "./exit-codes.ts";
 import type { Terminal } from "./terminal.ts";
@@ -23,6 +24,8 @@ export interface ReportOptions {
 
 export interface TransferReport {
   onEvent(event: TransferEvent): void;
+  /** A question that has the terminal to itself. */
+  pausing(confirm: Confirm): Confirm;
   /** Shows what is left to say. @returns the exit code */
   finish(summary: TransferSummary): number;
 }
@@ -58,6 +61,10 @@ class JsonReport implements TransferReport {
   onEvent(event: TransferEvent): void {
     const shown = "error" in event ? { ...event, error: plain(event.error) } : event;
     this.#terminal.out(JSON.stringify(shown));
+  }
+
+  pausing(confirm: Confirm): Confirm {
+    return confirm;
   }
 
   finish(summary: TransferSummary): number {
@@ -118,6 +125,15 @@ class TextReport implements TransferReport {
     }
   }
 
+  pausing(confirm: Confirm): Confirm {
+    return (plan) => {
+      this.#shown?.stop();
+      this.#shown = undefined;
+      this.#ended = true;
+      return confirm(plan);
+    };
+  }
+
   finish(summary: TransferSummary): number {
     this.#ended = true;
     this.#shown?.stop();
@@ -158,7 +174,7 @@ class TextReport implements TransferReport {
 
   /** The library for bars is loaded when there is something to show. */
   #show(): void {
-    if (this.#options.quiet) return;
+    if (this.#options.quiet || this.#ended) return;
     this.#shown?.update(this.#done, this.#total);
     if (this.#loading) return;
     this.#loading = true;

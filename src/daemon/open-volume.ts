@@ -157,6 +157,22 @@ async function openDisk(
   });
 }
 
+/** Each upload asks, and the answer sums the counters of all threads. */
+const SAMPLED_MS: Milliseconds = 5;
+
+function sampled(ask: () => boolean): () => boolean {
+  let askedMs = -Infinity;
+  let answer = false;
+  return () => {
+    const nowMs = performance.now();
+    if (nowMs - askedMs >= SAMPLED_MS) {
+      askedMs = nowMs;
+      answer = ask();
+    }
+    return answer;
+  };
+}
+
 /** Of the file system that a folder is, or will be, on. */
 async function tenthOfDisk(folder: string): Promise<Bytes> {
   for (let path = folder; ; path = dirname(path)) {
@@ -224,7 +240,7 @@ class Parts implements OpenVolume {
       logger: log,
       options: vfsOptions(volume),
     };
-    const demandWaiting = (): boolean => reader.stats().queued > 0;
+    const demandWaiting = sampled(() => reader.stats().queued > 0);
     try {
       const writing =
         volume.mode === "writable"

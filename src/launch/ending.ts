@@ -101,7 +101,7 @@ async function endNode(context: PoolContext, node: PoolNode, force: boolean): Pr
   });
 }
 
-async function drainNode(
+export async function drainNode(
   context: PoolContext,
   node: PoolNode,
   worker: WorkerClient,

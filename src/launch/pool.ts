@@ -12,12 +12,21 @@
 import { dirname } from "node:path";
 import { HawserError } from "../common/errors.ts";
 import type { EpochMs, Milliseconds } from "../common/units.ts";
-import type { FileContent } from "../config/file.ts";
+import type { FileContent, NamedVolume } from "../config/file.ts";
 import { providerOf } from "../config/pool.ts";
+import type { PoolInput } from "../config/pool.ts";
+import { parsePoolRequest } from "../config/request.ts";
+import type { TaskInput } from "../config/task.ts";
+import { splitCredentials } from "../daemon/volume-request.ts";
+import type { VolumeOptions } from "../daemon/volume-request.ts";
+import type { CredentialProvider } from "../store/credentials.ts";
+import { callOnNodes } from "./call.ts";
 import { allOrThrow, eachNode } from "./each.ts";
 import type { Outcome } from "./each.ts";
 import { endPool } from "./ending.ts";
 import type { EndOptions } from "./ending.ts";
+import { execOnNodes } from "./exec.ts";
+import type { ExecResult } from "./exec.ts";
 import type { JobResult } from "./job-run.ts";
 import type { PoolNode } from "./node.ts";
 import { PoolContext } from "./pool-context.ts";
@@ -27,6 +36,7 @@ import { RECORD_VERSION, recordVolume } from "./pool-record.ts";
 import type { PoolRecord } from "./pool-record.ts";
 import { planPool, preparePool } from "./prepare.ts";
 import type { ProviderPlan } from "./provider.ts";
+import { startPool, stopPool } from "./stopping.ts";
 import { prepareTask, runTask } from "./task.ts";
 import type { RunOptions } from "./task.ts";
 import type { WorkerStatus } from "./worker/protocol.ts";
@@ -101,9 +111,19 @@ export class Pool implements AsyncDisposable {
     }
   }
 
+  /** The same pool for another part of the same command, which keeps the lock: with other options. */
+  static async again(name: string, holder: Pool, options: PoolOptions): Promise<Pool> {
+    const root = poolRoot(options.environment);
+    const folder = new PoolFolder(root, name);
+    return new Pool(
+      await PoolContext.open(folder, folder.read() ?? holder.context.record, options),
+      () => {},
+    );
+  }
+
   /** Makes a pool, or what is missing of it, and resolves when every volume has answered on every node. */
-  static async up(request: PoolRequest, options: PoolOptions = {}): Promise<Pool> {
-    const pool = await Pool.take(request, "up", options);
+  static async up(wanted: PoolRequest | PoolOptionsInput, options: PoolOptions = {}): Promise<Pool> {
+    const pool = await Pool.take("task" in wanted ? wanted : requestFromProgram(wanted), "up", options);
     try {
       await pool.prepare();
       return pool;
@@ -131,6 +151,69 @@ export class Pool implements AsyncDisposable {
   /** Runs the job to its end; `undefined` when it was left running. */
   run(options: RunOptions = {}): Promise<JobResult | undefined> {
     return runTask(this.context, options);
+  }
+
+  /**
+   * Runs a command in the work folder, with the job's environment.
+   *
+   * @param options.node one node by index or id; all of them when absent
+   * @throws HawserError `ssh_unreachable`, …: a command that fails is an answer, not an error
+   */
+  async exec(
+    command: string | readonly string[],
+    {
+      node,
+      onLine,
+    }: { node?: number | string; onLine?: (rank: number, stream: "out" | "err", line: string) => void } = {},
+  ): Promise<ExecResult[]> {
+    const nodes = node === undefined ? this.nodes : [this.context.node(node)];
+    return allOrThrow(
+      await execOnNodes(this.context, command, { nodes, signal: this.context.signal, onLine }),
+    );
+  }
+
+  /** The same on every node. */
+  broadcast(command: string | readonly string[]): Promise<ExecResult[]> {
+    return this.exec(command);
+  }
+
+  /**
+   * Calls an exported function of a module on nodes; arguments and results are JSON.
+   *
+   * @param module path of a JavaScript module, which goes to the nodes with its folder
+   * @returns one promise a node, in their order: for `gather`
+   */
+  call(
+    module: string,
+    name: string,
+    args: readonly unknown[] = [],
+    { node }: { node?: number | string } = {},
+  ): Promise<unknown>[] {
+    const nodes = node === undefined ? this.nodes : [this.context.node(node)];
+    return nodes.map(async (each) => {
+      const wanted = { module, name, argumentsFor: () => args };
+      return allOrThrow(await callOnNodes(this.context, wanted, [each]))[0];
+    });
+  }
+
+  /** Sends workdir and files again, where they changed, and runs setup again, where that is due. */
+  async push(): Promise<void> {
+    await prepareTask(this.context);
+  }
+
+  /**
+   * Drains and switches the machines off.
+   *
+   * @throws HawserError `not_supported` where machines cannot be switched off, `drain_failed`
+   */
+  async stop(): Promise<void> {
+    await stopPool(this.context);
+  }
+
+  /** Switches the machines of a stopped pool on, mounts and proves again. */
+  async start(): Promise<void> {
+    await startPool(this.context);
+    await prepareTask(this.context);
   }
 
   /** How each node does, in order; an error for one that does not answer. */
@@ -220,6 +303,27 @@ function recordFor(
     kept: [],
     timings: [],
   };
+}
+
+/** What a program gives: the keys of hawser.yaml, with credentials that may be functions. */
+export interface PoolOptionsInput extends TaskInput {
+  pool: PoolInput;
+  volumes?: (VolumeOptions & { name?: string })[];
+}
+
+/** @throws HawserError `invalid_argument` */
+function requestFromProgram({ volumes = [], ...rest }: PoolOptionsInput): PoolRequest {
+  const split = volumes.map(splitCredentials);
+  const content = parsePoolRequest({
+    ...rest,
+    ...(split.length > 0 ? { volumes: split.map(({ raw }) => raw) } : {}),
+  });
+  const credentials = new Map<string, CredentialProvider | NamedVolume["credentials"]>();
+  content.volumes.forEach(({ name, credentials: configured }, i) => {
+    const given = split[i]!.provider ?? configured;
+    if (given !== undefined) credentials.set(name, given);
+  });
+  return { ...content, baseFolder: process.cwd(), credentials };
 }
 
 /** A request from a loaded file. */

@@ -119,6 +119,13 @@ export class NodeSession {
     return this.client;
   }
 
+  /** The worker's own Node.js, on the node. */
+  async nodeProgram(signal: AbortSignal): Promise<string> {
+    const { arch } = await this.facts(signal);
+    this.program ??= programOf(await this.bundle.partsFor(arch));
+    return this.program.node;
+  }
+
   /** Forgets a connection that broke, so that the next use makes another. */
   reset(): void {
     this.client?.close();

@@ -31,6 +31,27 @@ export function handsOver(
   return true;
 }
 
+/**
+ * A job that is left alone cannot be given fresh credentials.
+ *
+ * @throws HawserError `credentials_expired` when those of a volume end before the pool does
+ */
+export async function refuseOutliving(
+  { provider, volumes, expiresMs: poolEndsMs }: Pick<PoolRecord, "provider" | "volumes" | "expiresMs">,
+  credentials: VolumeCredentials,
+): Promise<void> {
+  for (const volume of volumes) {
+    if (!handsOver(provider, volume)) continue;
+    const expiresMs = (await credentials.get(volume.name))?.expiresMs;
+    if (expiresMs === undefined || (poolEndsMs !== undefined && poolEndsMs <= expiresMs)) continue;
+    throw new HawserError(
+      "credentials_expired",
+      `The credentials of the volume '${volume.name}' end at ${new Date(expiresMs).toISOString()}, and a detached job cannot be given others; ` +
+        "stay attached, set a ttl that ends before, or use credentials that do not expire.",
+    );
+  }
+}
+
 /** Credentials of each volume, by name, as this machine has them. */
 export class VolumeCredentials {
   private readonly sources = new Map<string, CredentialSource>();

@@ -21,6 +21,8 @@ import type { Addressing, StoragePreset } from "./presets.ts";
 import { resolveEndpointUrl, resolveRegion } from "./region.ts";
 import type { Environment } from "./region.ts";
 import type { S3Context } from "./s3-context.ts";
+import { control, presign } from "./s3-control.ts";
+import type { ControlAttempt, ControlCall, PresignRequest } from "./s3-control.ts";
 import * as copying from "./s3-copy.ts";
 import * as multipart from "./s3-multipart.ts";
 import * as reading from "./s3-read.ts";
@@ -70,6 +72,10 @@ export interface S3Store extends ObjectStore {
   readonly credentials: CredentialSource;
   readonly requestPayer: boolean;
   readonly storage: StoragePreset;
+  /** A request that ObjectStore has no method for, by the SDK, with the store's retries and errors. */
+  control<T>(call: ControlCall, send: (attempt: ControlAttempt) => Promise<T>): Promise<T>;
+  /** A URL for one request, to be used without credentials. Undefined where there are none to sign with. */
+  presign(request: PresignRequest): Promise<string | undefined>;
 }
 
 /**
@@ -199,6 +205,8 @@ class SdkStore implements S3Store {
     writing.remove(this.#for(key), key, options);
   readonly deleteMany: ObjectStore["deleteMany"] = (keys, options) =>
     writing.removeMany(this.#context, keys, options);
+  readonly control: S3Store["control"] = (call, send) => control(this.#context, call, send);
+  readonly presign: S3Store["presign"] = async (request) => presign(this.#for(request.key), request);
 
   async close(): Promise<void> {
     this.#closing.abort();

@@ -29,7 +29,8 @@ export function compareForUpload(file: Side, object: Side): Verdict {
 /** An object that may have to be downloaded. A file that is newer than it was changed here: it is not overwritten. */
 export function compareForDownload(object: Side, file: Side): Verdict {
   if (file.sizeBytes !== object.sizeBytes) return "differs";
-  return file.mtimeMs >= object.mtimeMs ? "same" : "ask";
+  // A HEAD tells whole seconds, a listing may tell more.
+  return file.mtimeMs >= Math.floor(object.mtimeMs / 1000) * 1000 ? "same" : "ask";
 }
 
 /** Once the object's own `mtime` is known. */

@@ -41,6 +41,7 @@ export class Downloader {
   /**
    * Makes a file of an object.
    *
+   * @returns the time that the file was given
    * @throws HawserError `object_changed` when it is no longer what was listed, `object_archived`, `checksum_mismatch`,
    *   `no_space`, `interrupted`, …
    */
@@ -48,23 +49,25 @@ export class Downloader {
     object: ListedObject,
     target: string,
     how: Progress & { versionId?: string },
-  ): Promise<void> {
-    if (object.sizeBytes === 0) await this.#empty(object, target, how);
-    else if (object.sizeBytes <= this.#connection.rangeBytes) await this.#whole(object, target, how);
-    else await this.#inRanges(object, target, how);
+  ): Promise<EpochMs> {
+    if (object.sizeBytes === 0) return await this.#empty(object, target, how);
+    if (object.sizeBytes <= this.#connection.rangeBytes) return await this.#whole(object, target, how);
+    return await this.#inRanges(object, target, how);
   }
 
   /** There is nothing to fetch but the date. */
-  async #empty(object: ListedObject, target: string, { signal }: Progress): Promise<void> {
+  async #empty(object: ListedObject, target: string, { signal }: Progress): Promise<EpochMs> {
     const info = await this.#store.head(object.key, { signal, reason: "bulk" });
-    await placeFile(target, new Uint8Array(0), mtimeOf(object, info.metadata["mtime"]));
+    const mtimeMs = mtimeOf(object, info.metadata["mtime"]);
+    await placeFile(target, new Uint8Array(0), mtimeMs);
+    return mtimeMs;
   }
 
   async #whole(
     object: ListedObject,
     target: string,
     { signal, versionId }: Progress & { versionId?: string },
-  ): Promise<void> {
+  ): Promise<EpochMs> {
     const { windows, rate } = this.#connection;
     const { key, etag, sizeBytes } = object;
     if (rate.limited) await rate.take(sizeBytes, signal);
@@ -82,7 +85,9 @@ export class Downloader {
         reason: "bulk",
         signal,
       });
-      await placeFile(target, new Uint8Array(windows.slab, bodyOffset, sizeBytes), mtimeOf(object, mtime));
+      const mtimeMs = mtimeOf(object, mtime);
+      await placeFile(target, new Uint8Array(windows.slab, bodyOffset, sizeBytes), mtimeMs);
+      return mtimeMs;
     } finally {
       windows.give(window);
     }
@@ -92,7 +97,7 @@ export class Downloader {
     object: ListedObject,
     target: string,
     how: Progress & { versionId?: string },
-  ): Promise<void> {
+  ): Promise<EpochMs> {
     const { key, etag, sizeBytes } = object;
     const { signal, versionId } = how;
     const info = await this.#store.head(key, {
@@ -115,7 +120,9 @@ export class Downloader {
       how.progress(partial.presentBytes);
       await this.#fill(partial, how);
       await verify(partial, info, this.#store.bucket);
-      await partial.finish(mtimeOf(object, info.metadata["mtime"]));
+      const mtimeMs = mtimeOf(object, info.metadata["mtime"]);
+      await partial.finish(mtimeMs);
+      return mtimeMs;
     } catch (error) {
       // What is left would keep the disk full.
       if (HawserError.is(error, "no_space", "checksum_mismatch", "object_changed")) await partial.discard();

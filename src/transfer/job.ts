@@ -165,6 +165,11 @@ export class Job {
     this.#say();
   }
 
+  /** So many were found that are the same on both sides: too many to be told one by one. */
+  unchanged(files: number): void {
+    this.#summary.skipped += files;
+  }
+
   /** Ends the job: what is under way is interrupted, nothing else begins. */
   end(error: HawserError): void {
     this.#summary.fatal ??= error;

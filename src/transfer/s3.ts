@@ -15,6 +15,8 @@ import type { ConnectionOptions } from "./connection.ts";
 import { copy } from "./copy.ts";
 import type { TransferSummary } from "./events.ts";
 import type { CopyOptions } from "./route.ts";
+import { sync } from "./sync.ts";
+import type { SyncOptions } from "./sync.ts";
 
 export class S3 implements AsyncDisposable {
   readonly #connection: Connection;
@@ -46,6 +48,15 @@ export class S3 implements AsyncDisposable {
     options: CopyOptions = {},
   ): Promise<TransferSummary> {
     return await this.copy(sources, target, { ...options, move: true });
+  }
+
+  /**
+   * Makes a target the same as its source, sending nothing that is the same. One side may be a local folder.
+   *
+   * @throws HawserError `invalid_argument`
+   */
+  async sync(source: string, target: string, options: SyncOptions = {}): Promise<TransferSummary> {
+    return await sync(this.#connection, source, target, options);
   }
 
   /** Ends connections and threads. May be called twice. */

@@ -18,6 +18,8 @@ import { objectCopyOptions } from "./object-options.ts";
 import type { ObjectOptions } from "./object-options.ts";
 import type { Uploader } from "./uploader.ts";
 
+export type TaskOutcome = { skipped: SkipReason } | undefined | void;
+
 export interface Task {
   item: TransferItem;
   /** Set: nothing is to be done, for this reason. */
@@ -26,7 +28,12 @@ export interface Task {
   problem?: HawserError | undefined;
   /** That the target exists is no failure. */
   keepExisting?: boolean | undefined;
-  run(how: Progress): Promise<void>;
+  /** Asks whether anything is to be done at all. @returns the reason why not */
+  check?: ((signal: AbortSignal) => Promise<SkipReason | undefined>) | undefined;
+  /** Called once it was done, skipped or has failed, unless the job ended before its turn. */
+  ended?: ((skipped: boolean) => void) | undefined;
+  /** May find out that nothing was to be done. */
+  run(how: Progress): Promise<TaskOutcome>;
 }
 
 /** What is asked of each file besides its copy. */
@@ -46,6 +53,7 @@ export function downloadTask(
   const { downloader, store } = from;
   const { key, etag, sizeBytes } = object;
   return {
+    keepExisting: manner.keepExisting,
     item: { action: "download", source: formatS3(store.bucket, key), target, bytes: sizeBytes },
     ...(manner.keepExisting && existsSync(target) ? { skip: "exists" as const } : {}),
     run: async (how) => {
@@ -130,10 +138,23 @@ export async function runTasks(
 }
 
 async function run(job: Job, task: Task): Promise<void> {
+  let skipped = false;
+  try {
+    const reason = await task.check?.(job.signal);
+    skipped = reason !== undefined;
+    if (reason) job.skip(task.item, reason);
+    else await carryOut(job, task);
+  } catch (error) {
+    job.fail(task.item, error);
+  } finally {
+    task.ended?.(skipped);
+  }
+}
+
+async function carryOut(job: Job, task: Task): Promise<void> {
   await job.item(task.item, async (progress) => {
     try {
-      await task.run({ signal: job.signal, progress });
-      return undefined;
+      return await task.run({ signal: job.signal, progress });
     } catch (error) {
       // The store said so, or the file system: it was there when its turn came.
       if (task.keepExisting && HawserError.is(error, "exists")) return { skipped: "exists" };

@@ -54,16 +54,28 @@ export class Uploader {
     key: string,
     how: Progress & { onlyNew?: boolean | undefined },
   ): Promise<PutResult> {
+    return await this.uploadVersion(path, key, how);
+  }
+
+  /** The same, and says which version of the file it was. */
+  async uploadVersion(
+    path: string,
+    key: string,
+    how: Progress & { onlyNew?: boolean | undefined },
+  ): Promise<PutResult & { version: FileVersion }> {
     const before = lookAt(path);
     if (!before.isFile()) throw new HawserError("is_a_directory", `${path} is not a regular file.`);
+    const version = versionOf(before);
     const options = {
       ...uploadOptions(this.#options, key, before.mtimeMs),
       signal: how.signal,
       ...(how.onlyNew ? { ifNoneMatch: "*" as const } : {}),
     };
-    const { partBytes } = this.#connection;
-    if (before.size <= partBytes) return await this.#whole(path, key, versionOf(before), options);
-    return await this.#inParts(path, key, versionOf(before), options, how);
+    const result =
+      before.size <= this.#connection.partBytes
+        ? await this.#whole(path, key, version, options)
+        : await this.#inParts(path, key, version, options, how);
+    return { ...result, version };
   }
 
   async #whole(path: string, key: string, version: FileVersion, options: PutOptions): Promise<PutResult> {

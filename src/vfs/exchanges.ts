@@ -35,8 +35,6 @@ interface Relocated {
   readonly to: string;
 }
 
-type RelocatedFolder = Omit<Relocated, "row">;
-
 export class Exchanges {
   readonly #options: NameChangesOptions;
   readonly #names: NameChanges;
@@ -63,13 +61,16 @@ export class Exchanges {
     const { tree } = parts;
     const [firstKey, secondKey] = [first, second].map((row) => inodes.keyOf(row).replace(/\/$/, ""));
     const relocated: Relocated[] = [];
-    const folders = [
+    const folders: Relocated[] = [
       ...(await this.#collect(first, firstKey!, secondKey!, relocated, caller)),
       ...(await this.#collect(second, secondKey!, firstKey!, relocated, caller)),
     ];
     await this.#relocate(relocated);
     for (const { from } of folders) claims.removedFolder(from);
-    for (const { to } of folders) claims.restoredFolder(to);
+    for (const { row, to } of folders) {
+      claims.restoredFolder(to);
+      await this.#options.markers.moved(row, to);
+    }
     const types = [first, second].map((row) => contentTypeOf(tree.table.name(row)));
     tree.exchange(first, second);
     for (const row of [first, second]) {
@@ -86,7 +87,7 @@ export class Exchanges {
     to: string,
     relocated: Relocated[],
     caller: Caller,
-  ): Promise<RelocatedFolder[]> {
+  ): Promise<Relocated[]> {
     const { tree } = this.#options.parts;
     if (!tree.isFolder(row)) {
       checkKey(to);
@@ -95,8 +96,8 @@ export class Exchanges {
     }
     await this.#mover.learnBelow(row, caller);
     this.#mover.checkBelow(row, `${to}/`);
-    const folder = { from: `${from}/`, to: `${to}/` };
-    if (tree.hasMarker(row)) relocated.push({ row, ...folder });
+    const folder = { row, from: `${from}/`, to: `${to}/` };
+    if (tree.hasMarker(row)) relocated.push(folder);
     const folders = [folder];
     for (let child = tree.firstChild(row); child !== NO_ROW; child = tree.nextSibling(child)) {
       if (tree.isDead(child)) continue;

@@ -4,7 +4,8 @@
  * In S3 a folder is there while something is below it. So a folder that was made, or became empty, gets a marker (an
  * empty object whose key ends in a slash), but only when it is still empty a second later: trees are unpacked and
  * removed without one marker. Attributes that differ from what the volume gives to folders need a marker at once, which
- * carries them. A marker stays when the folder gets content.
+ * carries them. A marker stays when the folder gets content. Until then the journal knows that one is owed: what a program
+ * has made is there after a crash.
  */
 import type { Clock } from "../common/clock.ts";
 import type { Milliseconds } from "../common/units.ts";
@@ -16,6 +17,7 @@ import type { Row } from "./inode-table.ts";
 import type { Inodes } from "./inodes.ts";
 import type { NameLocks } from "./name-locks.ts";
 import { formatFileMetadata } from "./object-metadata.ts";
+import type { StoredMetadata } from "./object-metadata.ts";
 import type { VolumeParts } from "./volume-filesystem.ts";
 
 /** How long a folder may be empty before it gets a marker. */
@@ -30,18 +32,25 @@ export interface FolderMarkersOptions {
   logger: Pick<Logger, "warn">;
 }
 
+/** A folder to be looked at again. */
+interface Waiting {
+  /** Calls it off. */
+  cancel: () => void;
+  /** Nothing is owed any more. */
+  withdraw: () => void;
+}
+
 export class FolderMarkers {
   readonly #options: FolderMarkersOptions;
-  /** Folders to be looked at again, and how to call that off. */
-  readonly #waiting = new Map<NodeId, () => void>();
+  readonly #waiting = new Map<NodeId, Waiting>();
   readonly #abort = new AbortController();
 
   constructor(options: FolderMarkersOptions) {
     this.#options = options;
   }
 
-  /** The folder is empty: it gets a marker if it stays so. */
-  becameEmpty(folder: Row): void {
+  /** The folder is empty: it gets a marker if it stays so. Resolves when that is journaled. Within a lock. */
+  async becameEmpty(folder: Row): Promise<void> {
     if (folder === ROOT_ROW) return;
     const { tree } = this.#options.parts;
     tree.claim(folder);
@@ -50,26 +59,45 @@ export class FolderMarkers {
     const look = (): void => {
       void this.#options.locks.share(() => this.#look(nodeId));
     };
-    this.#waiting.set(nodeId, this.#options.clock.after(MARKER_AFTER_MS, look));
+    const cancel = this.#options.clock.after(MARKER_AFTER_MS, look);
+    this.#waiting.set(nodeId, { cancel, withdraw: () => undefined });
+    await this.moved(folder, this.#options.inodes.keyOf(folder));
+  }
+
+  /** What is owed of a folder is owed under this key. */
+  async moved(folder: Row, key: string): Promise<void> {
+    const { parts, writeBack } = this.#options;
+    const nodeId = parts.tree.table.nodeId(folder);
+    const waiting = this.#waiting.get(nodeId);
+    if (!waiting) return;
+    const owed = writeBack.owe(key, this.#stored(folder));
+    waiting.withdraw();
+    const withdraw = await owed;
+    if (this.#waiting.get(nodeId) === waiting) waiting.withdraw = withdraw;
+    else withdraw();
   }
 
   /** The folder went. */
   gone(nodeId: NodeId): void {
-    this.#waiting.get(nodeId)?.();
+    const waiting = this.#waiting.get(nodeId);
     this.#waiting.delete(nodeId);
+    waiting?.cancel();
+    waiting?.withdraw();
   }
 
   /** Writes the marker with the folder's attributes as they are. Within a lock. */
   async put(folder: Row): Promise<void> {
     if (folder === ROOT_ROW && this.#options.parts.prefix === "") return;
-    const { tree, metadata } = this.#options.parts;
+    const { tree } = this.#options.parts;
     this.gone(tree.table.nodeId(folder));
     tree.setMarker(folder, true);
-    const name = tree.table.name(folder);
-    await this.#options.writeBack.mark(
-      this.#options.inodes.keyOf(folder),
-      formatFileMetadata(name, "directory", metadata.get(folder) ?? {}, { withMtime: true }),
-    );
+    await this.#options.writeBack.mark(this.#options.inodes.keyOf(folder), this.#stored(folder));
+  }
+
+  #stored(folder: Row): StoredMetadata {
+    const { tree, metadata } = this.#options.parts;
+    const known = metadata.get(folder) ?? {};
+    return formatFileMetadata(tree.table.name(folder), "directory", known, { withMtime: true });
   }
 
   /** Writes now what would be written in a moment, for a barrier. Outside of all locks. */
@@ -79,21 +107,24 @@ export class FolderMarkers {
 
   close(): void {
     this.#abort.abort();
-    for (const cancel of this.#waiting.values()) cancel();
+    for (const { cancel } of this.#waiting.values()) cancel();
     this.#waiting.clear();
   }
 
   async #look(nodeId: NodeId): Promise<void> {
-    this.gone(nodeId);
+    this.#waiting.get(nodeId)?.cancel();
     const { tree, lister } = this.#options.parts;
     const folder = tree.table.rowOf(nodeId);
-    if (folder === NO_ROW || !tree.isAttached(folder) || !tree.isFolder(folder)) return;
-    if (!tree.isEmpty(folder)) return;
+    const isFolder = folder !== NO_ROW && tree.isAttached(folder) && tree.isFolder(folder);
+    if (!isFolder || !tree.isEmpty(folder)) return this.gone(nodeId);
     tree.pin(folder);
     try {
       await lister.whole(folder, this.#abort.signal);
       if (tree.isAttached(folder) && tree.isEmpty(folder)) await this.put(folder);
+      else this.gone(nodeId);
     } catch (error) {
+      // It is owed still, to whoever comes next.
+      this.#waiting.delete(nodeId);
       if (!this.#abort.signal.aborted)
         this.#options.logger.warn({ error, path: tree.path(folder) }, "an empty folder has no marker yet");
     } finally {

@@ -130,7 +130,7 @@ export class NameChanges {
       tree.reference(row);
       this.entriesChanged(folder);
       const plain = owner.mode === options.dirMode && owner.uid === options.uid && owner.gid === options.gid;
-      if (plain) markers.becameEmpty(row);
+      if (plain) await markers.becameEmpty(row);
       else await markers.put(row);
       return row;
     });
@@ -187,7 +187,7 @@ export class NameChanges {
       await this.removeFile(row);
       tree.retire(row);
       this.entriesChanged(folder);
-      this.#lookEmpty(folder);
+      await this.#lookEmpty(folder);
     });
   }
 
@@ -202,7 +202,7 @@ export class NameChanges {
       await this.removeFolder(row);
       tree.retire(row);
       this.entriesChanged(folder);
-      this.#lookEmpty(folder);
+      await this.#lookEmpty(folder);
     });
   }
 
@@ -268,10 +268,10 @@ export class NameChanges {
   }
 
   /** A folder whose last known name went keeps its place. */
-  #lookEmpty(folder: Row): void {
+  async #lookEmpty(folder: Row): Promise<void> {
     const { parts, markers } = this.#options;
     if (folder !== ROOT_ROW && parts.tree.isEmpty(folder) && !parts.tree.hasMarker(folder))
-      markers.becameEmpty(folder);
+      await markers.becameEmpty(folder);
   }
 
   // ---- names ----

@@ -101,7 +101,7 @@ export class Renames {
     names.entriesChanged(fromFolder);
     if (toFolder !== fromFolder) names.entriesChanged(toFolder);
     if (tree.isEmpty(fromFolder) && !tree.hasMarker(fromFolder))
-      this.#options.markers.becameEmpty(fromFolder);
+      await this.#options.markers.becameEmpty(fromFolder);
   }
 
   /** True when `row` is `folder` or a folder around it. */
@@ -249,7 +249,8 @@ export class Renames {
     const { tree } = parts;
     folders.push(below);
     // A folder without a marker exists by what is in it, or gets its marker under its new name.
-    if (tree.hasMarker(folder)) changes.push(this.moveMarker(folder, fromKey + below, toKey + below));
+    if (!tree.hasMarker(folder)) changes.push(this.#options.markers.moved(folder, toKey + below));
+    else changes.push(this.moveMarker(folder, fromKey + below, toKey + below));
     for (let row = tree.firstChild(folder); row !== NO_ROW; row = tree.nextSibling(row)) {
       if (tree.isDead(row)) continue;
       const path = below + tree.table.name(row);

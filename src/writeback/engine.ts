@@ -308,6 +308,16 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
     await this.#items.add({ kind: "mark", key, meta });
   }
 
+  async owe(key: string, meta: ObjectMeta): Promise<() => void> {
+    this.#refuseWhenClosed();
+    const { journal } = this.#context;
+    const seq = this.nextSeq();
+    journal.add({ t: "item", seq, item: { kind: "mark", key, meta } });
+    const withdraw = (): void => journal.add({ t: "done", seq });
+    await journal.flush();
+    return withdraw;
+  }
+
   async flush(prefix = "", signal?: AbortSignal): Promise<void> {
     const waits: Promise<void>[] = [];
     for (const file of this.#files.values()) {

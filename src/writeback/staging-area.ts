@@ -10,6 +10,7 @@ import { join } from "node:path";
 import type { Clock } from "../common/clock.ts";
 import { DiskPace } from "../common/disk-pace.ts";
 import { HawserError } from "../common/errors.ts";
+import { native } from "../common/native.ts";
 import type { MaybePromise } from "../common/maybe-promise.ts";
 import { MiB, formatBytes } from "../common/units.ts";
 import type { Bytes, Milliseconds } from "../common/units.ts";
@@ -61,6 +62,7 @@ export class StagingArea {
 
   async prepare(): Promise<void> {
     await mkdir(this.folder, { recursive: true, mode: 0o700 });
+    native().spreadFolders(this.folder);
     for (let at = 0; at < FOLDERS; at++) await mkdir(join(this.folder, String(at)), { recursive: true });
     for (const name of await readdir(this.folder)) {
       if (name.startsWith(SNAPSHOT)) await unlink(join(this.folder, name));

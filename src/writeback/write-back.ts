@@ -193,6 +193,13 @@ export interface WriteBack extends AsyncDisposable {
   mark(key: string, meta: ObjectMeta): Promise<void>;
 
   /**
+   * Journals that a marker will be put, by whoever takes the journal up if this process ends before.
+   *
+   * @returns takes it back
+   */
+  owe(key: string, meta: ObjectMeta): Promise<() => void>;
+
+  /**
    * Barrier: resolves when everything written or renamed so far below the prefix is in the bucket.
    *
    * @throws the first failure that stays

@@ -8,6 +8,7 @@ import { mkdir, readFile, readlink, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { GetObjectCommand, HeadObjectCommand, ListObjectsV2Command, S3Client } from "@aws-sdk/client-s3";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { whyNotFuseNative } from "../support/channels.ts";
 import { World, isMounted, runProgram } from "./harness.ts";
 
 let world: World;
@@ -99,9 +100,10 @@ os.replace("tmp", "final")
 PY`,
 };
 
-test.each(Object.keys(SCRIPTS))("W1 what %s write is in the bucket as on a local disk", async (name) => {
-  const prefix = name.replace(/\W+/g, "-");
-  const mount = await world.mount(["--writable"], { prefix, name: prefix });
+/** Runs a script on a mount and on a local disk, and compares the bucket with the local tree. */
+async function sameAsLocal(name: string, channel: "native" | "fuse-native"): Promise<void> {
+  const prefix = `${name.replace(/\W+/g, "-")}-${channel}`;
+  const mount = await world.mount(["--writable", "--channel", channel], { prefix, name: prefix });
   const local = join(world.folder, `${prefix}-local`);
   await mkdir(local, { recursive: true });
   for (const folder of [local, mount]) {
@@ -112,7 +114,17 @@ test.each(Object.keys(SCRIPTS))("W1 what %s write is in the bucket as on a local
   expect(unmounted).toMatchObject({ code: 0 });
   expect(isMounted(mount)).toBe(false);
   expect(await bucketTree(`${prefix}/`)).toEqual(await localTree(local));
-});
+}
+
+test.each(Object.keys(SCRIPTS))("W1 what %s write is in the bucket as on a local disk", (name) =>
+  sameAsLocal(name, "native"),
+);
+
+const without = whyNotFuseNative();
+test.skipIf(without !== "").each(Object.keys(SCRIPTS))(
+  `W1 what %s write is in the bucket, on the fuse-native channel${without}`,
+  (name) => sameAsLocal(name, "fuse-native"),
+);
 
 test("W9 attributes come back after a remount", async () => {
   const mount = await world.mount(["--writable"], { prefix: "attrs", name: "attrs" });

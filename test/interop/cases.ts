@@ -13,7 +13,9 @@ export interface Case {
   run(server: InteropServer): Promise<void>;
 }
 
-export function describeCases(cases: readonly Case[]): void {
+/** @param concurrent for clients that spend their time starting: cases that do not meet in the bucket run side by side */
+export function describeCases(cases: readonly Case[], { concurrent = false } = {}): void {
+  const declare = concurrent ? test.concurrent : test;
   describe.each(SERVER_NAMES)("%s", (name) => {
     let server: InteropServer;
     beforeAll(async () => void (server = await startServer(name)));
@@ -21,8 +23,8 @@ export function describeCases(cases: readonly Case[]): void {
 
     for (const one of cases) {
       const difference = differenceOf(name, one.name);
-      if (difference) test.fails(`${one.name} (${difference.reason})`, () => one.run(server));
-      else test(one.name, () => one.run(server));
+      if (difference) declare.fails(`${one.name} (${difference.reason})`, () => one.run(server));
+      else declare(one.name, () => one.run(server));
     }
   });
 }

@@ -1,6 +1,6 @@
 /** A pool's life over three real hosts, logged in as a user with sudo. */
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { PoolWorld } from "./pool-world.ts";
+import { PoolWorld } from "../support/pool-world.ts";
 import { WORKER } from "../support/hosts-bed.ts";
 
 let world: PoolWorld;

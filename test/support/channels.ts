@@ -19,7 +19,11 @@ export function describeChannels(theme: string, declare: (channel: ChannelKind) 
 /** The reason, with a space in front; empty where the channel can be tested. */
 function cannotTest(channel: ChannelKind): string {
   if (process.getuid!() !== 0) return " [needs root: other users, remounts, owners]";
-  if (channel === "native") return "";
+  return channel === "native" ? "" : whyNotFuseNative();
+}
+
+/** Why the package cannot be used, with a space in front; empty where it can. */
+export function whyNotFuseNative(): string {
   const folder = fileURLToPath(new URL("../../node_modules/fuse-native", import.meta.url));
   if (!existsSync(folder)) return " [fuse-native, an optional package, is not installed]";
   return process.arch === "x64" ? "" : ` [fuse-native is built for x64, not for ${process.arch}]`;

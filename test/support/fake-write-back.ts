@@ -277,6 +277,10 @@ export class FakeWriteBack implements WriteBack {
     });
   }
 
+  async owe(): Promise<() => void> {
+    return () => undefined;
+  }
+
   sealed(file: FakeFile): void {
     this.work.push(() => this.publishNow(file, true));
   }

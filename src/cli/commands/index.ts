@@ -33,6 +33,12 @@ export const COMMANDS: readonly (CommandEntry | GroupEntry)[] = [
     load: () => import("./s3/index.ts"),
   },
   {
+    kind: "group",
+    name: "pool",
+    summary: "Machines with the volumes mounted, and a job on them",
+    load: () => import("./pool/index.ts"),
+  },
+  {
     name: "doctor",
     summary: "Check this machine, credentials and a volume; say how to fix what is wrong",
     load: () => import("./doctor.ts"),

@@ -19,6 +19,8 @@ export interface CommandOptions {
   signal: AbortSignal;
   /** Written to its standard input, which then ends. */
   stdin?: string | undefined;
+  /** Told of output as it comes; it is in the result all the same. */
+  onOutput?: ((stream: "out" | "err", chunk: Buffer) => void) | undefined;
 }
 
 export class SshConnection implements Disposable {
@@ -56,15 +58,21 @@ export class SshConnection implements Disposable {
   }
 
   /** Runs a command of the login's shell to its end. @throws HawserError `ssh_unreachable`, or why it was aborted */
-  async run(command: string, { signal, stdin }: CommandOptions): Promise<CommandResult> {
+  async run(command: string, { signal, stdin, onOutput }: CommandOptions): Promise<CommandResult> {
     const out: Buffer[] = [];
     const err: Buffer[] = [];
     let exit: number | undefined;
     let closed!: Promise<void>;
     // All in the callback: a short command's exit comes in the same packet as the channel.
     const channel = await this.exec(command, signal, (channel) => {
-      channel.on("data", (chunk: Buffer) => out.push(chunk));
-      channel.stderr.on("data", (chunk: Buffer) => err.push(chunk));
+      channel.on("data", (chunk: Buffer) => {
+        out.push(chunk);
+        onOutput?.("out", chunk);
+      });
+      channel.stderr.on("data", (chunk: Buffer) => {
+        err.push(chunk);
+        onOutput?.("err", chunk);
+      });
       channel.on("exit", (status: number | null) => {
         exit = status ?? 255;
       });

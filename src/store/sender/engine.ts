@@ -25,7 +25,7 @@ import { toWire } from "../lean/wire-error.ts";
 import { ATTEMPT_LIMITS } from "../retry.ts";
 import { Blocks } from "./blocks.ts";
 import { openBody } from "./body.ts";
-import type { Body, Digests } from "./body.ts";
+import type { Body, Digests, Wanted } from "./body.ts";
 import { Lane, StaleConnection } from "./lane.ts";
 import type { LaneOwner, RawAnswer } from "./lane.ts";
 import { LocalFiles } from "./local-file.ts";
@@ -52,6 +52,9 @@ const CONTINUE_MS: Milliseconds = 1_000;
 const DRAIN_MS: Milliseconds = 40_000;
 /** Below this the round trip costs more than sending in vain, now and then. */
 const WORTH_ASKING: Bytes = 4 * MiB;
+
+/** Two: one is read from a disk while the other is summed. */
+const DIGESTS = 2;
 
 class Exchange implements Queued {
   readonly spec: SendSpec;
@@ -89,6 +92,9 @@ export class SendEngine implements LaneOwner {
   /** It kept silent when it was asked: it does not know how. */
   #silent = false;
   #running = 0;
+  /** Large bodies that are being summed, and those that wait for it. */
+  #digesting = 0;
+  readonly #waiting: (() => void)[] = [];
   #closed = false;
 
   constructor(config: SenderConfig, host: SenderHost, parts: SenderParts) {
@@ -171,7 +177,7 @@ export class SendEngine implements LaneOwner {
     try {
       body = await openBody(exchange.spec.source, this.#files, this.#blocks);
       const { checksum, hashPayload } = exchange.spec;
-      const digests = await body.digest({ crc32c: checksum, sha256: hashPayload });
+      const digests = await this.#digest(body, { crc32c: checksum, sha256: hashPayload });
       const answer = await this.#exchange(exchange, body, digests);
       this.#exchanges.delete(id);
       this.#host.answered(id, answer);
@@ -182,6 +188,19 @@ export class SendEngine implements LaneOwner {
       this.#emptied(exchange);
       this.#running--;
       this.#pump();
+    }
+  }
+
+  /** Large bodies are summed a few at a time: so the first is on its way while the others wait, not all at the end. */
+  async #digest(body: Body, wanted: Wanted): Promise<Digests> {
+    if (body.sizeBytes < WORTH_ASKING) return await body.digest(wanted);
+    while (this.#digesting >= DIGESTS) await new Promise<void>((go) => this.#waiting.push(go));
+    this.#digesting++;
+    try {
+      return await body.digest(wanted);
+    } finally {
+      this.#digesting--;
+      this.#waiting.shift()?.();
     }
   }
 

@@ -322,6 +322,17 @@ describe("names", () => {
     expect([h.store.keys(), h.count("copy")]).toEqual([[], 0]);
   });
 
+  test("W6 a marker that is owed is put by who comes after a crash, and by nobody when it was taken back", async () => {
+    await h.wb.owe("owed/", { metadata: { mode: "16877" } });
+    (await h.wb.owe("full/", {}))();
+    await h.wb.flush();
+    expect(h.store.keys()).toEqual([]);
+    await h.crashAndOpen();
+    expect([...h.wb.restoredItems()].map((item) => item.kind === "mark" && item.key)).toEqual(["owed/"]);
+    await h.wb.flush();
+    expect([h.store.keys(), (await h.store.head("owed/")).metadata["mode"]]).toEqual([["owed/"], "16877"]);
+  });
+
   test("a marker is an empty object", async () => {
     await h.wb.mark("folder/", { metadata: {} });
     await h.wb.flush();

@@ -6,10 +6,10 @@ import type { PoolEvent } from "../../src/launch/events.ts";
 import { Pool } from "../../src/launch/pool.ts";
 import type { PoolRequest } from "../../src/launch/pool.ts";
 import { parseFile } from "../../src/config/file.ts";
-import { TEST_BUCKET, startTestS3, testEnvironment } from "../support/dev-s3.ts";
-import type { TestS3 } from "../support/dev-s3.ts";
-import { HostsBed } from "../support/hosts-bed.ts";
-import type { BedOptions } from "../support/hosts-bed.ts";
+import { TEST_BUCKET, startTestS3, testEnvironment } from "./dev-s3.ts";
+import type { TestS3 } from "./dev-s3.ts";
+import { HostsBed } from "./hosts-bed.ts";
+import type { BedOptions } from "./hosts-bed.ts";
 
 export class PoolWorld implements AsyncDisposable {
   readonly bed: HostsBed;

@@ -1,0 +1,378 @@
+/**
+ * The bulk benchmark: `hawser s3` beside s5cmd, rclone and the AWS CLI, each a process of its own against one s3bench.
+ *
+ *   npm run bench -- bulk [--runs 3] [--rows up-small,down-small,…] [--peers s5cmd,rclone,aws] [--shape]
+ *                         [--folder FOLDER] [--s3bench FILE] [--s5cmd FILE] [--rclone FILE] [--aws FILE] [--json] [--check]
+ *
+ * Programs are found in PATH unless named (also by S3BENCH, S5CMD, RCLONE, AWS). Runs of the contenders alternate, every
+ * run begins with an empty target and synced disks, and the medians are compared: seconds, CPU seconds with all children,
+ * peak memory. `--shape` gives every answer 20 ms and every connection 90 MB/s. `--check` ends with 1 when a bar is missed.
+ */
+import { spawn, spawnSync } from "node:child_process";
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
+import { cpus, release, tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { median } from "./report.ts";
+
+const MiB = 1024 * 1024;
+const PORT = 9378;
+const ENDPOINT = `http://127.0.0.1:${PORT}`;
+/** Runs a command and prints its CPU seconds and peak RSS in KiB: what Node tells of a child is not enough. */
+const MEASURE = `import os,sys,resource,time
+t=time.time();p=os.posix_spawnp(sys.argv[1],sys.argv[1:],os.environ,file_actions=[(os.POSIX_SPAWN_OPEN,1,"/dev/null",os.O_WRONLY,0),(os.POSIX_SPAWN_OPEN,2,"/dev/null",os.O_WRONLY,0)])
+_,s,r=os.wait4(p,0)
+print(time.time()-t,r.ru_utime+r.ru_stime,r.ru_maxrss,os.waitstatus_to_exitcode(s))`;
+
+type Peer = "hawser" | "s5cmd" | "rclone" | "aws";
+
+interface Figures {
+  seconds: number[];
+  cpu: number[];
+  rss: number[];
+}
+
+interface Row {
+  name: string;
+  title: string;
+  /** Least ratio of s5cmd's time to ours, and of the AWS CLI's. */
+  bars: { s5cmd?: number; aws?: number; cpu?: boolean };
+  /** Runs of the AWS CLI that take too long for every run. */
+  awsRuns?: number;
+  before?: (run: Run) => void;
+  command: (peer: Peer, run: Run) => string[] | undefined;
+}
+
+interface Run {
+  folder: string;
+  target: string;
+  sources: string;
+}
+
+/** The four programs' words for "copy a folder" and the like. */
+const copyDown =
+  (prefix: string) =>
+  (peer: Peer, { target }: Run) =>
+    ({
+      hawser: ["s3", "cp", "-q", "-r", `s3://bench/${prefix}`, target],
+      s5cmd: ["cp", `s3://bench/${prefix}*`, `${target}/`],
+      rclone: ["copy", `bench:bench/${prefix}`, target],
+      aws: ["s3", "cp", "--only-show-errors", "--recursive", `s3://bench/${prefix}`, target],
+    })[peer];
+
+const copyUp =
+  (folder: string) =>
+  (peer: Peer, { sources }: Run) =>
+    ({
+      hawser: ["s3", "cp", "-q", "-r", join(sources, folder), `s3://bench/up/${peer}/${folder}/`],
+      s5cmd: ["cp", `${join(sources, folder)}/`, `s3://bench/up/${peer}/${folder}/`],
+      rclone: ["copy", join(sources, folder), `bench:bench/up/${peer}/${folder}`],
+      aws: [
+        "s3",
+        "cp",
+        "--only-show-errors",
+        "--recursive",
+        join(sources, folder),
+        `s3://bench/up/${peer}/${folder}/`,
+      ],
+    })[peer];
+
+const oneDown = (peer: Peer, { target }: Run) =>
+  ({
+    hawser: ["s3", "cp", "-q", "s3://bench/big/0000000.bin", join(target, "big")],
+    s5cmd: ["cp", "s3://bench/big/0000000.bin", join(target, "big")],
+    rclone: ["copyto", "bench:bench/big/0000000.bin", join(target, "big")],
+    aws: ["s3", "cp", "--only-show-errors", "s3://bench/big/0000000.bin", join(target, "big")],
+  })[peer];
+
+const oneUp = (peer: Peer, { sources }: Run) =>
+  ({
+    hawser: ["s3", "cp", "-q", join(sources, "big"), `s3://bench/up/${peer}/big`],
+    s5cmd: ["cp", join(sources, "big"), `s3://bench/up/${peer}/big`],
+    rclone: ["copyto", join(sources, "big"), `bench:bench/up/${peer}/big`],
+    aws: ["s3", "cp", "--only-show-errors", join(sources, "big"), `s3://bench/up/${peer}/big`],
+  })[peer];
+
+const list = (prefix: string) => (peer: Peer) =>
+  ({
+    hawser: ["s3", "ls", "--recursive", `s3://bench/${prefix}`],
+    s5cmd: ["ls", `s3://bench/${prefix}*`],
+    rclone: ["lsf", "-R", `bench:bench/${prefix}`],
+    aws: ["s3", "ls", "--recursive", `s3://bench/${prefix}`],
+  })[peer];
+
+const syncUp = (peer: Peer, { sources }: Run) =>
+  ({
+    hawser: ["s3", "sync", "-q", join(sources, "sync"), `s3://bench/up/sync/`],
+    s5cmd: ["sync", `${join(sources, "sync")}/`, `s3://bench/up/sync/`],
+    rclone: ["sync", join(sources, "sync"), `bench:bench/up/sync`],
+    aws: ["s3", "sync", "--only-show-errors", join(sources, "sync"), `s3://bench/up/sync/`],
+  })[peer];
+
+const ROWS: readonly Row[] = [
+  {
+    name: "up-mid",
+    title: "upload 100 files of 5 MiB",
+    bars: { s5cmd: 1, cpu: true },
+    before: files("mid", 100, 5 * MiB),
+    command: copyUp("mid"),
+  },
+  { name: "down-mid", title: "download 100 files of 5 MiB", bars: { s5cmd: 1 }, command: copyDown("mid/") },
+  {
+    name: "down-small",
+    title: "download 10,000 files of 100 KiB",
+    bars: { s5cmd: 1.2, aws: 10, cpu: true },
+    awsRuns: 1,
+    command: copyDown("small/"),
+  },
+  {
+    name: "up-small",
+    title: "upload 10,000 files of 100 KiB",
+    bars: { s5cmd: 1, aws: 10 },
+    awsRuns: 1,
+    before: files("small", 10_000, 102_400),
+    command: copyUp("small"),
+  },
+  { name: "down-big", title: "download one object of 2 GiB", bars: { s5cmd: 1 }, command: oneDown },
+  { name: "up-big", title: "upload one file of 2 GiB", bars: { s5cmd: 1 }, before: bigFile, command: oneUp },
+  { name: "list", title: "list 100,000 keys", bars: { s5cmd: 1.5, aws: 10 }, command: list("keys/") },
+  { name: "list-1000", title: "list 1,000 objects", bars: {}, command: list("thousand/") },
+  {
+    name: "sync",
+    title: "sync up with nothing to do, 20,000 files",
+    bars: { s5cmd: 1.5 },
+    before: synced,
+    command: syncUp,
+  },
+  {
+    name: "up-1000",
+    title: "upload 1,000 files of 100 KiB",
+    bars: { s5cmd: 1, aws: 10 },
+    before: files("thousand", 1000, 102_400),
+    command: copyUp("thousand"),
+  },
+  {
+    name: "down-1000",
+    title: "download 1,000 files of 100 KiB",
+    bars: { s5cmd: 1, aws: 10 },
+    command: copyDown("thousand/"),
+  },
+];
+
+/** Makes the sources of an upload, once. */
+function files(folder: string, count: number, bytes: number): (run: Run) => void {
+  return ({ sources }) => {
+    const content = Buffer.alloc(bytes, "hawser bulk");
+    for (let at = 0; at < count; at++) {
+      const place = join(sources, folder, String(Math.floor(at / 100)).padStart(4, "0"));
+      if (at % 100 === 0) mkdirSync(place, { recursive: true });
+      content.writeUInt32LE(at, 0);
+      const fd = openSync(join(place, `${String(at).padStart(6, "0")}.bin`), "w");
+      writeSync(fd, content);
+      closeSync(fd);
+    }
+  };
+}
+
+function bigFile({ sources }: Run): void {
+  const piece = Buffer.alloc(8 * MiB, "hawser bulk");
+  const fd = openSync(join(sources, "big"), "w");
+  for (let at = 0; at < 256; at++) writeSync(fd, piece);
+  closeSync(fd);
+}
+
+/** Sources that are in the bucket already. */
+function synced(run: Run): void {
+  files("sync", 20_000, 1024)(run);
+  const { status } = spawnSync(process.execPath, [HAWSER, ...syncUp("hawser", run)], {
+    env: environment(run.folder),
+  });
+  if (status !== 0) throw new Error("the files to synchronize could not be uploaded");
+}
+
+const HAWSER = fileURLToPath(new URL("../../../../bin/hawser.js", import.meta.url));
+
+function environment(folder: string): NodeJS.ProcessEnv {
+  return {
+    ...process.env,
+    AWS_ACCESS_KEY_ID: "AKIDEXAMPLE",
+    AWS_SECRET_ACCESS_KEY: "secret",
+    AWS_REGION: "us-east-1",
+    AWS_EC2_METADATA_DISABLED: "true",
+    AWS_ENDPOINT_URL: ENDPOINT,
+    S3_ENDPOINT_URL: ENDPOINT,
+    HAWSER_STATE_DIR: join(folder, "state"),
+    RCLONE_CONFIG: join(folder, "rclone.conf"),
+    RCLONE_CONFIG_BENCH_TYPE: "s3",
+    RCLONE_CONFIG_BENCH_PROVIDER: "Other",
+    RCLONE_CONFIG_BENCH_ENDPOINT: ENDPOINT,
+    RCLONE_CONFIG_BENCH_ENV_AUTH: "true",
+    RCLONE_CONFIG_BENCH_FORCE_PATH_STYLE: "true",
+  };
+}
+
+function measure(
+  command: string[],
+  folder: string,
+): { seconds: number; cpu: number; rss: number } | undefined {
+  spawnSync("sync");
+  const { stdout, error } = spawnSync("python3", ["-c", MEASURE, ...command], {
+    env: environment(folder),
+    encoding: "utf8",
+  });
+  const [seconds, cpu, rss, code] = (stdout ?? "").trim().split(" ").map(Number);
+  if (error || code !== 0) return undefined;
+  return { seconds: seconds!, cpu: cpu!, rss: rss! / 1024 };
+}
+
+export async function run(argv: readonly string[]): Promise<number> {
+  const { values } = parseArgs({
+    args: [...argv],
+    options: {
+      runs: { type: "string", default: "3" },
+      rows: { type: "string" },
+      peers: { type: "string", default: "s5cmd,rclone,aws" },
+      shape: { type: "boolean", default: false },
+      folder: { type: "string", default: tmpdir() },
+      json: { type: "boolean", default: false },
+      check: { type: "boolean", default: false },
+      s3bench: { type: "string", default: process.env["S3BENCH"] ?? "s3bench" },
+      s5cmd: { type: "string", default: process.env["S5CMD"] ?? "s5cmd" },
+      rclone: { type: "string", default: process.env["RCLONE"] ?? "rclone" },
+      aws: { type: "string", default: process.env["AWS"] ?? "aws" },
+    },
+  });
+  const programs: Record<Peer, string[]> = {
+    hawser: [process.execPath, HAWSER],
+    s5cmd: [values.s5cmd],
+    rclone: [values.rclone],
+    aws: [values.aws],
+  };
+  const peers: Peer[] = [
+    "hawser",
+    ...values.peers.split(",").filter((name): name is Peer => name in programs),
+  ];
+  const wanted = values.rows?.split(",");
+  const folder = mkdtempSync(join(values.folder, "hawser-bulk-"));
+  const place: Run = { folder, target: join(folder, "target"), sources: join(folder, "sources") };
+  mkdirSync(place.sources);
+  const server = await startServer(values.s3bench, values.shape);
+  const results: { row: Row; figures: Map<Peer, Figures> }[] = [];
+  try {
+    for (const row of ROWS) {
+      if (wanted && !wanted.includes(row.name)) continue;
+      row.before?.(place);
+      const figures = new Map<Peer, Figures>(peers.map((peer) => [peer, { seconds: [], cpu: [], rss: [] }]));
+      for (let at = 0; at < Number(values.runs); at++) {
+        for (const peer of peers) {
+          if (peer === "aws" && at >= (row.awsRuns ?? Number(values.runs))) continue;
+          rmSync(place.target, { recursive: true, force: true });
+          mkdirSync(place.target);
+          const result = measure([...programs[peer], ...row.command(peer, place)!], folder);
+          if (!result) continue;
+          figures.get(peer)!.seconds.push(result.seconds);
+          figures.get(peer)!.cpu.push(result.cpu);
+          figures.get(peer)!.rss.push(result.rss);
+        }
+      }
+      results.push({ row, figures });
+      if (!values.json) console.error(lineOf(row, figures).join("  "));
+      rmSync(place.sources, { recursive: true, force: true });
+      mkdirSync(place.sources);
+    }
+  } finally {
+    server.kill();
+    rmSync(folder, { recursive: true, force: true });
+  }
+  if (values.json) {
+    console.log(
+      JSON.stringify(results.map(({ row, figures }) => ({ row: row.name, ...Object.fromEntries(figures) }))),
+    );
+  } else console.log(table(results, values.shape));
+  const missed = results.filter(({ row, figures }) => barsOf(row, figures).some(({ reached }) => !reached));
+  return values.check && missed.length > 0 ? 1 : 0;
+}
+
+async function startServer(program: string, shaped: boolean) {
+  const objects = [
+    "small/:10000:102400:100",
+    "mid/:100:5242880:0",
+    "big/:1:2147483648:0",
+    "keys/:100000:1024:1000",
+    "thousand/:1000:102400:0",
+  ];
+  const shape = shaped ? ["-ttfb", "20ms", "-rate", "90"] : [];
+  const synthetic = objects.flatMap((spec) => ["-synth", `bench:${spec}`]);
+  const server = spawn(program, ["-listen", `127.0.0.1:${PORT}`, ...shape, ...synthetic], {
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  await new Promise((resolve, reject) => {
+    server.stderr.once("data", resolve);
+    server.once("error", reject);
+    server.once("exit", (code) => reject(new Error(`${program} ended with ${code}`)));
+  });
+  server.removeAllListeners("exit");
+  return server;
+}
+
+interface Bar {
+  text: string;
+  reached: boolean;
+}
+
+function barsOf({ bars }: Row, figures: Map<Peer, Figures>): Bar[] {
+  const of = (peer: Peer, what: keyof Figures): number | undefined => {
+    const values = figures.get(peer)?.[what];
+    return values && values.length > 0 ? median(values) : undefined;
+  };
+  const found: Bar[] = [];
+  const ours = of("hawser", "seconds");
+  for (const peer of ["s5cmd", "aws"] as const) {
+    const least = bars[peer];
+    const theirs = of(peer, "seconds");
+    if (least === undefined || theirs === undefined || ours === undefined) continue;
+    const ratio = theirs / ours;
+    found.push({ text: `${ratio.toFixed(2)}x ${peer} (>= ${least}x)`, reached: ratio >= least });
+  }
+  const [cpu, theirCpu] = [of("hawser", "cpu"), of("s5cmd", "cpu")];
+  if (bars.cpu && cpu !== undefined && theirCpu !== undefined) {
+    found.push({ text: `CPU ${(cpu / theirCpu).toFixed(2)}x s5cmd's (<= 1x)`, reached: cpu <= theirCpu });
+  }
+  const rss = of("hawser", "rss");
+  if (rss !== undefined && rss > 300)
+    found.push({ text: `${rss.toFixed(0)} MB (<= 300 MB)`, reached: false });
+  return found;
+}
+
+function lineOf(row: Row, figures: Map<Peer, Figures>): string[] {
+  const cells = [...figures].map(([, { seconds, cpu, rss }]) =>
+    seconds.length === 0
+      ? "—"
+      : `${median(seconds).toFixed(2)} s, ${median(cpu).toFixed(2)} CPU, ${median(rss).toFixed(0)} MB`,
+  );
+  const bars = barsOf(row, figures).map(({ text, reached }) => (reached ? text : `MISSED ${text}`));
+  return [row.title, ...cells, bars.join("; ")];
+}
+
+/** As docs/PERFORMANCE.md has it. */
+function table(results: { row: Row; figures: Map<Peer, Figures> }[], shaped: boolean): string {
+  const names = [...(results[0]?.figures.keys() ?? [])];
+  const lines = [
+    ["work", ...names, "ratios and bars"],
+    ["---", ...names.map(() => "---"), "---"],
+    ...results.map(({ row, figures }) => lineOf(row, figures)),
+  ];
+  const about = [
+    release(),
+    `${cpus().length} CPUs`,
+    cpus()[0]?.model ?? "",
+    process.version,
+    shaped ? "20 ms, 90 MB/s" : "",
+  ];
+  const version = JSON.parse(readFileSync(new URL("../../../../package.json", import.meta.url), "utf8")) as {
+    version: string;
+  };
+  const head = `hawser ${version.version} bulk: medians (${about.filter(Boolean).join(", ")})`;
+  return [head, "", ...lines.map((line) => `| ${line.join(" | ")} |`)].join("\n");
+}

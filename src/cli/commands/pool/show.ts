@@ -1,0 +1,48 @@
+/** Showing what a pool does: lines for people on stderr, or JSON on stdout; the job's own output goes to stdout. */
+import { formatDuration } from "../../../common/units.ts";
+import type { PoolEvent, PoolEvents } from "../../../launch/events.ts";
+import type { Terminal } from "../../terminal.ts";
+
+const RANK_STYLES = ["cyan", "green", "yellow"] as const;
+
+/** @param json one object a line, everything on stdout */
+export function showEvents(terminal: Terminal, json: boolean): PoolEvents {
+  if (json) return (event) => terminal.out(JSON.stringify(event));
+  return (event) => showEvent(event, terminal);
+}
+
+function showEvent(event: PoolEvent, terminal: Terminal): void {
+  const at = "node" in event && event.node !== undefined ? `node ${event.node}: ` : "";
+  if (event.type === "log") {
+    const style = RANK_STYLES[event.rank % RANK_STYLES.length]!;
+    terminal.out(`${terminal.paint(style, `${event.rank}|`)} ${event.line}`);
+  } else if (event.type === "note") terminal.err(`hawser: ${at}${event.text}`);
+  else if (event.type === "started") terminal.err(`hawser: started: ${event.job}`);
+  else if (event.type === "waiting") {
+    if (event.step === "job") return;
+    const most = event.timeoutMs === undefined ? "" : ` of ${formatDuration(event.timeoutMs)}`;
+    terminal.err(
+      terminal.paintErr("dim", `hawser: ${at}${event.step} … ${formatDuration(event.elapsedMs)}${most}`),
+    );
+  } else if (event.type === "end") {
+    const { step, ms, detail, error } = event;
+    const took = terminal.paintErr("dim", `(${(ms / 1000).toFixed(1)} s)`);
+    if (error) terminal.err(`hawser: ${at}${step} ${terminal.paintErr("red", "failed")} ${took}`);
+    else terminal.err(`hawser: ${at}${step} ${detail ?? "done"} ${took}`);
+  }
+}
+
+/** A signal that Ctrl-C and SIGTERM fire. The second one ends the program. */
+export function interruption(terminal: Terminal, what: string): { signal: AbortSignal; end(): void } {
+  const controller = new AbortController();
+  const onSignal = (): void => {
+    if (controller.signal.aborted) process.exit(130);
+    terminal.err(`hawser: ${what}; press Ctrl-C again to leave at once`);
+    controller.abort();
+  };
+  process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
+  return {
+    signal: controller.signal,
+    end: () => void process.off("SIGINT", onSignal).off("SIGTERM", onSignal),
+  };
+}
