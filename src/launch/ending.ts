@@ -83,7 +83,9 @@ async function endNode(context: PoolContext, node: PoolNode, force: boolean): Pr
   const at = { node: node.index };
   let worker: WorkerClient | undefined;
   try {
-    worker = await steps.run("ssh", { ...at, timeoutMs: LOGIN_MS }, (signal) => reach(session, signal));
+    worker = await steps.run("ssh", { ...at, timeoutMs: LOGIN_MS }, (signal) =>
+      reach(context, session, signal),
+    );
   } catch (error) {
     if (force || !mayHoldData(context)) return;
     const why = HawserError.is(error) ? error.message : String(error);
@@ -134,12 +136,18 @@ export async function drainNode(
   );
 }
 
-/** The worker of a node; `undefined` where there is nothing of the pool. */
-async function reach(session: NodeSession, signal: AbortSignal): Promise<WorkerClient | undefined> {
+/** The worker of a node; `undefined` where there is nothing of the pool, or a pool of that name of somebody else. */
+async function reach(
+  { record }: PoolContext,
+  session: NodeSession,
+  signal: AbortSignal,
+): Promise<WorkerClient | undefined> {
   await session.connection(signal);
   if (!(await session.knowsPool(signal))) return undefined;
   await session.bootstrap(signal);
-  return await session.worker(signal);
+  const worker = await session.worker(signal);
+  const { spec } = await worker.call("status", {}, { signal });
+  return spec === undefined || spec.owner.id === record.owner.id ? worker : undefined;
 }
 
 /** Before a volume was mounted, nothing can have been written. */

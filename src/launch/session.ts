@@ -98,7 +98,7 @@ export class NodeSession {
   async knowsPool(signal: AbortSignal): Promise<boolean> {
     const { sudo } = await this.facts(signal);
     const ssh = await this.connection(signal);
-    const { code } = await ssh.run(`${sudo}test -e ${WORKER_ROOT}/pools/${shellQuote(this.pool)}/pool.json`, {
+    const { code } = await ssh.run(`${sudo}test -e ${WORKER_ROOT}/pools/${shellQuote(this.pool)}`, {
       signal,
     });
     return code === 0;

@@ -11,6 +11,7 @@ import type { PoolNode } from "./node.ts";
 import type { PoolContext } from "./pool-context.ts";
 import { workerSpecs } from "./prepare.ts";
 import { pushFiles } from "./push.ts";
+import { serviceCommand, waitUntilReady } from "./service.ts";
 import { jobCommand, taskEnvironment } from "./task-environment.ts";
 import { workFiles } from "./work-files.ts";
 import type { WorkFile } from "./work-files.ts";
@@ -186,7 +187,7 @@ export async function runningJob(context: PoolContext): Promise<string | undefin
 }
 
 async function launchTask(context: PoolContext, restart: number): Promise<string> {
-  const { job, image } = context.record.task;
+  const { job, image, service } = context.record.task;
   if (job === undefined) {
     throw new HawserError(
       "invalid_argument",
@@ -194,6 +195,7 @@ async function launchTask(context: PoolContext, restart: number): Promise<string
     );
   }
   const specs = await workerSpecs(context, context.record.nodes);
+  const isService = service !== undefined && service !== false;
   const run = randomUUID();
   context.update({ job: { run, startedMs: context.clock.now(), restart } });
   await startJob(
@@ -204,11 +206,13 @@ async function launchTask(context: PoolContext, restart: number): Promise<string
       commandFor: (node) => {
         const spec = specs[node.index]!;
         const env = taskEnvironment(spec, context.record.task, { restart });
-        return { argv: jobCommand(job, { image, spec, env }), env };
+        const argv = jobCommand(job, { image, spec, env });
+        return { argv: isService ? serviceCommand(argv) : argv, env };
       },
     },
     context.signal,
   );
   context.events({ type: "started", job: typeof job === "string" ? job : job.join(" ") });
+  if (typeof service === "object") await waitUntilReady(context, service, context.signal);
   return run;
 }

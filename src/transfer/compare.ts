@@ -17,13 +17,14 @@ export interface Side {
   mtimeMs: EpochMs;
 }
 
-/** S3 and many file systems keep whole seconds. */
-export const SAME_TIME_MS: Milliseconds = 1000;
+/** S3 keeps whole seconds. */
+const DOUBT_MS: Milliseconds = 1000;
 
 /** A file that may have to be uploaded. */
 export function compareForUpload(file: Side, object: Side): Verdict {
   if (file.sizeBytes !== object.sizeBytes) return "differs";
-  return file.mtimeMs <= object.mtimeMs ? "same" : "ask";
+  // A file system's clock is a few milliseconds behind: what was written just after it was sent looks older.
+  return file.mtimeMs <= object.mtimeMs - DOUBT_MS ? "same" : "ask";
 }
 
 /** An object that may have to be downloaded. A file that is newer than it was changed here: it is not overwritten. */
@@ -33,10 +34,12 @@ export function compareForDownload(object: Side, file: Side): Verdict {
   return file.mtimeMs >= Math.floor(object.mtimeMs / 1000) * 1000 ? "same" : "ask";
 }
 
-/** Once the object's own `mtime` is known. */
+/** Once the object's own `mtime` is known. Some programs write whole seconds of it. */
 export function compareTimes(fileMs: EpochMs, objectMs: EpochMs | undefined): "same" | "differs" {
   if (objectMs === undefined) return "differs";
-  return Math.abs(fileMs - objectMs) < SAME_TIME_MS ? "same" : "differs";
+  const same =
+    objectMs % 1000 === 0 ? Math.floor(fileMs / 1000) * 1000 === objectMs : Math.abs(fileMs - objectMs) < 1;
+  return same ? "same" : "differs";
 }
 
 /** Two objects of one store. */

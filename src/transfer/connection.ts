@@ -13,6 +13,7 @@ import { createRangeReader } from "../store/reader/reader.ts";
 import { createObjectStore } from "../store/s3-store.ts";
 import type { ObjectStoreOptions, S3Store } from "../store/s3-store.ts";
 import { createStoreRangeReader } from "../store/store-range-reader.ts";
+import { Budget } from "./budget.ts";
 import { Places } from "./places.ts";
 import { Rate } from "./rate.ts";
 import { Windows } from "./windows.ts";
@@ -49,6 +50,8 @@ export const DEFAULT_MEMORY: Bytes = 128 * MiB;
 /** Ranges of a large object: see docs/TRANSFER.md. */
 export const DEFAULT_RANGE: Bytes = 8 * MiB;
 export const DEFAULT_PART: Bytes = 16 * MiB;
+/** Of the slab. */
+const RECEIVING_PART = 5 / 8;
 /** Files of several ranges or parts at once. */
 const LARGE_FILES = 4;
 /** The smallest part that S3 takes, unless it is the last. */
@@ -61,6 +64,11 @@ export class Connection implements AsyncDisposable {
   readonly rate: Rate;
   /** Parts of uploads under way. */
   readonly places: Places;
+  /**
+   * Bytes being received into the slab. The rest of it is for what is being written: if all of it were received at
+   * once, network and disk would take turns.
+   */
+  readonly receiving: Budget;
   /** Files of more than one range or part under way. */
   readonly largeFiles = new Places(LARGE_FILES);
   readonly #options: ConnectionOptions;
@@ -82,6 +90,7 @@ export class Connection implements AsyncDisposable {
     }
     this.rangeBytes = Math.min(options.partSizeBytes ?? DEFAULT_RANGE, this.#memoryBytes - HEAD_ROOM);
     this.places = new Places(this.concurrency);
+    this.receiving = new Budget(Math.floor(this.#memoryBytes * RECEIVING_PART));
     this.rate = new Rate(options.maxRateBytes && atLeastOne("rate", options.maxRateBytes));
   }
 

@@ -8,9 +8,10 @@
 import { setMaxListeners } from "node:events";
 import { HawserError } from "../common/errors.ts";
 import { parseObjectTime } from "../common/object-time.ts";
+import { MiB } from "../common/units.ts";
 import type { Bytes, EpochMs } from "../common/units.ts";
 import { HEAD_ROOM } from "../store/range-reader.ts";
-import type { RangeReader } from "../store/range-reader.ts";
+import type { RangeReader, RangeRequest, RangeResult } from "../store/range-reader.ts";
 import type { ListedObject, ObjectInfo } from "../store/object-store.ts";
 import type { S3Store } from "../store/s3-store.ts";
 import type { Connection } from "./connection.ts";
@@ -22,6 +23,8 @@ export interface Progress {
   /** Bytes that have arrived; negative when they have to come again. */
   progress: (bytes: Bytes) => void;
 }
+
+const SMALL: Bytes = MiB;
 
 export class Downloader {
   readonly #connection: Connection;
@@ -74,7 +77,7 @@ export class Downloader {
     const taking = windows.take(HEAD_ROOM + sizeBytes);
     const window = taking instanceof Promise ? await taking : taking;
     try {
-      const { bodyOffset, mtime } = await this.#reader.read({
+      const { bodyOffset, mtime } = await this.#read({
         key,
         etag,
         versionId,
@@ -91,6 +94,12 @@ export class Downloader {
     } finally {
       windows.give(window);
     }
+  }
+
+  /** Small ones are fetched as many at once as files: their latency counts, and not their bytes. */
+  #read(request: RangeRequest): Promise<RangeResult> {
+    if (request.length < SMALL) return this.#reader.read(request);
+    return this.#connection.receiving.hold(request.length, () => this.#reader.read(request));
   }
 
   async #inRanges(
@@ -178,7 +187,7 @@ export class Downloader {
     if (rate.limited) await rate.take(length, signal);
     const window = await windows.take(HEAD_ROOM + length);
     try {
-      const { bodyOffset } = await this.#reader.read({
+      const { bodyOffset } = await this.#read({
         key,
         etag,
         versionId,

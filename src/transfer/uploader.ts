@@ -5,7 +5,7 @@
  * before and after: one that changed or vanished meanwhile is an error, and what was made of it does not stay. A
  * multipart upload is not completed then; a PUT is taken back.
  */
-import { statSync } from "node:fs";
+import { closeSync, openSync, statSync } from "node:fs";
 import type { Stats } from "node:fs";
 import { open } from "node:fs/promises";
 import { HawserError } from "../common/errors.ts";
@@ -253,31 +253,42 @@ function versionOf({ size, mtimeMs, ino }: Stats): FileVersion {
 /** What happened to a file since it was looked at. */
 function changeOf(path: string, before: FileVersion): HawserError | undefined {
   try {
-    if (sameVersion(before, versionOf(statSync(path)))) return undefined;
+    return sameVersion(before, versionOf(statSync(path))) ? undefined : changed(path);
   } catch (error) {
-    return new HawserError(
-      "object_changed",
-      `${path} vanished while it was being uploaded; nothing was kept of it.`,
-      {
-        cause: error,
-      },
-    );
+    return vanished(path, error);
   }
-  return new HawserError(
-    "object_changed",
-    `${path} changed while it was being uploaded; nothing was kept of it.`,
-  );
 }
 
 /** What reading the file met, in words about the file. */
 function sourceProblem(error: unknown, path: string): unknown {
-  if (!HawserError.is(error, "io_error", "invalid_argument")) return error;
-  const { cause } = error;
-  if (cause instanceof Error && "code" in cause) return localError(cause, path);
+  if (!HawserError.is(error, "io_error", "invalid_argument") || error.s3Code !== undefined) return error;
+  try {
+    // access(2) would ask for another user than open(2) does.
+    closeSync(openSync(path, "r"));
+  } catch (denied) {
+    return (denied as NodeJS.ErrnoException).code === "ENOENT"
+      ? vanished(path, denied)
+      : localError(denied, path);
+  }
   // Fewer bytes than there were when it was looked at.
-  return error.code === "invalid_argument" && error.s3Code === undefined
-    ? (changeOf(path, { sizeBytes: -1, mtimeMs: 0, inode: 0 }) ?? error)
-    : error;
+  return error.code === "invalid_argument" ? changed(path) : error;
+}
+
+function vanished(path: string, cause: unknown): HawserError {
+  return new HawserError(
+    "object_changed",
+    `${path} vanished while it was being uploaded; nothing was kept of it.`,
+    {
+      cause,
+    },
+  );
+}
+
+function changed(path: string): HawserError {
+  return new HawserError(
+    "object_changed",
+    `${path} changed while it was being uploaded; nothing was kept of it.`,
+  );
 }
 
 /** What another run may get past with the same content. */

@@ -12,6 +12,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { vi } from "vitest";
 import { DEFAULT_CREDENTIALS, startDevS3 } from "../../../src/devs3/index.ts";
 import type { DevS3, DevS3Options } from "../../../src/devs3/index.ts";
 import type { ListedObject, PutOptions } from "../../../src/store/object-store.ts";
@@ -137,9 +138,17 @@ export class Place implements AsyncDisposable {
       .sort();
   }
 
-  /** Requests of one operation that the server has answered. */
+  /** Requests of one operation that were answered and heard. */
   requests(operation: string): number {
-    return this.s3.requests.records.filter((record) => record.operation === operation).length;
+    return this.s3.requests.records.filter((record) => record.operation === operation && record.completed)
+      .length;
+  }
+
+  /** Resolves when the server has nothing under way. */
+  async quiet(): Promise<void> {
+    await vi.waitFor(() => {
+      if (this.s3.stats().inFlight.now > 0) throw new Error("requests are under way");
+    }, 10_000);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
