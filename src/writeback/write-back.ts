@@ -16,10 +16,10 @@ import type { ByteRange } from "./part-plan.ts";
 import type { Base } from "./verdict.ts";
 
 /**
- * What goes with an object's bytes: user metadata (mode, owner, xattrs in their stored form) and its type. The entry
+ * What goes with an object's bytes: user metadata (mode, owner, xattrs in their stored form), type and kept headers. The entry
  * `mtime` is write-back's for staged files: it is the local file's (see formatObjectTime) when the file is sealed.
  */
-export type ObjectMeta = Pick<PutOptions, "metadata" | "contentType">;
+export type ObjectMeta = Pick<PutOptions, "metadata" | "contentType" | "headers">;
 
 /** Reads bytes of the version a staged file was made from. Resolves with fewer bytes only at its end. */
 export type ReadBase = (version: ObjectVersion, offset: Bytes, target: Uint8Array) => Promise<Bytes>;
