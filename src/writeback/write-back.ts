@@ -205,6 +205,16 @@ export interface WriteBack extends AsyncDisposable {
    * @throws the first failure that stays
    */
   flush(prefix?: string, signal?: AbortSignal): Promise<void>;
+  /** Resolves when what is to be done in the bucket under exactly this key is done. @throws its failure that stays */
+  settled(key: string): Promise<void>;
+  /**
+   * Says which files below the prefix lost a conflict. `standing`: those that are in `recovered/`, each time, until they
+   * are restored or dropped. `once`: those that lost it since the start, each of them once.
+   *
+   * @param prefix with `exact` the key itself
+   * @throws `object_changed`, with the names in `recovered/`
+   */
+  tellConflicts(prefix: string, how: "standing" | "once" | "exact"): Promise<void>;
   /** Resolves when no upload is left open that nobody will complete, as far as the store lets us, within a minute. */
   tidy(signal?: AbortSignal): Promise<void>;
   /** Something is to be done in the bucket under this key: what is listed there may change. */
