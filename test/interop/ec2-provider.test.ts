@@ -4,6 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { parse } from "yaml";
+import { run } from "../../src/cli/main.ts";
+import { processTerminal } from "../../src/cli/terminal.ts";
 import { systemClock } from "../../src/common/clock.ts";
 import { parseFile } from "../../src/config/file.ts";
 import { ec2Provider } from "../../src/launch/ec2/provider.ts";
@@ -161,6 +163,39 @@ test("an orphan is discovered by its tags, without a record, and removed", async
   expect(found!.nodes).toHaveLength(2);
   expect(found!.leftovers.map(({ kind }) => kind).sort()).toEqual(["role", "security group"]);
   expect(await ec2Provider.remove(found!, options)).toEqual([]);
+});
+
+describe("hawser ec2", () => {
+  async function hawser(...argv: string[]): Promise<{ code: number; text: string }> {
+    const lines: string[] = [];
+    const terminal = {
+      ...processTerminal(false),
+      out: (line: string) => void lines.push(line),
+      err: (line: string) => void lines.push(line),
+      environment: { ...environment(), AWS_REGION: "us-east-1" },
+    };
+    const code = await run(argv, terminal);
+    return { code, text: lines.join("\n") };
+  }
+
+  test("ls shows instances of ours, terminate ends them alone, and only when it is forced to", async () => {
+    const [node] = await up(contextFor());
+    expect((await hawser("ec2", "ls")).text).toMatch(
+      new RegExp(`${node!.id} +train +alice@laptop +m5.large`),
+    );
+    expect(await hawser("ec2", "terminate", node!.id)).toMatchObject({ code: 2, text: /--force/ });
+    expect((await hawser("ec2", "terminate", "i-0123", "--force")).text).toMatch(/Not instances of Hawser/);
+    expect((await hawser("ec2", "terminate", node!.id, "--force")).code).toBe(0);
+    expect((await hawser("ec2", "ls")).text).not.toContain(node!.id);
+  });
+
+  test("presets, prices, types, spot history and the user's policy can be looked up", async () => {
+    expect((await hawser("ec2", "presets")).text).toMatch(/gpu-h100 .*p5\.48xlarge/);
+    expect((await hawser("ec2", "prices", "m5.large")).text).toMatch(/m5\.large +\$0\.0960/);
+    expect((await hawser("ec2", "types", "m5.large")).text).toMatch(/m5\.large +2 +8 GiB .*us-east-1a/);
+    expect((await hawser("ec2", "spot-history", "m5.large")).text).toMatch(/^TIME/);
+    expect((await hawser("pool", "policy")).text).toContain("ec2:CreateFleet");
+  });
 });
 
 describe("when AWS refuses", () => {

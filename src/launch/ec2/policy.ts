@@ -81,7 +81,7 @@ export function userPolicy(): PolicyDocument {
       {
         Sid: "Look",
         Effect: "Allow",
-        Action: ["ec2:Describe*", "ec2:GetSpotPlacementScores", "ssm:GetParameter", "iam:ListRoles"],
+        Action: ["ec2:Describe*", "ssm:GetParameter", "iam:ListRoles"],
         Resource: "*",
       },
       {
@@ -92,7 +92,6 @@ export function userPolicy(): PolicyDocument {
           "ec2:RunInstances",
           "ec2:CreateLaunchTemplate",
           "ec2:CreateSecurityGroup",
-          "ec2:CreatePlacementGroup",
           "ec2:CreateTags",
         ],
         Resource: "*",
@@ -106,7 +105,8 @@ export function userPolicy(): PolicyDocument {
           "ec2:StartInstances",
           "ec2:DeleteLaunchTemplate",
           "ec2:DeleteSecurityGroup",
-          "ec2:DeletePlacementGroup",
+          "ec2:DeleteVolume",
+          "ec2:ReleaseAddress",
           "ec2:AuthorizeSecurityGroupIngress",
           "ec2:AuthorizeSecurityGroupEgress",
           "ec2:RevokeSecurityGroupIngress",
@@ -134,6 +134,16 @@ export function userPolicy(): PolicyDocument {
           "iam:RemoveRoleFromInstanceProfile",
         ],
         Resource: ["arn:*:iam::*:role/hawser/*", "arn:*:iam::*:instance-profile/hawser/*"],
+      },
+      {
+        // The roles that EC2 itself needs, made once in an account.
+        Sid: "FirstFleet",
+        Effect: "Allow",
+        Action: ["iam:CreateServiceLinkedRole"],
+        Resource: "*",
+        Condition: {
+          StringEquals: { "iam:AWSServiceName": ["spot.amazonaws.com", "ec2fleet.amazonaws.com"] },
+        },
       },
     ],
   };
