@@ -28,6 +28,8 @@ export { Pool } from "./launch/pool.ts";
 export type { PoolOptionsInput } from "./launch/pool.ts";
 export type { PoolEvent } from "./launch/events.ts";
 export type { CredentialProvider } from "./store/credentials.ts";
+export type { ListedObject } from "./store/object-store.ts";
+export type { Entries, EntryOptions } from "./transfer/browse/entries.ts";
 export type { ConnectionOptions } from "./transfer/connection.ts";
 export type {
   SkipReason,
@@ -38,6 +40,7 @@ export type {
   TransferSummary,
 } from "./transfer/events.ts";
 export type { FilterRule } from "./transfer/filter.ts";
+export type { RemoveOptions } from "./transfer/remove.ts";
 export type { CopyOptions } from "./transfer/route.ts";
 export { S3 } from "./transfer/s3.ts";
 export type { SyncOptions } from "./transfer/sync.ts";

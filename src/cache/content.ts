@@ -27,13 +27,17 @@ export interface Span {
   release(): void;
 }
 
-/** A complete local file that holds a version's bytes and nothing else, for the kernel to read directly. */
-export interface BackingFile {
-  /** Open for reading; must not be written. Owned by the content, valid until `release()` or `detach()`. */
-  readonly fd: number;
-  /** The kernel holds the file now and `fd` is not needed any more. May be left out. */
-  detach?(): void;
-  /** To be called when the kernel no longer has the file as a backing file: until then it is not evicted. */
+/** Where complete files are registered so that the kernel reads them without us: see `Kernel` in vfs/filesystem.ts. */
+export interface BackingKernel {
+  /** @returns undefined when the kernel does not take the file */
+  openBacking(fd: number): number | undefined;
+  closeBacking(backingId: number): void;
+}
+
+/** A complete local file that holds a version's bytes and nothing else, as the kernel knows it. */
+export interface Backing {
+  readonly backingId: number;
+  /** To be called once, when the open that it was for has ended: until then the file is not evicted. */
   release(): void;
 }
 
@@ -56,10 +60,10 @@ export interface ContentReader {
    */
   read(offset: Bytes, length: Bytes, waiter?: Waiter): MaybePromise<Span>;
   /**
-   * The local file, when the version is complete on disk and may be handed to the kernel; undefined otherwise. A
-   * promise only where the file has to be opened first.
+   * The local file, registered with the kernel, when the version is complete on disk and the kernel takes it; undefined
+   * otherwise. A promise only where the file has to be opened first. Always the same kernel, for all of a mount's life.
    */
-  backing(): MaybePromise<BackingFile | undefined>;
+  backing(kernel: BackingKernel): MaybePromise<Backing | undefined>;
   /** Ends this open; reads in flight finish. May be called twice. */
   close(): void;
 }

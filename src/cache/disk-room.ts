@@ -16,11 +16,13 @@ import type { DiskIndex } from "./disk-index.ts";
 import type { DiskSpace } from "./disk-space.ts";
 import { errnoOf } from "./fd-io.ts";
 import type { OpenFiles } from "./open-files.ts";
+import type { Registrations } from "./registrations.ts";
 
 export interface DiskRoomParts {
   index: DiskIndex;
   space: DiskSpace;
   files: OpenFiles;
+  registrations: Registrations;
   placePath: string;
   /** Told when the folder as a whole cannot be used any more. */
   onTrouble: (error: unknown) => void;
@@ -52,6 +54,7 @@ export class DiskRoom {
     const bytes = entry.diskBytes;
     this.#parts.index.remove(entry);
     this.#parts.files.drop(entry);
+    this.#parts.registrations.drop(entry);
     if (!entry.created) {
       this.#parts.index.freed(bytes);
       return;
@@ -124,6 +127,7 @@ export class DiskRoom {
     }
     // A complete file may be open for reading only; from here on it is not complete.
     this.#parts.files.drop(entry);
+    this.#parts.registrations.drop(entry);
     entry.punching = true;
     entry.pins++;
     const punching = this.#punchHoles(entry, holes).finally(() => {

@@ -5,7 +5,7 @@
  * as the checksums agree: each block is verified when we read it, and a file is handed to the kernel only when all of
  * its blocks are known to be there. Nothing here waits for room: what does not fit is not stored.
  */
-import { renameSync, statSync } from "node:fs";
+import { closeSync, renameSync, statSync } from "node:fs";
 import { mkdir, rename, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { crc32c } from "../common/checksum.ts";
@@ -19,7 +19,7 @@ import { BlockWriter } from "./block-writer.ts";
 import { checksumFile, filePath, unusedFileIds } from "./cache-file.ts";
 import type { CachedVolume, VolumePlace } from "./cache-folder.ts";
 import { claimFolder, takePlace } from "./cache-folder.ts";
-import type { BackingFile, ObjectVersion } from "./content.ts";
+import type { Backing, BackingKernel, ObjectVersion } from "./content.ts";
 import type { DiskEntry } from "./disk-entry.ts";
 import { DiskIndex } from "./disk-index.ts";
 import { DiskRoom } from "./disk-room.ts";
@@ -28,6 +28,8 @@ import { errnoOf, readFully } from "./fd-io.ts";
 import { LoadAgain } from "./load-again.ts";
 import { OpenFiles } from "./open-files.ts";
 import type { OpenFile } from "./open-files.ts";
+import { Registrations } from "./registrations.ts";
+import type { Registration } from "./registrations.ts";
 
 export interface DiskOptions {
   /** The cache folder; made when missing. */
@@ -67,6 +69,7 @@ export class DiskStore {
   readonly space: DiskSpace;
   readonly place: VolumePlace;
   readonly #files: OpenFiles;
+  readonly #registrations = new Registrations();
   readonly #room: DiskRoom;
   readonly #writer: BlockWriter;
   readonly #onTrouble: (error: unknown) => void;
@@ -96,6 +99,7 @@ export class DiskStore {
       index,
       space,
       files: this.#files,
+      registrations: this.#registrations,
       placePath: place.path,
       onTrouble: this.#onTrouble,
     });
@@ -187,6 +191,7 @@ export class DiskStore {
       this.dirty = true;
       entry.warm(firstBlock, crcs.length, ++this.#tick);
       this.index.added(entry, version, { first: firstBlock, crcs });
+      this.#registerNow(entry);
       return true;
     } catch (error) {
       this.#writeFailed(error);
@@ -252,11 +257,14 @@ export class DiskStore {
   }
 
   /** The complete file of a trusted entry, for the kernel. */
-  backing(entry: DiskEntry): MaybePromise<BackingFile | undefined> {
+  backing(entry: DiskEntry, kernel: BackingKernel): MaybePromise<Backing | undefined> {
+    this.#registrations.attach(kernel);
     if (!entry.trusted || entry.removed) return undefined;
+    const registration = this.#registrations.use(entry);
+    if (registration) return this.#handOver(entry, registration);
     entry.pins++;
     const file = this.#files.acquire(entry);
-    return file instanceof Promise ? this.#backingLater(entry, file) : this.#expose(entry, file);
+    return file instanceof Promise ? this.#backingLater(entry, file) : this.#register(entry, file);
   }
 
   /** Removes what is here of a version, unless it is in use. @returns the bytes of disk that this frees */
@@ -293,6 +301,7 @@ export class DiskStore {
   /** Lets go of everything without writing: the folder is not usable. */
   async abandon(): Promise<void> {
     await this.#room.drain();
+    this.#registrations.close();
     await this.#files.close();
     await this.index.close().catch(() => undefined);
     await this.place.release();
@@ -301,6 +310,7 @@ export class DiskStore {
   /** Writes the log's end, closes every file and gives up the place. */
   async close(): Promise<void> {
     await this.#room.drain();
+    this.#registrations.close();
     await this.#files.close();
     try {
       await this.index.close();
@@ -309,7 +319,7 @@ export class DiskStore {
     }
   }
 
-  async #backingLater(entry: DiskEntry, opening: Promise<OpenFile>): Promise<BackingFile | undefined> {
+  async #backingLater(entry: DiskEntry, opening: Promise<OpenFile>): Promise<Backing | undefined> {
     let file: OpenFile;
     try {
       file = await opening;
@@ -318,26 +328,44 @@ export class DiskStore {
       if (!TRANSIENT_ERRNOS.has(errnoOf(error) ?? "")) this.remove(entry);
       return undefined;
     }
-    if (!entry.removed) return this.#expose(entry, file);
+    if (!entry.removed) return this.#register(entry, file);
     this.#room.unpin(entry);
     this.#files.release(file);
     return undefined;
   }
 
-  #expose(entry: DiskEntry, file: OpenFile): BackingFile {
+  #register(entry: DiskEntry, file: OpenFile): Backing | undefined {
+    let registration = this.#registrations.use(entry);
+    if (registration === undefined && this.#registrations.add(entry, file.fd)) {
+      registration = this.#registrations.use(entry);
+    }
+    this.#files.release(file);
+    // The kernel holds the file by itself now.
+    if (registration) this.#files.drop(entry);
+    this.#room.unpin(entry);
+    return registration && this.#handOver(entry, registration);
+  }
+
+  #handOver(entry: DiskEntry, registration: Registration): Backing {
+    entry.pins++;
     this.index.exposed(entry);
-    let open: OpenFile | undefined = file;
     let held = true;
-    const detach = (): void => {
-      if (open) this.#files.release(open);
-      open = undefined;
-    };
     const release = (): void => {
-      detach();
-      if (held) this.#room.unpin(entry);
+      if (!held) return;
       held = false;
+      this.#registrations.release(registration);
+      this.#room.unpin(entry);
     };
-    return { fd: file.fd, detach, release };
+    return { backingId: registration.backingId, release };
+  }
+
+  /** A file that was completed with its descriptor at hand is likely to be opened soon. */
+  #registerNow(entry: DiskEntry): void {
+    if (this.#registrations.kernel === undefined || !entry.trusted || entry.removed) return;
+    const fd = this.#files.take(entry);
+    if (fd === undefined) return;
+    if (this.#registrations.add(entry, fd)) closeSync(fd);
+    else this.#files.keep(entry, fd);
   }
 
   #verify(entry: DiskEntry, firstBlock: number, count: number, bytes: Uint8Array): void {

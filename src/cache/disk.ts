@@ -12,7 +12,7 @@ import type { Clock } from "../common/clock.ts";
 import { HawserError } from "../common/errors.ts";
 import type { MaybePromise } from "../common/maybe-promise.ts";
 import type { Milliseconds } from "../common/units.ts";
-import type { BackingFile, ObjectVersion } from "./content.ts";
+import type { Backing, BackingKernel, ObjectVersion } from "./content.ts";
 import type { DiskEntry } from "./disk-entry.ts";
 import { DiskStore } from "./disk-store.ts";
 import type { DiskOptions, DiskStoreStats } from "./disk-store.ts";
@@ -85,10 +85,10 @@ export class Disk {
     return (await this.#store?.write(version, fingerprint, firstBlock, source, direct)) ?? false;
   }
 
-  backing(fingerprint: string): MaybePromise<BackingFile | undefined> {
+  backing(fingerprint: string, kernel: BackingKernel): MaybePromise<Backing | undefined> {
     this.#kernelReads = true;
     const entry = this.#store?.find(fingerprint);
-    return entry && this.#store?.backing(entry);
+    return entry && this.#store?.backing(entry, kernel);
   }
 
   /** Complete files are handed to the kernel: who opens one of them asks us for no bytes. */

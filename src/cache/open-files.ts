@@ -60,6 +60,15 @@ export class OpenFiles {
     else this.#files.set(entry, file);
   }
 
+  /** Gives away the descriptor that is kept and not in use: it is the caller's to close. */
+  take(entry: DiskEntry): number | undefined {
+    const file = this.#files.peek(entry);
+    if (file === undefined || file.users > 0) return undefined;
+    file.users = 1;
+    this.#files.delete(entry);
+    return file.fd;
+  }
+
   release(file: OpenFile): void {
     if (--file.users === 0 && file.dropped) this.#close(file);
   }

@@ -4,7 +4,7 @@ import type { MaybePromise } from "../common/maybe-promise.ts";
 import type { Bytes } from "../common/units.ts";
 import { blockOf } from "./blocks.ts";
 import { signalOf } from "./content.ts";
-import type { BackingFile, ContentReader, ObjectVersion, Span, Waiter } from "./content.ts";
+import type { Backing, BackingKernel, ContentReader, ObjectVersion, Span, Waiter } from "./content.ts";
 import type { ContentCounters } from "./content-stats.ts";
 import type { Demand } from "./demand.ts";
 import type { Disk } from "./disk.ts";
@@ -71,8 +71,8 @@ export class VersionReader implements ContentReader {
     return span;
   }
 
-  backing(): MaybePromise<BackingFile | undefined> {
-    const file = this.#closed ? undefined : this.#parts.disk?.backing(this.#owner.fingerprint);
+  backing(kernel: BackingKernel): MaybePromise<Backing | undefined> {
+    const file = this.#closed ? undefined : this.#parts.disk?.backing(this.#owner.fingerprint, kernel);
     return file instanceof Promise ? file.then((opened) => this.#count(opened)) : this.#count(file);
   }
 
@@ -82,7 +82,7 @@ export class VersionReader implements ContentReader {
     this.#owner.letGo();
   }
 
-  #count(file: BackingFile | undefined): BackingFile | undefined {
+  #count(file: Backing | undefined): Backing | undefined {
     if (file === undefined) return undefined;
     this.#parts.stats.backingOpens++;
     // The kernel reads the file itself and tells nobody: what was fetched ahead of this open counts as read.

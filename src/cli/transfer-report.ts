@@ -20,6 +20,8 @@ export interface ReportOptions {
   verbose: boolean;
   /** Nothing but failures. */
   quiet?: boolean;
+  /** What progress counts; bytes when absent. */
+  unit?: "bytes" | "files";
 }
 
 export interface TransferReport {
@@ -101,10 +103,10 @@ class TextReport implements TransferReport {
   onEvent(event: TransferEvent): void {
     switch (event.type) {
       case "found":
-        this.#total = event.bytes;
+        this.#total = this.#unit === "files" ? event.files : event.bytes;
         return;
       case "progress":
-        this.#done = event.bytes;
+        this.#done = this.#unit === "files" ? event.files : event.bytes;
         return this.#show();
       case "would":
         this.#dry++;
@@ -172,6 +174,10 @@ class TextReport implements TransferReport {
     return counts.join(", ");
   }
 
+  get #unit(): "bytes" | "files" {
+    return this.#options.unit ?? "bytes";
+  }
+
   /** The library for bars is loaded when there is something to show. */
   #show(): void {
     if (this.#options.quiet || this.#ended) return;
@@ -180,7 +186,7 @@ class TextReport implements TransferReport {
     this.#loading = true;
     void import("../observe/progress.ts").then(({ createProgress }) => {
       if (this.#ended) return;
-      this.#shown = createProgress({ label: this.#options.label, unit: "bytes", stream: process.stderr });
+      this.#shown = createProgress({ label: this.#options.label, unit: this.#unit, stream: process.stderr });
     });
   }
 }

@@ -128,9 +128,8 @@ export const EC2_KEYS = {
     .min(1)
     .optional()
     .meta({ description: "Key that encrypts the root volumes. Default: the account's own for EBS." }),
-  placementGroup: flag.optional().meta({
-    description:
-      "Put the nodes close together, all of one type in one zone. Default: with several nodes of a type that takes EFA.",
+  sameZone: flag.optional().meta({
+    description: "All nodes of one type in one zone. Default: with several nodes of a type that takes EFA.",
   }),
   tags: z
     .record(tagKey, z.string().max(256))

@@ -5,7 +5,7 @@
  * line can. One line for each key and code, again after a while, so that a failing loop does not fill the disk.
  */
 import { LRUCache } from "lru-cache";
-import type { Content, ContentReader, Span, Waiter } from "../cache/content.ts";
+import type { BackingKernel, Content, ContentReader, Span, Waiter } from "../cache/content.ts";
 import { HawserError, toHawserError } from "../common/errors.ts";
 import type { MaybePromise } from "../common/maybe-promise.ts";
 import type { Milliseconds } from "../common/units.ts";
@@ -56,8 +56,8 @@ class LoggedReader implements ContentReader {
     });
   }
 
-  backing(): ReturnType<ContentReader["backing"]> {
-    return this.inner.backing();
+  backing(kernel: BackingKernel): ReturnType<ContentReader["backing"]> {
+    return this.inner.backing(kernel);
   }
 
   close(): void {

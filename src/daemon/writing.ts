@@ -112,6 +112,7 @@ export class Writing {
     await this.filesystem.close();
     await this.#writeBack.flush("", signal);
     await this.#writeBack.tidy(signal);
+    await this.#writeBack.tellConflicts("", "standing");
   }
 
   /** What is pending waits for the next mount. May be called twice. */

@@ -95,7 +95,7 @@ export class PoolContext {
     return {
       name,
       config,
-      volumes: volumes.map(({ credentials: _keys, ...volume }) => volume),
+      volumes,
       owner,
       expiresMs,
       folder: this.folder.path,

@@ -11,11 +11,11 @@
  */
 import type { Clock } from "../common/clock.ts";
 import type { EpochMs, Milliseconds } from "../common/units.ts";
-import type { NamedVolume } from "../config/file.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { PoolConfig, ProviderKind } from "../config/pool.ts";
 import type { PoolEvents } from "./events.ts";
 import type { NodeStatus, PoolNode } from "./node.ts";
+import type { RecordedVolume } from "./pool-record.ts";
 
 /** Who started a pool, as others see it. */
 export interface PoolOwner {
@@ -30,7 +30,7 @@ export interface ProviderContext {
   name: string;
   config: PoolConfig;
   /** Also for policies: what is to be read, and what written. */
-  volumes: readonly NamedVolume[];
+  volumes: readonly RecordedVolume[];
   owner: PoolOwner;
   /** When the pool ends by itself; machines carry it as a tag. */
   expiresMs: EpochMs | undefined;

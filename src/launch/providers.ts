@@ -4,6 +4,7 @@ import { HawserError } from "../common/errors.ts";
 import type { Provider } from "./provider.ts";
 
 const PROVIDERS: Partial<Record<ProviderKind, () => Promise<Provider>>> = {
+  ec2: async () => (await import("./ec2/provider.ts")).ec2Provider,
   hosts: async () => (await import("./hosts/provider.ts")).hostsProvider,
 };
 

@@ -2,7 +2,7 @@
 import { HawserError } from "../common/errors.ts";
 import type { Bytes, EpochMs } from "../common/units.ts";
 import { unquoteEtag } from "./etag.ts";
-import type { GetRequest, ObjectInfo, PutBody } from "./object-store.ts";
+import type { GetRequest, KeptHeaders, ObjectInfo, PutBody } from "./object-store.ts";
 import { sourceError, streamOf } from "./put-body.ts";
 
 export interface MemoryObject {
@@ -11,6 +11,7 @@ export interface MemoryObject {
   readonly etag: string;
   readonly mtimeMs: EpochMs;
   readonly contentType: string | undefined;
+  readonly headers?: KeptHeaders | undefined;
   readonly metadata: Record<string, string>;
   readonly storageClass: string | undefined;
   readonly versionId: string | undefined;
@@ -30,6 +31,7 @@ export function infoOf(object: MemoryObject): ObjectInfo {
     etag: object.etag,
     storageClass: object.storageClass,
     contentType: object.contentType,
+    headers: object.headers,
     metadata: { ...object.metadata },
     versionId: object.versionId,
     restore: object.restored ? 'ongoing-request="false"' : undefined,

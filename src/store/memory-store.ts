@@ -269,6 +269,7 @@ export class MemoryStore implements ObjectStore {
         : {
             ...options,
             contentType: object.contentType,
+            headers: object.headers,
             metadata: object.metadata,
           };
     return this.#store(key, object.bytes, md5Etag(object.bytes), kept);
@@ -351,6 +352,7 @@ export class MemoryStore implements ObjectStore {
       etag,
       mtimeMs: Math.floor(this.#clock.now() / 1000) * 1000,
       contentType: options.contentType,
+      headers: options.headers,
       metadata: { ...options.metadata },
       storageClass: options.storageClass,
       versionId,

@@ -1,6 +1,7 @@
 /** What a new object should be, as the headers that say so. */
 import { HawserError } from "../common/errors.ts";
 import { uriEncode } from "../common/sigv4.ts";
+import { KEPT_HEADERS } from "./object-store.ts";
 import type { PutOptions } from "./object-store.ts";
 
 const TOKEN = /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/;
@@ -12,7 +13,7 @@ const PRINTABLE = /^[\x20-\x7e]*$/;
  * @throws HawserError `invalid_argument` for what cannot travel in a header
  */
 export function objectHeaders(options: PutOptions): Record<string, string> {
-  const { contentType, metadata, storageClass, sse, sseKmsKeyId, acl, tags } = options;
+  const { contentType, headers: kept = {}, metadata, storageClass, sse, sseKmsKeyId, acl, tags } = options;
   const headers: Record<string, string> = {};
   if (metadata !== undefined) {
     for (const [name, value] of Object.entries(checkedMetadata(metadata))) {
@@ -20,6 +21,10 @@ export function objectHeaders(options: PutOptions): Record<string, string> {
     }
   }
   if (contentType !== undefined) headers["content-type"] = checked("content type", contentType);
+  for (const name of KEPT_HEADERS) {
+    const value = kept[name];
+    if (value !== undefined) headers[name] = checked(name, value);
+  }
   if (storageClass !== undefined) headers["x-amz-storage-class"] = checked("storage class", storageClass);
   if (acl !== undefined) headers["x-amz-acl"] = checked("ACL", acl);
   if (sse !== undefined) headers["x-amz-server-side-encryption"] = sse;

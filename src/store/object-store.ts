@@ -49,9 +49,20 @@ export interface ListPage {
   nextToken?: string | undefined;
 }
 
+/** Headers that an object is kept and answered with, besides its type. */
+export const KEPT_HEADERS = [
+  "cache-control",
+  "content-disposition",
+  "content-encoding",
+  "content-language",
+] as const;
+
+export type KeptHeaders = { readonly [name in (typeof KEPT_HEADERS)[number]]?: string | undefined };
+
 /** What a HEAD tells about an object. */
 export interface ObjectInfo extends ListedObject {
   contentType?: string | undefined;
+  headers?: KeptHeaders | undefined;
   /** User metadata: names in lower case without `x-amz-meta-`. */
   metadata: Record<string, string>;
   versionId?: string | undefined;
@@ -83,6 +94,7 @@ export interface GetResult {
 
 export interface PutOptions extends RequestOptions {
   contentType?: string | undefined;
+  headers?: KeptHeaders | undefined;
   metadata?: Record<string, string> | undefined;
   storageClass?: string | undefined;
   /** Only when the present object has this ETag; else `object_changed`. */

@@ -53,6 +53,10 @@ export function writeCall(operation: string, key: string, options: PutOptions | 
 /** The SDK's parameters for what a new object should be. */
 export interface ObjectParameters {
   ContentType?: string;
+  CacheControl?: string;
+  ContentDisposition?: string;
+  ContentEncoding?: string;
+  ContentLanguage?: string;
   Metadata?: Record<string, string>;
   StorageClass?: "STANDARD";
   ServerSideEncryption?: "AES256" | "aws:kms";
@@ -67,9 +71,15 @@ export interface ObjectParameters {
  * @throws HawserError `invalid_argument` for metadata that cannot travel in a header
  */
 export function objectParameters(options: PutOptions): ObjectParameters {
-  const { contentType, metadata, storageClass, sse, sseKmsKeyId, acl, tags } = options;
+  const { contentType, headers = {}, metadata, storageClass, sse, sseKmsKeyId, acl, tags } = options;
   const parameters: ObjectParameters = {};
   if (contentType !== undefined) parameters.ContentType = contentType;
+  const { "cache-control": cache, "content-disposition": disposition } = headers;
+  const { "content-encoding": encoding, "content-language": language } = headers;
+  if (cache !== undefined) parameters.CacheControl = cache;
+  if (disposition !== undefined) parameters.ContentDisposition = disposition;
+  if (encoding !== undefined) parameters.ContentEncoding = encoding;
+  if (language !== undefined) parameters.ContentLanguage = language;
   if (metadata !== undefined) parameters.Metadata = checkedMetadata(metadata);
   // The SDK types the classes and ACLs that AWS has; other stores have others.
   if (storageClass !== undefined) parameters.StorageClass = storageClass as "STANDARD";

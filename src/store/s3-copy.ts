@@ -8,7 +8,7 @@ import { HawserError } from "../common/errors.ts";
 import { GiB, MiB } from "../common/units.ts";
 import type { Bytes } from "../common/units.ts";
 import { quoteEtag, unquoteEtag } from "./etag.ts";
-import type { CopyOptions, CopySource, PutResult, UploadedPart } from "./object-store.ts";
+import type { CopyOptions, CopySource, ObjectInfo, PutResult, UploadedPart } from "./object-store.ts";
 import { ATTEMPT_LIMITS } from "./retry.ts";
 import { bucketOf, objectParameters, sdkOf, writeCall } from "./s3-context.ts";
 import type { S3Context } from "./s3-context.ts";
@@ -104,12 +104,12 @@ async function copyInParts(
   source: CopySource,
   key: string,
   options: CopyOptions,
-  info: { sizeBytes: Bytes; contentType?: string | undefined; metadata: Record<string, string> },
+  info: Pick<ObjectInfo, "sizeBytes" | "contentType" | "headers" | "metadata">,
 ): Promise<PutResult> {
   const kept =
     options.metadataDirective === "replace"
       ? options
-      : { ...options, contentType: info.contentType, metadata: info.metadata };
+      : { ...options, contentType: info.contentType, headers: info.headers, metadata: info.metadata };
   const { uploadId } = await createMultipart(context, key, kept);
   try {
     const parts = await copyParts(context, key, uploadId, source, info.sizeBytes, options);

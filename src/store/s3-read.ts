@@ -13,6 +13,7 @@ import { parseListPage } from "./list-xml.ts";
 import type {
   GetRequest,
   GetResult,
+  KeptHeaders,
   ListPage,
   ListQuery,
   ObjectInfo,
@@ -239,6 +240,7 @@ function infoOf(
     etag: unquoteEtag(output.ETag ?? ""),
     storageClass: output.StorageClass === "STANDARD" ? undefined : output.StorageClass,
     contentType: output.ContentType,
+    headers: keptHeaders(output),
     metadata: lowerCased(output.Metadata ?? {}),
     versionId: output.VersionId === "null" ? undefined : output.VersionId,
     restore: output.Restore,
@@ -246,6 +248,16 @@ function infoOf(
   };
   const checksums = wholeChecksums(output);
   return checksums ? { ...info, checksums } : info;
+}
+
+function keptHeaders(output: HeadObjectCommandOutput | GetObjectCommandOutput): KeptHeaders | undefined {
+  const kept = {
+    "cache-control": output.CacheControl,
+    "content-disposition": output.ContentDisposition,
+    "content-encoding": output.ContentEncoding,
+    "content-language": output.ContentLanguage,
+  };
+  return Object.values(kept).some((value) => value !== undefined) ? kept : undefined;
 }
 
 function lowerCased(metadata: Record<string, string>): Record<string, string> {

@@ -13,7 +13,8 @@ import { parseErrorDocument, sendSmall } from "./http-request.ts";
 import type { SmallAnswer, SmallRequest } from "./http-request.ts";
 import { decodeEntities } from "./list-xml.ts";
 import { objectHeaders } from "./object-headers.ts";
-import type { CopyOptions, CopySource, ObjectInfo, PutResult, Reason } from "./object-store.ts";
+import { KEPT_HEADERS } from "./object-store.ts";
+import type { CopyOptions, CopySource, KeptHeaders, ObjectInfo, PutResult, Reason } from "./object-store.ts";
 import { ATTEMPT_LIMITS } from "./retry.ts";
 import type { S3Context } from "./s3-context.ts";
 import type { Answer } from "./sender/protocol.ts";
@@ -156,6 +157,7 @@ export function infoOfHeaders(key: string, headers: IncomingHttpHeaders): Object
     etag: unquoteEtag(headers.etag ?? ""),
     storageClass: storageClass === "STANDARD" ? undefined : storageClass,
     contentType: headers["content-type"],
+    headers: keptHeaders(headers),
     metadata,
     versionId: versionId === "null" ? undefined : versionId,
     restore: text(headers, "x-amz-restore"),
@@ -163,6 +165,12 @@ export function infoOfHeaders(key: string, headers: IncomingHttpHeaders): Object
   };
   const whole = text(headers, "x-amz-checksum-type") !== "COMPOSITE" && Object.keys(checksums).length > 0;
   return whole ? { ...info, checksums } : info;
+}
+
+function keptHeaders(headers: IncomingHttpHeaders): KeptHeaders | undefined {
+  const kept = KEPT_HEADERS.map((name) => [name, text(headers, name)] as const);
+  const given = kept.filter(([, value]) => value !== undefined && value !== "");
+  return given.length === 0 ? undefined : (Object.fromEntries(given) as KeptHeaders);
 }
 
 function text(headers: IncomingHttpHeaders, name: string): string | undefined {

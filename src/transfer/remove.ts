@@ -137,7 +137,12 @@ function globbed(glob: string, recursive: boolean, from: number): Filter {
   };
 }
 
-async function removeBatch(store: ObjectStore, batch: readonly ListedObject[], job: Job): Promise<void> {
+/** Removes objects of one bucket, up to a thousand, and gives the job an account of each. */
+export async function removeBatch(
+  store: ObjectStore,
+  batch: readonly ListedObject[],
+  job: Job,
+): Promise<void> {
   if (job.dryRun) {
     for (const object of batch) await job.item(itemOf(store, object), () => Promise.resolve());
     return;

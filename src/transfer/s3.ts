@@ -10,10 +10,15 @@
  * Each function resolves with an account of what was done. A file that fails is in it; only arguments that make no sense
  * reject. `signal` ends a job cleanly: what was under way can be taken up by another one.
  */
+import { parseS3Address } from "./address.ts";
+import { listEntries } from "./browse/entries.ts";
+import type { Entries, EntryOptions } from "./browse/entries.ts";
 import { Connection } from "./connection.ts";
 import type { ConnectionOptions } from "./connection.ts";
 import { copy } from "./copy.ts";
 import type { TransferSummary } from "./events.ts";
+import { remove } from "./remove.ts";
+import type { RemoveOptions } from "./remove.ts";
 import type { CopyOptions } from "./route.ts";
 import { sync } from "./sync.ts";
 import type { SyncOptions } from "./sync.ts";
@@ -57,6 +62,22 @@ export class S3 implements AsyncDisposable {
    */
   async sync(source: string, target: string, options: SyncOptions = {}): Promise<TransferSummary> {
     return await sync(this.#connection, source, target, options);
+  }
+
+  /**
+   * Objects and folders of a bucket, below a prefix, or that a glob matches, by the page.
+   *
+   * @throws HawserError `not_found` when there is nothing of that name
+   */
+  async *list(address: string, options: EntryOptions = {}): AsyncGenerator<Entries> {
+    const parsed = parseS3Address(address);
+    yield* listEntries(await this.#connection.store(parsed.bucket), parsed, options);
+  }
+
+  /** Removes objects; with `recursive`, what lies below a prefix. @throws HawserError `invalid_argument` */
+  async remove(addresses: string | readonly string[], options: RemoveOptions = {}): Promise<TransferSummary> {
+    const all = typeof addresses === "string" ? [addresses] : addresses;
+    return await remove(this.#connection, all.map(parseS3Address), options);
   }
 
   /** Ends connections and threads. May be called twice. */

@@ -12,6 +12,7 @@ import { contentTypeOf, PLAIN_BYTES } from "../common/content-type.ts";
 import { HawserError } from "../common/errors.ts";
 import { formatObjectTime, parseObjectTime } from "../common/object-time.ts";
 import type { Bytes, EpochMs } from "../common/units.ts";
+import type { KeptHeaders } from "../store/object-store.ts";
 import { isDevice, TYPE_BITS, typeOfMode } from "./file-type.ts";
 import type { FileType } from "./filesystem.ts";
 import { formatXattrs, parseXattrs } from "./xattr-form.ts";
@@ -34,6 +35,8 @@ export interface FileMetadata {
   readonly foreign?: Readonly<Record<string, string>> | undefined;
   /** Where it is not the one that the name's extension would give. */
   readonly contentType?: string | undefined;
+  /** Given by others: kept as they are. */
+  readonly headers?: KeptHeaders | undefined;
 }
 
 /** (uid_t)-1 means "none" to the kernel. */
@@ -89,10 +92,15 @@ export function parseFileMetadata(metadata: Readonly<Record<string, string>>): F
 /** Reads what a HEAD says of the object with this name. */
 export function readObjectMetadata(
   name: string,
-  info: { metadata: Readonly<Record<string, string>>; contentType?: string | undefined },
+  info: {
+    metadata: Readonly<Record<string, string>>;
+    contentType?: string | undefined;
+    headers?: KeptHeaders | undefined;
+  },
 ): FileMetadata {
-  const metadata = parseFileMetadata(info.metadata);
-  const { contentType } = info;
+  const { contentType, headers } = info;
+  const parsed = parseFileMetadata(info.metadata);
+  const metadata = headers ? { ...parsed, headers } : parsed;
   if (contentType === undefined || contentType === contentTypeOf(name) || NO_TYPE.has(contentType))
     return metadata;
   return { ...metadata, contentType };
@@ -102,6 +110,7 @@ export function readObjectMetadata(
 export interface StoredMetadata {
   metadata: Record<string, string>;
   contentType: string;
+  headers?: KeptHeaders | undefined;
 }
 
 /**
@@ -134,6 +143,7 @@ export function formatFileMetadata(
   return {
     metadata,
     contentType: file.contentType ?? typeFor(name, type),
+    ...(file.headers ? { headers: file.headers } : {}),
   };
 }
 

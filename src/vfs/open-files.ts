@@ -6,7 +6,7 @@
  */
 import { HawserError } from "../common/errors.ts";
 import type { MaybePromise } from "../common/maybe-promise.ts";
-import type { BackingFile, ContentReader } from "../cache/content.ts";
+import type { Backing, ContentReader } from "../cache/content.ts";
 import type { HandleId, Kernel, NodeId, OpenReply } from "./filesystem.ts";
 import { decideOpen } from "./open-policy.ts";
 import type { OpenState } from "./open-policy.ts";
@@ -21,8 +21,7 @@ export interface OpenFile {
 interface OpenNode {
   state: Exclude<OpenState, "closed">;
   opens: number;
-  backingId?: number;
-  backing?: BackingFile;
+  backing?: Backing;
 }
 
 export class OpenFiles {
@@ -55,17 +54,12 @@ export class OpenFiles {
     const offered = this.#kernel?.passthrough ?? false;
     if (direct || !offered || this.#nodes.has(nodeId))
       return this.#openWith(nodeId, reader, direct, undefined);
-    const backing = reader.backing();
+    const backing = reader.backing(this.#kernel!);
     if (!(backing instanceof Promise)) return this.#openWith(nodeId, reader, direct, backing);
     return backing.then((file) => this.#openWith(nodeId, reader, direct, file));
   }
 
-  #openWith(
-    nodeId: NodeId,
-    reader: ContentReader,
-    direct: boolean,
-    backing: BackingFile | undefined,
-  ): OpenReply {
+  #openWith(nodeId: NodeId, reader: ContentReader, direct: boolean, backing: Backing | undefined): OpenReply {
     const decision = decideOpen({
       completeLocally: backing !== undefined,
       passthrough: this.#kernel?.passthrough ?? false,
@@ -76,12 +70,9 @@ export class OpenFiles {
     if (decision.kind === "direct") return this.#reply(nodeId, reader, false, { directIo: true });
     const node = this.#nodes.get(nodeId);
     if (node !== undefined) backing?.release();
-    const joined =
-      node ??
-      (backing && this.#register(nodeId, backing)) ??
-      this.#addNode(nodeId, { state: "cached", opens: 0 });
+    const joined = node ?? this.#addNode(nodeId, backing);
     joined.opens++;
-    const how = joined.backingId === undefined ? { keepCache: true } : { backingId: joined.backingId };
+    const how = joined.backing ? { backingId: joined.backing.backingId } : { keepCache: true };
     return this.#reply(nodeId, reader, true, how);
   }
 
@@ -101,30 +92,19 @@ export class OpenFiles {
     const node = this.#nodes.get(file.nodeId)!;
     if (--node.opens > 0) return;
     this.#nodes.delete(file.nodeId);
-    this.#unregister(node);
+    node.backing?.release();
   }
 
   close(): void {
     for (const handle of this.#files.keys()) this.release(handle);
   }
 
-  /** @returns undefined when the kernel refuses the file */
-  #register(nodeId: NodeId, backing: BackingFile): OpenNode | undefined {
-    const backingId = this.#kernel!.openBacking(backing.fd);
-    if (backingId !== undefined)
-      return this.#addNode(nodeId, { state: "passthrough", opens: 0, backingId, backing });
-    backing.release();
-    return undefined;
-  }
-
-  #addNode(nodeId: NodeId, node: OpenNode): OpenNode {
+  #addNode(nodeId: NodeId, backing: Backing | undefined): OpenNode {
+    const node: OpenNode = backing
+      ? { state: "passthrough", opens: 0, backing }
+      : { state: "cached", opens: 0 };
     this.#nodes.set(nodeId, node);
     return node;
-  }
-
-  #unregister(node: OpenNode): void {
-    if (node.backingId !== undefined) this.#kernel?.closeBacking(node.backingId);
-    node.backing?.release();
   }
 
   #reply(nodeId: NodeId, reader: ContentReader, counted: boolean, how: Partial<OpenReply>): OpenReply {

@@ -74,6 +74,6 @@ export async function restoreNames(
   }
 }
 
-function told(name: string, { metadata = {}, contentType }: ObjectMeta): FileMetadata {
-  return readObjectMetadata(name, { metadata, contentType });
+function told(name: string, { metadata = {}, contentType, headers }: ObjectMeta): FileMetadata {
+  return readObjectMetadata(name, { metadata, contentType, headers });
 }

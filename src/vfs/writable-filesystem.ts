@@ -183,6 +183,11 @@ export class WritableFilesystem implements Filesystem {
 
   /** Resolves when everything written so far below a path is in the bucket. @throws the first failure that stays */
   async flushBelow(path: string, signal?: AbortSignal): Promise<void> {
+    await this.#bringBelow(path, signal);
+    await this.#writeBack.tellConflicts(this.#parts.prefix + path, "standing");
+  }
+
+  async #bringBelow(path: string, signal?: AbortSignal): Promise<void> {
     await this.#markers.settle();
     this.#removals.letAllGo();
     await this.#writeBack.flush(this.#parts.prefix + path, signal);
@@ -454,8 +459,11 @@ export class WritableFilesystem implements Filesystem {
   async fsync(handle: HandleId, _dataOnly: boolean, _caller: Caller): Promise<void> {
     const { inode } = this.#files.get(handle);
     await inode.staged?.fsync();
-    if (this.#fsync === "bucket" && inode.moving && this.#inodes.isNamed(inode))
-      await this.#writeBack.flush(this.#inodes.key(inode));
+    if (this.#fsync === "local" || !this.#inodes.isNamed(inode)) return;
+    // What goes with the bytes is part of the file, and so is its name.
+    const key = this.#inodes.key(inode);
+    await this.#writeBack.settled(key);
+    await this.#writeBack.tellConflicts(key, "exact");
   }
 
   release(handle: HandleId, _flockOwner?: bigint): MaybePromise<void> {
@@ -511,6 +519,8 @@ export class WritableFilesystem implements Filesystem {
     if (this.#fsync === "local") return;
     const folder = this.#volume.openFolder(handle);
     if (!this.#parts.tree.isAttached(folder)) return;
-    await this.flushBelow(this.#inodes.keyOf(folder).slice(this.#parts.prefix.length), caller.signal);
+    const key = this.#inodes.keyOf(folder);
+    await this.#bringBelow(key.slice(this.#parts.prefix.length), caller.signal);
+    await this.#writeBack.tellConflicts(key, "once");
   }
 }

@@ -57,6 +57,7 @@ export async function copyContent(context: Context, copy: ContentCopy): Promise<
       storageClass: options.put.storageClass ?? copy.storageClass,
       ...(store.capabilities.conditionalPut && !toItself ? conditionOf(base) : {}),
       contentType: meta.contentType,
+      headers: meta.headers,
       metadata,
       metadataDirective: "replace",
       reason: "flush",

@@ -9,6 +9,7 @@ import type { BodyBuffers } from "./body-buffers.ts";
 import type { OnFaultPoint } from "./fault-point.ts";
 import type { Journal } from "./journal.ts";
 import type { Beginnings } from "./multipart-begin.ts";
+import type { Conflicts } from "./conflicts.ts";
 import type { RecoveredFolder } from "./recovered.ts";
 import type { StagingArea } from "./staging-area.ts";
 import type { UploadSlots } from "./upload-slots.ts";
@@ -91,6 +92,7 @@ export interface Context {
   readonly journal: Journal;
   readonly area: StagingArea;
   readonly recovered: RecoveredFolder;
+  readonly conflicts: Conflicts;
   readonly queue: WorkQueue;
   readonly beginnings: Beginnings;
   readonly slots: UploadSlots;

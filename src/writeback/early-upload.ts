@@ -92,6 +92,7 @@ export class EarlyUpload {
     const request = {
       ...options.put,
       contentType: meta.contentType,
+      headers: meta.headers,
       metadata: { ...metaWithTime(meta, mtime).metadata, [UPLOAD_ID_METADATA]: entry.uploadId(n) },
       reason: "flush",
       signal,

@@ -82,6 +82,7 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
       const stamp = present.has(entry.id) ? await stampOf(area.path(entry.id)) : undefined;
       present.delete(entry.id);
       const file = new LocalStaged(this.#context, this.#life, entry);
+      if (now.otherBoot) distrustUnsynced(file);
       if (stamp) area.resized(entry.id, stamp.size);
       fates.push({ file, fate: fateOf(entry, stamp, now) });
     }
@@ -344,6 +345,20 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
     await reached;
   }
 
+  async settled(key: string): Promise<void> {
+    const waits: Promise<void>[] = [];
+    for (const item of this.#items.works()) if (item.keys.includes(key)) waits.push(item.settled());
+    if (waits.length === 0) return;
+    this.#hastenAll();
+    await Promise.all(waits);
+  }
+
+  async tellConflicts(prefix: string, how: "standing" | "once" | "exact"): Promise<void> {
+    const { conflicts } = this.#context;
+    if (how === "standing") await conflicts.tellStanding(prefix);
+    else conflicts.tellOnce((key) => (how === "exact" ? key === prefix : key.startsWith(prefix)));
+  }
+
   /** What may have made an object that nobody wants any more: then that has been removed as well. */
   async #flushStray(work: FileWork | StrayWork): Promise<void> {
     await this.#context.queue.over(work);
@@ -565,6 +580,14 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
 /** A work after which an object may be where none belongs. */
 function mayLeaveStray(work: Work): work is FileWork | StrayWork {
   return work instanceof StrayWork || (work instanceof FileWork && work.isGivenUp);
+}
+
+/** After a power loss: what was fetched and not synced may be zeros. */
+function distrustUnsynced(file: LocalStaged): void {
+  const { id, fetchedUnsynced, synced } = file.entry;
+  const ranges = fetchedUnsynced.ranges.map(({ start, end }) => [start, end] as const);
+  if (ranges.length > 0) file.journal({ t: "lost", id, ranges });
+  file.isUncertain = synced === undefined;
 }
 
 /** Closed, and on its way to the bucket. */

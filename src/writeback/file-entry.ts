@@ -7,6 +7,7 @@ import type { Bytes, EpochMs } from "../common/units.ts";
 import { IntervalSet } from "./interval-set.ts";
 import type { ContentSums, FileRecord, FileStamp, JournaledPart, RangePair } from "./records.ts";
 import type { RecoverReason } from "./recovered.ts";
+import type { ByteRange } from "./part-plan.ts";
 import type { Base } from "./verdict.ts";
 import type { ObjectMeta } from "./write-back.ts";
 
@@ -50,6 +51,8 @@ export class FileEntry {
   timesSet: EpochMs | undefined;
   /** Of the overlay, what is not on the local disk. */
   readonly missing = new IntervalSet();
+  /** Fetched since the bytes were synced last: gone after a power loss, for all anybody knows. */
+  readonly fetchedUnsynced = new IntervalSet();
   /** Of the overlay, what nobody has written. */
   readonly unchanged = new IntervalSet();
   /** The stamp of the last FLUSH, until the file is opened for writing again or changed. */
@@ -94,16 +97,24 @@ export class FileEntry {
         for (const [start, end] of record.ranges) {
           this.missing.remove(start, end);
           this.unchanged.remove(start, end);
+          this.fetchedUnsynced.remove(start, end);
         }
         return;
       case "fetched":
-        for (const [start, end] of record.ranges) this.missing.remove(start, end);
+        for (const [start, end] of record.ranges) this.#fetched(start, end, record.synced === true);
+        return;
+      case "lost":
+        for (const [start, end] of record.ranges) {
+          this.missing.add(start, end);
+          this.fetchedUnsynced.remove(start, end);
+        }
         return;
       case "own":
         this.overlay = undefined;
         this.uploaded = undefined;
         this.missing.remove(0, Number.MAX_SAFE_INTEGER);
         this.unchanged.remove(0, Number.MAX_SAFE_INTEGER);
+        this.fetchedUnsynced.clear();
         return;
       case "flush":
       case "tear":
@@ -144,6 +155,7 @@ export class FileEntry {
         return;
       case "synced":
         this.synced = { size: record.size, mtime: record.mtime, fsync: record.fsync };
+        this.fetchedUnsynced.clear();
         return;
       case "multipart": {
         const { n, key, mp, partBytes, base, mtime, meta } = record;
@@ -176,6 +188,18 @@ export class FileEntry {
     }
   }
 
+  #fetchedSynced(sizeBytes: Bytes): RangePair[] {
+    const absent = new IntervalSet([...this.missing.ranges, ...this.fetchedUnsynced.ranges]);
+    return outside(absent, sizeBytes);
+  }
+
+  #fetched(start: Bytes, end: Bytes, isSynced: boolean): void {
+    for (const gap of this.missing.within(start, end)) {
+      if (!isSynced) this.fetchedUnsynced.add(gap.start, gap.end);
+    }
+    this.missing.remove(start, end);
+  }
+
   /** Records that, replayed, give this entry. */
   *records(): Generator<FileRecord> {
     const { id, uuid, key, base, overlay, stagedMeta, meta, createdMs: at } = this;
@@ -184,7 +208,7 @@ export class FileEntry {
     if (this.timesSet !== undefined) yield { t: "times", id, mtime: this.timesSet };
     if (overlay) {
       yield { t: "local", id, ranges: outside(this.unchanged, overlay.sizeBytes) };
-      yield { t: "fetched", id, ranges: outside(this.missing, overlay.sizeBytes) };
+      yield { t: "fetched", id, ranges: this.#fetchedSynced(overlay.sizeBytes), synced: true };
     }
     if (this.n > 0) yield { t: "turn", id, n: this.n };
     if (this.flushed) yield { t: this.torn ? "tear" : "flush", id, ...this.flushed };
@@ -197,8 +221,14 @@ export class FileEntry {
     }
     if (this.sealed) yield { t: "seal", id, ...this.sealed };
     if (this.synced) yield { t: "synced", id, ...this.synced };
+    if (!this.fetchedUnsynced.isEmpty)
+      yield { t: "fetched", id, ranges: pairsOf(this.fetchedUnsynced.ranges) };
     if (this.recovering) yield { t: "recover", id, ...this.recovering };
   }
+}
+
+function pairsOf(ranges: readonly ByteRange[]): RangePair[] {
+  return ranges.map(({ start, end }) => [start, end]);
 }
 
 /** @param uuid of a file */
@@ -210,5 +240,5 @@ export function contentOf(uuid: string, uploadId: string | undefined): number | 
 function outside(set: IntervalSet, sizeBytes: Bytes): RangePair[] {
   const gaps = new IntervalSet([{ start: 0, end: sizeBytes }]);
   for (const { start, end } of set.ranges) gaps.remove(start, end);
-  return gaps.ranges.map(({ start, end }) => [start, end]);
+  return pairsOf(gaps.ranges);
 }

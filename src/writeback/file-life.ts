@@ -199,6 +199,8 @@ export class FileLife {
 
   /** Resolves when what was written so far is in the bucket. @throws the failure that stays */
   async toBucket(file: LocalStaged): Promise<void> {
+    // What went to `recovered/` is not in the bucket, however often it is asked.
+    if (file.lostAs) throw file.lostAs;
     if (file.isGone) return;
     if (await this.untilSealed(file)) {
       if (file.state === "published") return;
@@ -416,7 +418,7 @@ export class FileLife {
     fault("adopt.before");
     let adopted = false;
     try {
-      if (adopt && uploaded && file.content.isLocal)
+      if (adopt && uploaded && file.content.isLocal && !file.isUncertain)
         adopted = await adopt(area.path(file.id), versionOf(uploaded), file.blockSumsOf(uploaded.etag));
     } catch (error) {
       logger.warn({ err: error, key: file.key }, "the cache could not take a published file");
@@ -502,6 +504,8 @@ export class FileLife {
       "object_changed",
       `${key} was not published (${reason}); it is in recovered/${name}.`,
     );
+    file.lostAs = told;
+    if (reason === "conflict" && file.waiters.size === 0) this.#context.conflicts.lost(key, name);
     file.settle(Number.POSITIVE_INFINITY, told);
     events?.conflict(file, name);
   }

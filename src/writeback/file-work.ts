@@ -316,6 +316,7 @@ export class FileWork implements Work {
       options: {
         ...options.put,
         contentType: meta.contentType,
+        headers: meta.headers,
         metadata: metaWithTime(meta, stamp.mtime).metadata,
       },
       ...patch,

@@ -93,6 +93,7 @@ export class JournalState {
         break;
       case "local":
       case "fetched":
+      case "lost":
       case "own":
       case "flush":
       case "tear":

@@ -1,6 +1,7 @@
 /** What goes with an object's bytes, as it is written and compared. */
 import { formatObjectTime, parseObjectTime, wholeMicroseconds } from "../common/object-time.ts";
 import type { EpochMs } from "../common/units.ts";
+import { KEPT_HEADERS } from "../store/object-store.ts";
 import type { ObjectInfo, PutOptions } from "../store/object-store.ts";
 import { UPLOAD_ID_METADATA } from "./verdict.ts";
 import type { ObjectMeta } from "./write-back.ts";
@@ -20,16 +21,20 @@ export function timeOf(meta: ObjectMeta): EpochMs | undefined {
 }
 
 /** What goes with the bytes of an object that was found, and the time that it shows. */
-export function metaOf({ metadata, contentType }: ObjectInfo): {
+export function metaOf({ metadata, contentType, headers }: ObjectInfo): {
   meta: ObjectMeta;
   mtime: EpochMs | undefined;
 } {
   const { [MTIME]: _time, [UPLOAD_ID_METADATA]: _id, ...rest } = metadata;
-  return { meta: { metadata: rest, contentType }, mtime: timeOf({ metadata }) };
+  return {
+    meta: { metadata: rest, contentType, ...(headers ? { headers } : {}) },
+    mtime: timeOf({ metadata }),
+  };
 }
 
 export function sameMeta(one: ObjectMeta, other: ObjectMeta): boolean {
   if (one.contentType !== other.contentType) return false;
+  if (KEPT_HEADERS.some((name) => one.headers?.[name] !== other.headers?.[name])) return false;
   const names = new Set([...Object.keys(one.metadata ?? {}), ...Object.keys(other.metadata ?? {})]);
   names.delete(MTIME);
   return [...names].every((name) => one.metadata?.[name] === other.metadata?.[name]);
@@ -39,6 +44,6 @@ export function sameTime(one: EpochMs, other: EpochMs): boolean {
   return wholeMicroseconds(one) === wholeMicroseconds(other);
 }
 
-export function putOf(meta: ObjectMeta): Pick<PutOptions, "metadata" | "contentType"> {
-  return { metadata: { ...meta.metadata }, contentType: meta.contentType };
+export function putOf(meta: ObjectMeta): Pick<PutOptions, "metadata" | "contentType" | "headers"> {
+  return { metadata: { ...meta.metadata }, contentType: meta.contentType, headers: meta.headers };
 }

@@ -3,6 +3,7 @@ import { setMaxListeners } from "node:events";
 import { join } from "node:path";
 import { GiB, MiB } from "../common/units.ts";
 import { BodyBuffers } from "./body-buffers.ts";
+import { Conflicts } from "./conflicts.ts";
 import type { Context, WriteBackOptions, WriteBackParts } from "./context.ts";
 import { Engine } from "./engine.ts";
 import { Journal, readBootId } from "./journal.ts";
@@ -73,6 +74,7 @@ export async function openWriteBack(parts: WriteBackParts): Promise<WriteBack> {
     journal,
     area,
     recovered,
+    conflicts: new Conflicts(recovered),
     queue: new WorkQueue(options.publish === "ordered"),
     beginnings: new Beginnings(),
     slots: new UploadSlots({

@@ -48,8 +48,15 @@ export type FileRecord =
     }
   /** Bytes that are not the base's any more. */
   | { readonly t: "local"; readonly id: number; readonly ranges: readonly RangePair[] }
-  /** Bytes of the base that are on the local disk. */
-  | { readonly t: "fetched"; readonly id: number; readonly ranges: readonly RangePair[] }
+  /** Bytes of the base that are in the local file; `synced` when they are on the disk itself. */
+  | {
+      readonly t: "fetched";
+      readonly id: number;
+      readonly ranges: readonly RangePair[];
+      readonly synced?: boolean | undefined;
+    }
+  /** Fetched bytes that a power loss may have taken: they are to be fetched again. */
+  | { readonly t: "lost"; readonly id: number; readonly ranges: readonly RangePair[] }
   /** All its bytes are its own and on the local disk: nothing of it is copied from the bucket. */
   | { readonly t: "own"; readonly id: number }
   | ({ readonly t: "flush"; readonly id: number } & FileStamp)

@@ -151,6 +151,16 @@ export class StagedContent {
     });
   }
 
+  /** Brings the bytes to the disk, and notes it: what is fetched meanwhile would be taken for synced. */
+  async sync(note: () => void): Promise<void> {
+    const sync = async (): Promise<void> => {
+      await this.#local.sync();
+      note();
+    };
+    if (this.#entry.overlay) await this.#inTurn(sync);
+    else await sync();
+  }
+
   async #inTurn<T>(work: () => Promise<T>): Promise<T> {
     const before = this.#turn;
     const mine = (async () => {

@@ -43,6 +43,8 @@ export class LocalStaged implements StagedFile {
   /** Everything of it in the queue, what was given up and not ended included. */
   readonly works = new Set<FileWork>();
   lastError: HawserError | undefined;
+  /** It went to `recovered/`: says where, and why. */
+  lostAs: HawserError | undefined;
   readonly waiters = new Set<GenerationWaiter>();
   /** Since when something of it is closed and not in the bucket. */
   pendingSinceMs: EpochMs;
@@ -61,6 +63,8 @@ export class LocalStaged implements StagedFile {
   isDoubtful = false;
   /** CRC32C of each of the cache's blocks of what was sent, and the ETag that it got. */
   sentBlocks: { readonly etag: string; readonly sums: Uint32Array } | undefined;
+  /** A power loss may have taken bytes of it: nobody else may rely on them. */
+  isUncertain = false;
   /** Parts that are sent while it is open. */
   early: EarlyUpload | undefined;
 
@@ -217,8 +221,9 @@ export class LocalStaged implements StagedFile {
   async syncBytes(asked: boolean): Promise<void> {
     await this.local.fd();
     const stamp = this.local.stamp();
-    await this.local.sync();
-    this.journal({ t: "synced", id: this.id, ...stamp, ...(asked ? { fsync: true } : {}) });
+    await this.content.sync(() =>
+      this.journal({ t: "synced", id: this.id, ...stamp, ...(asked ? { fsync: true } : {}) }),
+    );
   }
 
   /** Tells the staging area how large it is now. */

@@ -16,10 +16,10 @@ import type { ByteRange } from "./part-plan.ts";
 import type { Base } from "./verdict.ts";
 
 /**
- * What goes with an object's bytes: user metadata (mode, owner, xattrs in their stored form) and its type. The entry
+ * What goes with an object's bytes: user metadata (mode, owner, xattrs in their stored form), type and kept headers. The entry
  * `mtime` is write-back's for staged files: it is the local file's (see formatObjectTime) when the file is sealed.
  */
-export type ObjectMeta = Pick<PutOptions, "metadata" | "contentType">;
+export type ObjectMeta = Pick<PutOptions, "metadata" | "contentType" | "headers">;
 
 /** Reads bytes of the version a staged file was made from. Resolves with fewer bytes only at its end. */
 export type ReadBase = (version: ObjectVersion, offset: Bytes, target: Uint8Array) => Promise<Bytes>;
@@ -205,6 +205,16 @@ export interface WriteBack extends AsyncDisposable {
    * @throws the first failure that stays
    */
   flush(prefix?: string, signal?: AbortSignal): Promise<void>;
+  /** Resolves when what is to be done in the bucket under exactly this key is done. @throws its failure that stays */
+  settled(key: string): Promise<void>;
+  /**
+   * Says which files below the prefix lost a conflict. `standing`: those that are in `recovered/`, each time, until they
+   * are restored or dropped. `once`: those that lost it since the start, each of them once.
+   *
+   * @param prefix with `exact` the key itself
+   * @throws `object_changed`, with the names in `recovered/`
+   */
+  tellConflicts(prefix: string, how: "standing" | "once" | "exact"): Promise<void>;
   /** Resolves when no upload is left open that nobody will complete, as far as the store lets us, within a minute. */
   tidy(signal?: AbortSignal): Promise<void>;
   /** Something is to be done in the bucket under this key: what is listed there may change. */

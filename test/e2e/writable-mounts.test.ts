@@ -58,7 +58,7 @@ test("W14 with a staging folder of its own a second mount is like another machin
     await eventually("the other mount sees it", async () => (await shell(`cat ${path}/file`)) === "first\n");
     // Both change it: one of them is first, and the other's is kept.
     expect(await shell(`exec 8>>${first}/file 9>>${path}/file; echo 1 >&8; echo 2 >&9`)).toBe("");
-    // A flush that is asked while the loser is on its way fails; one that comes later has nothing to wait for.
+    // The loser's flush fails, whenever it is asked.
     for (const mount of [first, path]) await world.hawser(["flush", mount]);
     const client = testClient(world.s3);
     const object = await client.send(new GetObjectCommand({ Bucket: world.bucket, Key: "file" }));

@@ -15,6 +15,9 @@ import { HawserError } from "../../src/common/errors.ts";
 import { KiB, MiB } from "../../src/common/units.ts";
 import { CacheFolders, FakeClock, VOLUME } from "../unit/cache/disk-support.ts";
 import { FakeRangeReader, version } from "../unit/cache/support.ts";
+import { BackingFiles } from "../support/backing-kernel.ts";
+
+const kernel = new BackingFiles();
 
 const OPERATIONS = 120_000;
 const OBJECTS = 40;
@@ -132,10 +135,10 @@ test(
 
     async function readBacking(from: ContentReader): Promise<void> {
       const entry = session.disk.find(fingerprintOf(versionId(from.version)));
-      const file = await from.backing();
+      const file = await from.backing(kernel);
       if (file === undefined || entry === undefined) return;
       counts.backing++;
-      const direct = await open(`/proc/self/fd/${file.fd}`, "r");
+      const direct = await open(`/proc/self/fd/${file.backingId}`, "r");
       const bytes = await direct.readFile();
       await direct.close();
       file.release();

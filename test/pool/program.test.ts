@@ -1,10 +1,11 @@
 /** `hawser pool …` as people type it, over real hosts. */
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { eventually } from "../e2e/harness.ts";
 import type { Ran } from "../support/run.ts";
 import { PoolWorld } from "../support/pool-world.ts";
 
@@ -88,6 +89,51 @@ describe("pool run", () => {
     const { code } = await hawser(["pool", "run"]);
     expect(code).toBe(0);
   });
+});
+
+test("a service says when it is ready, is started again when it ends, and is reached through a tunnel", async () => {
+  writeFileSync(
+    join(folder, "serve.cjs"),
+    `require("http").createServer((request, response) => {
+  if (request.url === "/end") process.exit(3);
+  response.end("model " + require("fs").readFileSync("/mnt/data/a.txt"));
+}).listen(8765, "127.0.0.1");\n`,
+  );
+  write(
+    `workdir: .\nservice: { port: 8765, path: /, interval: 100ms }\njob: "/var/lib/hawser/parts/node-*/bin/node serve.cjs"`,
+  );
+  const up = await hawser(["pool", "run", "--detach"]);
+  expect(up).toMatchObject({ code: 0, stderr: expect.stringMatching(/the service is ready on every node/) });
+  const tunnel = spawn(process.execPath, [PROGRAM, "pool", "tunnel", "train/1", "8765:0"], {
+    cwd: folder,
+    env: world.environment,
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  try {
+    const port = await new Promise<string>((resolve, reject) => {
+      let said = "";
+      tunnel.once("close", () => reject(new Error(said)));
+      tunnel.stderr.on("data", (chunk: Buffer) => {
+        said += chunk.toString();
+        const match = /127\.0\.0\.1:(\d+) is port 8765/.exec(said);
+        if (match) resolve(match[1]!);
+      });
+    });
+    const ask = async (path: string): Promise<string> => {
+      const answer = await fetch(`http://127.0.0.1:${port}${path}`, { headers: { connection: "close" } });
+      return await answer.text();
+    };
+    expect(await ask("/")).toBe("model alpha");
+    await ask("/end").catch(() => undefined);
+    const again = (): Promise<boolean> =>
+      ask("/").then(
+        (text) => text === "model alpha",
+        () => false,
+      );
+    await eventually("it serves again", again, 30_000);
+  } finally {
+    tunnel.kill("SIGINT");
+  }
 });
 
 describe("a pool that is up", () => {

@@ -333,6 +333,12 @@ export class FakeWriteBack implements WriteBack {
     await this.drain();
   }
 
+  async settled(_key: string): Promise<void> {
+    await this.drain();
+  }
+
+  async tellConflicts(): Promise<void> {}
+
   async tidy(): Promise<void> {}
 
   isBusy(): boolean {

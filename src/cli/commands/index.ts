@@ -39,6 +39,12 @@ export const COMMANDS: readonly (CommandEntry | GroupEntry)[] = [
     load: () => import("./pool/index.ts"),
   },
   {
+    kind: "group",
+    name: "ec2",
+    summary: "Look up instance types and prices; list and end instances",
+    load: () => import("./ec2/index.ts"),
+  },
+  {
     name: "doctor",
     summary: "Check this machine, credentials and a volume; say how to fix what is wrong",
     load: () => import("./doctor.ts"),

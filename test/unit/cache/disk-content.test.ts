@@ -16,6 +16,9 @@ import {
   readWhole,
 } from "./disk-support.ts";
 import { expectedBytes, version } from "./support.ts";
+import { BackingFiles } from "../../support/backing-kernel.ts";
+
+const kernel = new BackingFiles();
 
 const folders = new CacheFolders();
 afterEach(() => folders.clear());
@@ -48,7 +51,7 @@ test("parts of a version are kept, and only what is missing is fetched", async (
   const first = await openCache(folder);
   const open1 = first.content.open(of);
   await readAndCompare(open1, 4 * MiB, MiB);
-  expect(open1.backing()).toBeUndefined();
+  expect(open1.backing(kernel)).toBeUndefined();
   await first.content.close();
   const second = await openCache(folder);
   const open2 = second.content.open(of);
@@ -67,9 +70,9 @@ test("a complete version is handed over as a file with its bytes and nothing els
   await readWhole(content, of);
   await content.drain();
   const reader = content.open(of);
-  const file = (await reader.backing())!;
+  const file = (await reader.backing(kernel))!;
   const bytes = new Uint8Array(of.sizeBytes + 10);
-  expect(readSync(file.fd, bytes, 0, bytes.length, 0)).toBe(of.sizeBytes);
+  expect(readSync(file.backingId, bytes, 0, bytes.length, 0)).toBe(of.sizeBytes);
   compareBytes(of, bytes.subarray(0, of.sizeBytes), 0);
   expect(content.stats().backingOpens).toBe(1);
   // In use by the kernel: it stays, whatever is asked.
@@ -78,7 +81,7 @@ test("a complete version is handed over as a file with its bytes and nothing els
   file.release();
   expect(await content.evict(of)).toBeGreaterThanOrEqual(of.sizeBytes);
   await vi.waitFor(() => expect(disk.stats()?.usedBytes).toBe(0));
-  expect(reader.backing()).toBeUndefined();
+  expect(reader.backing(kernel)).toBeUndefined();
   await content.close();
 });
 
@@ -129,10 +132,10 @@ test("after a crash of the machine nothing is handed to the kernel before it was
   await writeFile(path, Buffer.alloc(MiB));
   const second = await openCache(folder, { bootId: "boot 2" });
   const open1 = second.content.open(of);
-  expect(open1.backing()).toBeUndefined();
+  expect(open1.backing(kernel)).toBeUndefined();
   await readAndCompare(open1, 0, 3 * MiB);
   expect(second.reader.sent).toEqual([]);
-  (await open1.backing())!.release();
+  (await open1.backing(kernel))!.release();
   await readWhole(second.content, lost);
   expect(second.reader.sent).toHaveLength(1);
   await second.content.close();
@@ -151,8 +154,8 @@ test("a clean point makes what was written before it trusted under another boot"
   await readWhole(first.content, version("after", MiB));
   await first.content.close();
   const second = await openCache(folder, { bootId: "boot 2" });
-  (await second.content.open(version("before", MiB)).backing())!.release();
-  expect(second.content.open(version("after", MiB)).backing()).toBeUndefined();
+  (await second.content.open(version("before", MiB)).backing(kernel))!.release();
+  expect(second.content.open(version("after", MiB)).backing(kernel)).toBeUndefined();
   await second.content.close();
 });
 
@@ -165,7 +168,7 @@ test("after kill -9 under the same boot, what the log has is trusted at once", a
   // What a killed process leaves behind is what is in the files at that moment.
   await cp(folder, `${folder}-copy`, { recursive: true });
   const second = await openCache(`${folder}-copy`);
-  (await second.content.open(version("a", MiB)).backing())!.release();
+  (await second.content.open(version("a", MiB)).backing(kernel))!.release();
   await second.content.close();
   await first.content.close();
 });
@@ -279,8 +282,8 @@ test("a file that the kernel has had is evicted whole and an open descriptor sti
   const { content, disk } = await openCache(folder, { cacheSizeBytes: 100 * MiB, slabBytes: 24 * MiB });
   await readWhole(content, large);
   await content.drain();
-  const backing = (await content.open(large).backing())!;
-  const mapped = await open(`/proc/self/fd/${backing.fd}`, constants.O_RDONLY);
+  const backing = (await content.open(large).backing(kernel))!;
+  const mapped = await open(`/proc/self/fd/${backing.backingId}`, constants.O_RDONLY);
   backing.release();
   await readWhole(content, version("other", 30 * MiB));
   await content.drain();
@@ -302,7 +305,7 @@ test("a file that was written here is taken over by a rename and read back witho
   expect(await content.adopt(of, staged)).toBe(true);
   await expect(stat(staged)).rejects.toMatchObject({ code: "ENOENT" });
   await readWhole(content, of);
-  (await content.open(of).backing())!.release();
+  (await content.open(of).backing(kernel))!.release();
   expect(reader.sent).toEqual([]);
   await content.close();
   const again = await openCache(folder);
@@ -316,7 +319,7 @@ test("the order of use survives a restart", async () => {
   const first = await openCache(folder, { cacheSizeBytes: 5 * MiB });
   for (let i = 0; i < 5; i++) await readWhole(first.content, version(`o${i}`, MiB));
   await first.content.drain();
-  expect(first.content.open(version("o0", MiB)).backing()).toBeDefined();
+  expect(first.content.open(version("o0", MiB)).backing(kernel)).toBeDefined();
   await first.content.close();
   const second = await openCache(folder, { cacheSizeBytes: 3 * MiB });
   const kept = [0, 1, 2, 3, 4].filter((i) => second.disk.find(fingerprint(`o${i}`)) !== undefined);
@@ -379,3 +382,30 @@ test("the index is compacted when most of it is history", async () => {
 function fingerprint(key: string): string {
   return fingerprintOf(versionId(version(key, MiB)));
 }
+
+test("a file stays registered with the kernel between opens, until it is evicted", async () => {
+  const folder = await folders.make();
+  const of = version("a", 3 * MiB);
+  const own = new BackingFiles();
+  const { content } = await openCache(folder);
+  await readWhole(content, of);
+  await content.drain();
+  const first = (await content.open(of).backing(own))!;
+  const second = (await content.open(of).backing(own))!;
+  expect(second.backingId).toBe(first.backingId);
+  first.release();
+  second.release();
+  const third = (await content.open(of).backing(own))!;
+  expect(third.backingId).toBe(first.backingId);
+  expect(own.open.size).toBe(1);
+  third.release();
+  // Known to the kernel from here on as soon as it is complete.
+  const small = version("small", 1000);
+  await readWhole(content, small);
+  await content.drain();
+  expect(own.open.size).toBe(2);
+  expect(await content.evict(of)).toBeGreaterThan(0);
+  expect(own.open.size).toBe(1);
+  await content.close();
+  expect(own.open.size).toBe(0);
+});

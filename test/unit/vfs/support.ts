@@ -120,11 +120,11 @@ export async function settle(): Promise<void> {
 
 /** Reads straight from the bucket, with the version as condition. */
 export class PlainContent implements Content {
-  readonly #bucket: TestBucket;
+  readonly #bucket: Pick<TestBucket, "get">;
   readonly opened: ObjectVersion[] = [];
   open_ = 0;
 
-  constructor(bucket: TestBucket) {
+  constructor(bucket: Pick<TestBucket, "get">) {
     this.#bucket = bucket;
   }
 

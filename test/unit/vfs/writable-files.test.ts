@@ -267,6 +267,20 @@ test("W12 fsync waits for the bucket; so does every write of a synchronous open"
   expect(await objects(bucket)).toEqual({ a: "12" });
 });
 
+test("W12 fsync waits for attributes of an object that are on their way; so does fsync of its folder", async () => {
+  const { fs, bucket } = await writable({ "dir/a": "text", "dir/b": "text" });
+  const { nodeId } = await resolve(fs, "dir/a");
+  await fs.setattr(nodeId, { mode: 0o600 }, caller());
+  const file = await fs.open(nodeId, READ, caller());
+  await fs.fsync(file.handle, false, caller());
+  expect((await bucket.head("dir/a")).metadata).toMatchObject({ mode: String(0o100600) });
+  await fs.release(file.handle);
+  await fs.setattr((await resolve(fs, "dir/b")).nodeId, { mode: 0o600 }, caller());
+  const folder = fs.opendir((await resolve(fs, "dir")).nodeId, caller());
+  await fs.fsyncdir(folder.handle, false, caller());
+  expect((await bucket.head("dir/b")).metadata).toMatchObject({ mode: String(0o100600) });
+});
+
 test("W12 fsync of a folder waits for its names", async () => {
   const { fs, bucket } = await writable({ "d/x": "1" });
   await put(fs, "d/y", "2");

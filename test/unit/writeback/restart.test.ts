@@ -1,8 +1,9 @@
 /** What one process leaves and the next takes up. */
-import { appendFile, readFile, readdir, rm, truncate, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, readFile, readdir, rm, truncate, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { HawserError } from "../../../src/common/errors.ts";
+import { Journal } from "../../../src/writeback/journal.ts";
 import { dropRecovered, listRecovered, restoreRecovered } from "../../../src/writeback/recovered.ts";
 import { Harness, PART, bytesOf } from "./harness.ts";
 
@@ -105,6 +106,50 @@ describe("a restart", () => {
     await h.wb.flush();
     expect(h.store.keys()).toEqual(["synced"]);
     expect((await recovered()).map(({ reason }) => reason)).toEqual(["power_loss"]);
+  });
+
+  test("after a power loss fetches again what was fetched and never synced", async () => {
+    const { etag } = await h.store.put("a", Buffer.from("the base version"));
+    const version = await h.version("a");
+    const meta = {};
+    await h.wb.close();
+    const { journal } = await Journal.open(join(h.folder, "journal"), "boot-1", () => undefined);
+    const stamp = { size: 16, mtime: 1_000_000 };
+    const base = { kind: "version", etag } as const;
+    journal.add({ t: "stage", id: 9, uuid: "v.s.9", key: "a", base, overlay: version, meta, at: 0 });
+    journal.add({ t: "local", id: 9, ranges: [[0, 3]] });
+    journal.add({ t: "flush", id: 9, ...stamp }, { t: "seal", id: 9, n: 1, seq: 1, ...stamp });
+    journal.add({ t: "synced", id: 9, ...stamp }, { t: "fetched", id: 9, ranges: [[3, 16]] });
+    await journal.close();
+    // What was synced is there; of what was fetched nothing had reached the disk.
+    await mkdir(join(h.folder, "files/9"), { recursive: true });
+    await writeFile(join(h.folder, "files/9/9"), Buffer.concat([Buffer.from("THE"), Buffer.alloc(13)]));
+    await utimes(join(h.folder, "files/9/9"), stamp.mtime / 1000, stamp.mtime / 1000);
+    await h.open({ bootId: "boot-2" });
+    await h.wb.flush();
+    expect(h.text("a")).toBe("THE base version");
+    expect(await recovered()).toEqual([]);
+  });
+
+  test("after a power loss keeps a file whose fetched bytes are gone from the bucket as well", async () => {
+    const { etag } = await h.store.put("a", Buffer.from("the base version"));
+    const version = await h.version("a");
+    await h.wb.close();
+    const { journal } = await Journal.open(join(h.folder, "journal"), "boot-1", () => undefined);
+    const stamp = { size: 16, mtime: 1_000_000 };
+    const base = { kind: "version", etag } as const;
+    journal.add({ t: "stage", id: 9, uuid: "v.s.9", key: "a", base, overlay: version, meta: {}, at: 0 });
+    journal.add({ t: "local", id: 9, ranges: [[0, 3]] });
+    journal.add({ t: "flush", id: 9, ...stamp }, { t: "seal", id: 9, n: 1, seq: 1, ...stamp });
+    journal.add({ t: "synced", id: 9, ...stamp }, { t: "fetched", id: 9, ranges: [[3, 16]] });
+    await journal.close();
+    await mkdir(join(h.folder, "files/9"), { recursive: true });
+    await writeFile(join(h.folder, "files/9/9"), Buffer.concat([Buffer.from("THE"), Buffer.alloc(13)]));
+    await h.store.put("a", Buffer.from("somebody else's"));
+    await h.open({ bootId: "boot-2" });
+    await expect(h.wb.flush()).rejects.toMatchObject({ code: "object_changed" });
+    expect(h.text("a")).toBe("somebody else's");
+    expect(await recovered()).toMatchObject([{ reason: "conflict", missing: [[3, 16]] }]);
   });
 
   test("removes local files that no record tells of", async () => {

@@ -1,5 +1,7 @@
+import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { HawserError } from "../../../src/common/errors.ts";
+import { dropRecovered } from "../../../src/writeback/recovered.ts";
 import { Harness, PART, bytesOf } from "./harness.ts";
 
 let h: Harness;
@@ -340,6 +342,22 @@ describe("names", () => {
   });
 });
 
+test("W12 settled waits for a change of metadata under just this key", async () => {
+  for (const key of ["a", "ab"]) h.store.seed(key, key);
+  h.store.faults.fail({
+    method: "copy",
+    key: "ab",
+    times: Infinity,
+    error: new HawserError("slow_down", "no"),
+  });
+  await h.wb.replaceMeta(await h.version("ab"), { metadata: { mode: "33152" } });
+  await h.wb.replaceMeta(await h.version("a"), { metadata: { mode: "33152" } });
+  await h.wb.settled("a");
+  expect((await h.store.head("a")).metadata).toMatchObject({ mode: "33152" });
+  expect((await h.store.head("ab")).metadata).toEqual({});
+  h.store.faults.heal();
+});
+
 describe("conflicts", () => {
   test("somebody else's object stays, ours goes to recovered/", async () => {
     await h.write("a", "ours");
@@ -348,6 +366,42 @@ describe("conflicts", () => {
     expect(h.text("a")).toBe("theirs");
     expect(h.told.conflicts).toHaveLength(1);
     expect(h.wb.status().recovered).toBe(1);
+  });
+
+  test("W18 one that was settled before is told to each barrier, until it is dropped", async () => {
+    await h.write("dir/a", "ours");
+    h.store.seed("dir/a", "theirs");
+    await h.until(() => h.told.conflicts.length === 1);
+    const [[, name]] = h.told.conflicts as [[string, string]];
+    await expect(h.wb.tellConflicts("dir/", "standing")).rejects.toThrow(`recovered/${name}`);
+    await h.wb.tellConflicts("other/", "standing");
+    await h.crashAndOpen();
+    await expect(h.wb.tellConflicts("", "standing")).rejects.toMatchObject({ code: "object_changed" });
+    await dropRecovered(join(h.folder, "recovered"), name);
+    await h.wb.tellConflicts("", "standing");
+  });
+
+  test("W18 one that was settled before is told to one fsync of the file or of a folder above it", async () => {
+    for (const key of ["dir/a", "dir/b"]) {
+      await h.write(key, "ours");
+      h.store.seed(key, "theirs");
+    }
+    await h.until(() => h.told.conflicts.length === 2);
+    await h.wb.tellConflicts("dir/", "exact");
+    await expect(h.wb.tellConflicts("dir/a", "exact")).rejects.toThrow("dir/a is in recovered/");
+    await h.wb.tellConflicts("dir/a", "exact");
+    await expect(h.wb.tellConflicts("dir/", "once")).rejects.toThrow("dir/b is in recovered/");
+    await h.wb.tellConflicts("dir/", "once");
+  });
+
+  test("W18 fsync of a handle that was open then fails each time", async () => {
+    const file = await h.write("a", "ours");
+    file.hold();
+    h.store.seed("a", "theirs");
+    await h.until(() => h.told.conflicts.length === 1);
+    for (let asked = 0; asked < 2; asked++)
+      await expect(file.fsync()).rejects.toMatchObject({ code: "object_changed" });
+    file.unhold();
   });
 
   test("a torn rewrite leaves the base", async () => {

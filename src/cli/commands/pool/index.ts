@@ -38,6 +38,11 @@ export const group: Group = {
       summary: "Find and remove what pools left behind",
       load: () => import("./cleanup.ts"),
     },
+    {
+      name: "policy",
+      summary: "Print the IAM policy that a user needs",
+      load: () => import("./policy.ts"),
+    },
     { name: "info", summary: "On a node: where it is in its pool", load: () => import("./info.ts") },
   ],
   examples: [

@@ -28,6 +28,30 @@ export const group: Group = {
     { name: "presign", summary: "Make a URL that works for a while", load: () => import("./presign.ts") },
     { name: "mb", summary: "Make a bucket", load: () => import("./mb.ts") },
     { name: "rb", summary: "Remove a bucket", load: () => import("./rb.ts") },
+    {
+      name: "versions",
+      summary: "List, get, restore and delete old versions",
+      load: () => import("./versions.ts"),
+    },
+    { name: "restore", summary: "Make archived objects readable", load: () => import("./restore.ts") },
+    {
+      name: "cleanup",
+      summary: "Remove old checkpoints and unfinished uploads",
+      load: () => import("./cleanup.ts"),
+    },
+    { name: "watch", summary: "Tell what is new, changed or gone", load: () => import("./watch.ts") },
+    {
+      name: "review",
+      summary: "Say what is there, what it costs and what to do",
+      load: () => import("./review.ts"),
+    },
+    { name: "lifecycle", summary: "Show and set lifecycle rules", load: () => import("./lifecycle.ts") },
+    {
+      name: "bucket",
+      summary: "Show, check and set what protects a bucket",
+      load: () => import("./bucket.ts"),
+    },
+    { name: "run", summary: "Run the commands of a file, several at once", load: () => import("./run.ts") },
   ],
   examples: [
     ["s3 cp model.pt s3://bucket/models/", "Upload a file"],

@@ -8,6 +8,7 @@ import type { Command } from "../../command.ts";
 import { interruptible } from "../../interrupt.ts";
 import { openConnection } from "../../s3-connection.ts";
 import { BUCKET_OPTIONS, counted, formatTime } from "../../s3/arguments.ts";
+import { outputTaken } from "../../s3/output.ts";
 import type { Terminal } from "../../terminal.ts";
 
 export const command: Command = {
@@ -48,6 +49,7 @@ export const command: Command = {
           for (const { sizeBytes } of page.objects) total.bytes += sizeBytes;
           // One write for a page: a million would cost more than the listing.
           terminal.out(lines.join("\n"));
+          await outputTaken();
         }
       }
       if (!args.flag("summarize")) return;

@@ -47,6 +47,7 @@ export const command: Command = {
     };
     const report = reportTransfer(terminal, {
       label: "Removing",
+      unit: "files",
       json: args.flag("json"),
       verbose: terminal.verbose,
       quiet: args.flag("quiet"),

@@ -86,7 +86,7 @@ describe("s3 cat and head", () => {
     await s3.keepVersions();
     const old = await s3.put("v", "old");
     await s3.put("v", "new");
-    expect((await s3.s3("cat", "--version-id", old!, s3.uri("v"))).bytes.toString()).toBe("old");
+    expect((await s3.s3("cat", `--version-id=${old}`, s3.uri("v"))).bytes.toString()).toBe("old");
   });
   test.each([
     [["-n", "2"], "one\ntwo\n"],

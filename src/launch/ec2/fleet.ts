@@ -1,0 +1,204 @@
+/**
+ * Fleets: asking for instances, round by round, until there are enough.
+ *
+ * A round is one CreateFleet of the type `instant`: it answers with what it got and why it did not get the rest. The
+ * launch template it needs lives for one call of `launch` and carries the tags, so that nothing is ever without them.
+ */
+import { randomUUID } from "node:crypto";
+import type { RequestLaunchTemplateData, _InstanceType } from "@aws-sdk/client-ec2";
+import { HawserError } from "../../common/errors.ts";
+import { GiB } from "../../common/units.ts";
+import type { ProviderContext } from "../provider.ts";
+import type { Clients } from "./clients.ts";
+import { unless } from "./clients.ts";
+import { explainLaunch, mayFallOver } from "./errors.ts";
+import type { Image } from "./image.ts";
+import type { Network } from "./network.ts";
+import type { RankedOffer, Round } from "./offers.ts";
+import { poolTags, resourceName } from "./tags.ts";
+
+const ROOT_GIB = 100;
+
+export interface Launch {
+  image: Image;
+  groups: string[];
+  profileArn: string;
+  userData: string;
+  network: Network;
+  rounds: readonly Round[];
+}
+
+/** What every instance of a launch has. Pure. */
+export function templateData(
+  context: ProviderContext,
+  launch: Omit<Launch, "rounds" | "network">,
+): RequestLaunchTemplateData {
+  const { config } = context;
+  const { image, groups, profileArn, userData } = launch;
+  const Tags = poolTags(context);
+  return {
+    ImageId: image.id,
+    UserData: Buffer.from(userData).toString("base64"),
+    IamInstanceProfile: { Arn: profileArn },
+    ...(config.keyPair === undefined ? {} : { KeyName: config.keyPair }),
+    // A node that switches itself off is gone: so it ends although nobody looks after it.
+    InstanceInitiatedShutdownBehavior: "terminate",
+    MetadataOptions: {
+      HttpTokens: "required",
+      HttpEndpoint: "enabled",
+      // A container on the node is one hop further away.
+      HttpPutResponseHopLimit: 2,
+      InstanceMetadataTags: "disabled",
+    },
+    BlockDeviceMappings: [
+      {
+        DeviceName: image.rootDevice,
+        Ebs: {
+          VolumeSize: Math.ceil((config.rootVolumeSize ?? ROOT_GIB * GiB) / GiB),
+          VolumeType: "gp3",
+          Encrypted: true,
+          DeleteOnTermination: true,
+          ...(config.kmsKey === undefined ? {} : { KmsKeyId: config.kmsKey }),
+        },
+      },
+    ],
+    NetworkInterfaces: [
+      {
+        DeviceIndex: 0,
+        Groups: groups,
+        AssociatePublicIpAddress: config.address !== "private",
+        DeleteOnTermination: true,
+      },
+    ],
+    TagSpecifications: (["instance", "volume", "network-interface"] as const).map((ResourceType) => ({
+      ResourceType,
+      Tags,
+    })),
+  };
+}
+
+/** Launches up to `missing` instances. @returns their ids @throws HawserError `provision_failed` when none is left to ask */
+export async function launchInstances(
+  clients: Clients,
+  context: ProviderContext,
+  launch: Launch,
+  missing: number,
+): Promise<string[]> {
+  const template = await clients.ec2("CreateLaunchTemplate", (client, sdk, options) =>
+    client.send(
+      new sdk.CreateLaunchTemplateCommand({
+        LaunchTemplateName: `${resourceName(context.name, context.owner)}-${randomUUID().slice(0, 8)}`,
+        LaunchTemplateData: templateData(context, launch),
+        TagSpecifications: [{ ResourceType: "launch-template", Tags: poolTags(context) }],
+      }),
+      options,
+    ),
+  );
+  const id = template.LaunchTemplate!.LaunchTemplateId!;
+  try {
+    return await askRounds(clients, context, { ...launch, template: id }, missing);
+  } finally {
+    await unless(["InvalidLaunchTemplateId.NotFound"], () =>
+      clients.ec2("DeleteLaunchTemplate", (client, sdk, options) =>
+        client.send(new sdk.DeleteLaunchTemplateCommand({ LaunchTemplateId: id }), options),
+      ),
+    );
+  }
+}
+
+async function askRounds(
+  clients: Clients,
+  context: ProviderContext,
+  launch: Launch & { template: string },
+  missing: number,
+): Promise<string[]> {
+  const ids: string[] = [];
+  const refusals: string[] = [];
+  for (const round of launch.rounds) {
+    const wanted = missing - ids.length;
+    const { made, errors } = await askFleet(clients, launch, round, wanted);
+    ids.push(...made);
+    if (ids.length >= missing) return ids;
+    for (const { code, message, where } of errors) {
+      const text = `${where}: ${explainLaunch(code, message, clients.region)}`;
+      refusals.push(text);
+      if (!mayFallOver(code)) throw failed(ids.length, missing, refusals);
+    }
+    context.events({
+      type: "note",
+      text: `${made.length} of ${wanted} nodes from ${round.spot ? "spot" : "on-demand"} offers (${[...new Set(errors.map(({ code }) => code))].join(", ") || "no reason given"}); going on with the next offer`,
+    });
+  }
+  throw failed(ids.length, missing, refusals);
+}
+
+function failed(got: number, missing: number, refusals: readonly string[]): HawserError {
+  return new HawserError(
+    "provision_failed",
+    [`${got} of ${missing} nodes could be had:`, ...new Set(refusals)].join("\n"),
+  );
+}
+
+interface Refusal {
+  code: string | undefined;
+  message: string;
+  where: string;
+}
+
+async function askFleet(
+  clients: Clients,
+  { template, network }: Launch & { template: string },
+  { spot, offers }: Round,
+  wanted: number,
+): Promise<{ made: string[]; errors: Refusal[] }> {
+  const subnetOf = ({ zone }: RankedOffer): string =>
+    network.subnets.find((subnet) => subnet.zone === zone)!.id;
+  const answer = await clients.ec2("CreateFleet", (client, sdk, options) =>
+    client.send(
+      new sdk.CreateFleetCommand({
+        Type: "instant",
+        LaunchTemplateConfigs: [
+          {
+            LaunchTemplateSpecification: { LaunchTemplateId: template, Version: "$Latest" },
+            Overrides: offers.map((offer, Priority) => ({
+              InstanceType: offer.instanceType as _InstanceType,
+              SubnetId: subnetOf(offer),
+              Priority,
+            })),
+          },
+        ],
+        TargetCapacitySpecification: {
+          TotalTargetCapacity: wanted,
+          DefaultTargetCapacityType: spot ? "spot" : "on-demand",
+        },
+        ...(spot
+          ? {
+              SpotOptions: {
+                AllocationStrategy: "capacity-optimized-prioritized" as const,
+                InstanceInterruptionBehavior: "terminate" as const,
+              },
+            }
+          : { OnDemandOptions: { AllocationStrategy: "prioritized" as const } }),
+      }),
+      options,
+    ),
+  );
+  return {
+    made: (answer.Instances ?? []).flatMap(({ InstanceIds = [] }) => InstanceIds),
+    errors: (answer.Errors ?? []).map(
+      ({ ErrorCode: code, ErrorMessage: message = "", LaunchTemplateAndOverrides }) => {
+        const {
+          InstanceType: type,
+          SubnetId,
+          AvailabilityZone,
+        } = LaunchTemplateAndOverrides?.Overrides ?? {};
+        const zone = AvailabilityZone ?? network.subnets.find(({ id }) => id === SubnetId)?.zone;
+        return {
+          code,
+          message,
+          where: `${type ?? "the fleet"} ${spot ? "spot" : "on demand"}${zone ? ` in ${zone}` : ""}`,
+        };
+      },
+    ),
+  };
+}

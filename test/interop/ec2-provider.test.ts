@@ -1,0 +1,265 @@
+/** The EC2 provider against moto, from plan to nothing left. */
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { parse } from "yaml";
+import { run } from "../../src/cli/main.ts";
+import { processTerminal } from "../../src/cli/terminal.ts";
+import { systemClock } from "../../src/common/clock.ts";
+import { parseFile } from "../../src/config/file.ts";
+import { ec2Provider } from "../../src/launch/ec2/provider.ts";
+import { recordVolume } from "../../src/launch/pool-record.ts";
+import type { PoolEvent } from "../../src/launch/events.ts";
+import type { ProviderContext } from "../../src/launch/provider.ts";
+import { Moto, ec2Error, emptyFleet } from "../support/moto.ts";
+
+let moto: Moto;
+let folder: string;
+beforeAll(async () => {
+  moto = await Moto.start();
+});
+afterAll(() => moto?.close());
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), "hawser-ec2-"));
+  await moto.reset();
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+const OWNER = { id: "0b4f1a52-1111-4222-8333-444455556666", label: "alice@laptop" };
+const signal = AbortSignal.timeout(500_000);
+const events: PoolEvent[] = [];
+
+function environment(): Record<string, string> {
+  return {
+    AWS_ENDPOINT_URL: moto.url,
+    AWS_ACCESS_KEY_ID: "AKIATEST",
+    AWS_SECRET_ACCESS_KEY: "secret",
+    AWS_CONFIG_FILE: "/nonexistent",
+    XDG_CONFIG_HOME: folder,
+  };
+}
+
+function contextFor(pool = "", owner = OWNER): ProviderContext {
+  const { pool: config, volumes } = parseFile(
+    `volumes:
+  - { bucket: my-data, prefix: imagenet/, mount: /data }
+  - { bucket: my-runs, prefix: run/, mount: /out, mode: writable }
+  - { bucket: theirs, prefix: x/, mount: /theirs, credentials: { profile: other } }
+pool: { name: train, nodes: 2, instanceTypes: [m5.large, t3.large], region: us-east-1, ami: amazon-linux, address: private, ${pool} }`,
+    "hawser.yaml",
+    {},
+  );
+  const context: ProviderContext = {
+    name: "train",
+    config: config!,
+    volumes: volumes.map(recordVolume),
+    owner,
+    expiresMs: Date.now() + 3600_000,
+    folder,
+    state: undefined,
+    save: (state) => {
+      context.state = state;
+      return Promise.resolve();
+    },
+    environment: environment(),
+    events: (event) => void events.push(event),
+    clock: systemClock,
+    signal,
+  };
+  return context;
+}
+
+const up = (context: ProviderContext) => ec2Provider.provision(context, { replace: [] });
+const down = async (context: ProviderContext, nodes: Awaited<ReturnType<typeof up>>) => {
+  await ec2Provider.terminate(context, nodes, { wholePool: true });
+  return await ec2Provider.verifyRemoved(context, []);
+};
+
+test("a plan tells offers, prices and the image, and makes nothing", async () => {
+  const plan = await ec2Provider.plan(contextFor());
+  expect(plan.checks.map(({ name, outcome }) => `${name} ${outcome}`)).toEqual(["image ok"]);
+  expect(plan.offers[0]).toMatchObject({ instanceType: "m5.large", spot: false, hourlyCost: 0.096 });
+  expect(plan.hourlyCost).toBe(0.192);
+  expect(moto.sent.every(({ action }) => /^(Describe|Get|List)/.test(action))).toBe(true);
+});
+
+test("up makes nodes with addresses, keys and types; again makes nothing more; down leaves nothing", async () => {
+  const context = contextFor("tags: { team: vision }");
+  const nodes = await up(context);
+  expect(nodes.map(({ index }) => index)).toEqual([0, 1]);
+  for (const node of nodes) {
+    expect(node).toMatchObject({
+      address: /^172\.31\./,
+      user: "ec2-user",
+      facts: { instanceType: "m5.large" },
+    });
+    expect(node.hostKeys).toHaveLength(1);
+    expect(readFileSync(node.identityFile!, "utf8")).toMatch(/^-----BEGIN OPENSSH PRIVATE KEY/);
+  }
+  expect((await up(context)).map(({ id }) => id)).toEqual(nodes.map(({ id }) => id));
+  expect(moto.requests("CreateFleet")).toHaveLength(1);
+  expect(await down(context, nodes)).toEqual([]);
+  const options = { owner: OWNER, everyone: true, environment: environment(), signal };
+  expect(await ec2Provider.discover({ ...options, regions: ["us-east-1"] })).toEqual([]);
+});
+
+test("what is sent: IMDSv2 alone, an encrypted disk, the end by itself, tags on everything, keys in user data", async () => {
+  const context = contextFor("tags: { team: vision }, ports: [{ port: 8080, from: 203.0.113.0/24 }]");
+  await up(context);
+  const [template] = moto.requests("CreateLaunchTemplate");
+  const sent = Object.fromEntries(template!);
+  const data = (key: string): string | undefined => sent[`LaunchTemplateData.${key}`];
+  expect(data("MetadataOptions.HttpTokens")).toBe("required");
+  expect(data("InstanceInitiatedShutdownBehavior")).toBe("terminate");
+  expect(data("BlockDeviceMapping.1.Ebs.Encrypted")).toBe("true");
+  const text = [...template!.values()].join("\n");
+  expect(text).toContain("vision");
+  expect(text).toContain(OWNER.id);
+  const boot = parse(Buffer.from(data("UserData")!, "base64").toString()) as {
+    ssh_keys: { ed25519_public: string };
+    ssh_authorized_keys: string[];
+  };
+  expect((context.state as { hostKeys: string[] }).hostKeys).toEqual([boot.ssh_keys.ed25519_public]);
+  expect(boot.ssh_authorized_keys).toEqual([readFileSync(join(folder, "id_ed25519.pub"), "utf8").trim()]);
+  const ingress = moto.requests("AuthorizeSecurityGroupIngress").map((all) => [...all.values()].join(" "));
+  expect(ingress.some((rule) => rule.includes("8080") && rule.includes("203.0.113.0/24"))).toBe(true);
+  expect(ingress.some((rule) => rule.includes("0.0.0.0/0"))).toBe(false);
+  expect(moto.requests("DeleteLaunchTemplate")).toHaveLength(1);
+});
+
+test("the role may write what is writable, and nothing else", async () => {
+  await up(contextFor("access: [{ bucket: extra, prefix: in/ }]"));
+  const document = JSON.parse(moto.requests("PutRolePolicy")[0]!.get("PolicyDocument")!) as {
+    Statement: { Action: string[]; Resource: string }[];
+  };
+  const writable = document.Statement.filter(({ Action }) => Action.includes("s3:PutObject"));
+  expect(writable.map(({ Resource }) => Resource)).toEqual(["arn:aws:s3:::my-runs/run/*"]);
+  const resources = document.Statement.map(({ Resource }) => Resource);
+  expect(resources).toContain("arn:aws:s3:::extra/in/*");
+  // Whoever reads with a profile of this machine gets no role for it.
+  expect(resources.filter((resource) => resource.includes("theirs"))).toEqual([]);
+});
+
+test("a node that is replaced keeps its place, and two owners may use one name", async () => {
+  const context = contextFor();
+  const before = await up(context);
+  const after = await ec2Provider.provision(context, { replace: [before[0]!] });
+  expect(after.map(({ index }) => index)).toEqual([0, 1]);
+  expect(after[0]!.id).not.toBe(before[0]!.id);
+  expect(after[1]!.id).toBe(before[1]!.id);
+  const other = contextFor("", { id: "ffffffff-1111-4222-8333-444455556666", label: "bob@desk" });
+  const theirs = await up(other);
+  expect(await down(context, after)).toEqual([]);
+  expect((await ec2Provider.describe(other)).map(({ node }) => node.id)).toEqual(theirs.map(({ id }) => id));
+});
+
+test("an orphan is discovered by its tags, without a record, and removed", async () => {
+  await up(contextFor());
+  const options = { owner: OWNER, everyone: false, environment: environment(), signal };
+  const [found, ...more] = await ec2Provider.discover({ ...options, regions: ["us-east-1", "eu-west-1"] });
+  expect(more).toEqual([]);
+  expect(found).toMatchObject({ name: "train", owner: OWNER, region: "us-east-1" });
+  expect(found!.nodes).toHaveLength(2);
+  expect(found!.leftovers.map(({ kind }) => kind).sort()).toEqual(["role", "security group"]);
+  expect(await ec2Provider.remove(found!, options)).toEqual([]);
+});
+
+describe("hawser ec2", () => {
+  async function hawser(...argv: string[]): Promise<{ code: number; text: string }> {
+    const lines: string[] = [];
+    const terminal = {
+      ...processTerminal(false),
+      out: (line: string) => void lines.push(line),
+      err: (line: string) => void lines.push(line),
+      environment: { ...environment(), AWS_REGION: "us-east-1" },
+    };
+    const code = await run(argv, terminal);
+    return { code, text: lines.join("\n") };
+  }
+
+  test("ls shows instances of ours, terminate ends them alone, and only when it is forced to", async () => {
+    const [node] = await up(contextFor());
+    expect((await hawser("ec2", "ls")).text).toMatch(
+      new RegExp(`${node!.id} +train +alice@laptop +m5.large`),
+    );
+    expect(await hawser("ec2", "terminate", node!.id)).toMatchObject({ code: 2, text: /--force/ });
+    expect((await hawser("ec2", "terminate", "i-0123", "--force")).text).toMatch(/Not instances of Hawser/);
+    expect((await hawser("ec2", "terminate", node!.id, "--force")).code).toBe(0);
+    expect((await hawser("ec2", "ls")).text).not.toContain(node!.id);
+  });
+
+  test("presets, prices, types, spot history and the user's policy can be looked up", async () => {
+    expect((await hawser("ec2", "presets")).text).toMatch(/gpu-h100 .*p5\.48xlarge/);
+    expect((await hawser("ec2", "prices", "m5.large")).text).toMatch(/m5\.large +\$0\.0960/);
+    expect((await hawser("ec2", "types", "m5.large")).text).toMatch(/m5\.large +2 +8 GiB .*us-east-1a/);
+    expect((await hawser("ec2", "spot-history", "m5.large")).text).toMatch(/^TIME/);
+    expect((await hawser("pool", "policy")).text).toContain("ec2:CreateFleet");
+  });
+});
+
+describe("when AWS refuses", () => {
+  test("no capacity in every zone: each market is tried, and what would help is said", async () => {
+    moto.answer = (action) =>
+      action === "CreateFleet" ? emptyFleet("InsufficientInstanceCapacity", "none") : undefined;
+    const context = contextFor("allocation: spot-if-available");
+    const error = await up(context).catch((error: unknown) => error);
+    expect(error).toMatchObject({ code: "provision_failed", message: /0 of 2 nodes.*no capacity/s });
+    expect(moto.requests("DeleteLaunchTemplate")).toHaveLength(1);
+    moto.answer = undefined;
+    expect(await down(context, [])).toEqual([]);
+  });
+
+  test("spot refused: spot-if-available takes on-demand instances", async () => {
+    moto.answer = (action, parameters) =>
+      action === "CreateFleet" && [...parameters.values()].includes("spot")
+        ? emptyFleet("MaxSpotInstanceCountExceeded", "quota")
+        : undefined;
+    const nodes = await up(contextFor("allocation: spot-if-available"));
+    expect(nodes.map(({ facts }) => facts?.spot)).toEqual([false, false]);
+  });
+
+  test("a vCPU quota says where to raise it", async () => {
+    moto.answer = (action) =>
+      action === "CreateFleet" ? emptyFleet("VcpuLimitExceeded", "quota") : undefined;
+    await expect(up(contextFor())).rejects.toThrow(/quota of vCPUs.*Service Quotas/s);
+  });
+
+  test("a missing permission is named", async () => {
+    moto.answer = (action) =>
+      action === "CreateFleet" ? ec2Error("UnauthorizedOperation", "You are not authorized", 403) : undefined;
+    await expect(up(contextFor())).rejects.toMatchObject({
+      code: "access_denied",
+      message: /ec2:CreateFleet.*hawser pool policy/,
+    });
+  });
+
+  test("an image that does not exist is named with the region", async () => {
+    const plan = await ec2Provider.plan({
+      ...contextFor(),
+      config: { ...contextFor().config, ami: "ami-00000000000000000" },
+    });
+    expect(plan.checks[0]).toMatchObject({ outcome: "failed", detail: /image.*does not exist in us-east-1/ });
+  });
+
+  test("nothing below maxHourlyCost names the cheapest", async () => {
+    const plan = await ec2Provider.plan(contextFor("maxHourlyCost: 0.05"));
+    expect(plan.checks[0]).toMatchObject({ outcome: "failed", detail: /cheapest is t3\.large/ });
+    expect(moto.requests("CreateFleet")).toHaveLength(0);
+  });
+
+  test("an instance that dies while it starts is an error, not an endless wait", async () => {
+    moto.answer = (action, parameters) => {
+      if (action !== "DescribeInstances" || moto.requests("CreateFleet").length === 0) return undefined;
+      return parameters.get("Action") === "DescribeInstances"
+        ? {
+            status: 200,
+            body: `<DescribeInstancesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><reservationSet><item><instancesSet><item><instanceId>i-1</instanceId><instanceState><code>32</code><name>shutting-down</name></instanceState><stateReason><code>Client.VolumeLimitExceeded</code><message>Volume limit exceeded</message></stateReason></item></instancesSet></item></reservationSet></DescribeInstancesResponse>`,
+          }
+        : undefined;
+    };
+    await expect(up(contextFor())).rejects.toThrow(
+      /ended while they were starting \(Volume limit exceeded\)/,
+    );
+  });
+});
