@@ -113,6 +113,7 @@ test("killed in mid-write: the file that was there stays, what was never closed 
   await using world = await CrashWorld.open();
   using files = new FileAccess(world.mounted);
   expect(await files.carryOut({ op: "write", path: "kept", bytes: 1000, seed: 1 })).toBe("done");
+  expect(await world.hawser(["flush", world.mounted])).toMatchObject({ code: 0 });
   const writer = world.start("python3", [
     "-uc",
     `
