@@ -33,6 +33,7 @@ export default defineConfig({
           name: "crash",
           include: ["test/crash/**/*.test.ts"],
           fileParallelism: false,
+          maxConcurrency: 3,
           testTimeout: 1_200_000,
         },
       },

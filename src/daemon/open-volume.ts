@@ -227,10 +227,11 @@ class Parts implements OpenVolume {
       initialConnections: INITIAL_CONNECTIONS,
     });
     // Content asks what lies beside a file when one is opened, and that happens through the filesystem made below.
-    let neighbouring: Pick<MountedFilesystem, "neighbours">;
+    // What an earlier mount has left may be uploaded before: nothing is known of neighbours then.
+    let neighbouring: Pick<MountedFilesystem, "neighbours"> | undefined;
     const neighbours: NeighbourSource = {
-      after: (key, limit) => neighbouring.neighbours.after(key, limit),
-      folder: (prefix, mostBytes) => neighbouring.neighbours.folder(prefix, mostBytes),
+      after: (key, limit) => neighbouring?.neighbours.after(key, limit) ?? [],
+      folder: (prefix, mostBytes) => neighbouring?.neighbours.folder(prefix, mostBytes),
     };
     const content = createContent({ reader, ...slab, disk, neighbours, prefetch: volume.prefetch });
     const options = {

@@ -1,16 +1,17 @@
 /**
- * The daemon killed in the middle of a scripted workload, between steps and while a large file is on its way: mounted again, nothing that was closed is lost, nothing is there twice or half.
+ * The daemon killed in the middle of a scripted workload, between steps and while requests are under way: mounted
+ * again, nothing that was closed is lost, nothing is there twice or half.
  */
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir } from "node:fs/promises";
 import path from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { beforeAll, expect, test } from "vitest";
 import { MiB } from "../../src/common/units.ts";
-import type { FaultRule } from "../../src/devs3/index.ts";
-import { testClient } from "../support/dev-s3.ts";
-import { type FileCommand, carryOut } from "../e2e/file-commands.ts";
-import { World, eventually, isRunning } from "../e2e/harness.ts";
-import { type Tree, folderTree, objectsTree, openMultiparts, storedObjects } from "../e2e/stored-tree.ts";
+import type { FileCommand } from "../e2e/file-commands.ts";
+import { carryOut } from "../e2e/file-commands.ts";
+import { folderTree } from "../e2e/stored-tree.ts";
+import { compileChildPrograms } from "../support/child-programs.ts";
+import { CrashWorld } from "./crash-world.ts";
+import { FileAccess } from "./file-access.ts";
 
 /** Steps after which everything is brought to the bucket, so that the next ones meet objects that are there. */
 const WORKLOAD: readonly (readonly FileCommand[])[] = [
@@ -45,62 +46,26 @@ interface RequestPoint {
   part: number;
   operation: string;
   effect: "before" | "after";
+  keyPrefix?: string;
 }
 
 /** Or when so many steps were answered. */
 type KillPoint = { steps: number } | RequestPoint;
 
-const POINTS: readonly KillPoint[] = [{ steps: 4 }, { part: 0, operation: "UploadPart", effect: "before" }];
+const POINTS: readonly KillPoint[] = [
+  ...[1, 3, 4, 8, 11, 15, 17].map((steps) => ({ steps })),
+  { part: 0, operation: "PutObject", effect: "before" },
+  { part: 0, operation: "CreateMultipartUpload", effect: "after" },
+  { part: 0, operation: "UploadPart", effect: "before" },
+  { part: 0, operation: "UploadPart", effect: "after" },
+  { part: 0, operation: "CompleteMultipartUpload", effect: "before" },
+  { part: 0, operation: "CompleteMultipartUpload", effect: "after" },
+  // Not the copy that the change of the large file waits for.
+  { part: 1, operation: "CopyObject", effect: "after", keyPrefix: "volume/done/" },
+  { part: 2, operation: "DeleteObject", effect: "after" },
+];
 
-let world: World;
-let local: string;
-let mounted: string;
-beforeEach(async () => {
-  local = await mkdtemp(path.join(tmpdir(), "hawser-crash-"));
-  world = await World.open();
-  await world.mountPoint();
-  await mount();
-});
-afterEach(async () => {
-  await world.close();
-  await rm(local, { recursive: true, force: true });
-});
-
-async function mount(): Promise<void> {
-  // Not looked at: a dead mount may still be there, which the program clears.
-  mounted = path.join(world.folder, "mnt");
-  const { code, stderr } = await world.hawser([
-    "mount",
-    `s3://${world.bucket}/volume/`,
-    mounted,
-    "--writable",
-  ]);
-  expect([code, stderr]).toEqual([0, expect.any(String)]);
-}
-
-/** Kills the daemon, and mounts again once `meanwhile` has ended. */
-async function crash(meanwhile?: Promise<unknown>): Promise<void> {
-  const pid = Number((await world.status(mounted))["pid"]);
-  process.kill(pid, "SIGKILL");
-  await eventually("the daemon ends", () => !isRunning(pid));
-  world.s3.faults.clear();
-  await meanwhile;
-  await mount();
-}
-
-async function bucketTree(): Promise<Tree> {
-  const client = testClient(world.s3);
-  const objects = await storedObjects(client, world.bucket, "volume/");
-  const left = await openMultiparts(client, world.bucket);
-  client.destroy();
-  expect(left).toEqual([]);
-  return objectsTree(objects);
-}
-
-/** Keeps the request from being answered well, so that the daemon can be killed meanwhile. */
-function faultAt({ operation, effect }: RequestPoint): FaultRule {
-  return effect === "before" ? { operation, error: "SlowDown" } : { operation, count: 1, hold: true };
-}
+beforeAll(() => compileChildPrograms());
 
 function title(point: KillPoint): string {
   return "steps" in point
@@ -108,33 +73,47 @@ function title(point: KillPoint): string {
     : `at a ${point.operation} ${point.effect} it took effect`;
 }
 
-test.each(POINTS.map((point) => ({ point, when: title(point) })))("killed $when", async ({ point }) => {
-  let steps = 0;
-  for (const [part, commands] of WORKLOAD.entries()) {
-    const fault = "part" in point && point.part === part ? world.s3.faults.add(faultAt(point)) : undefined;
-    for (const command of commands) {
-      expect(await carryOut(mounted, command), JSON.stringify(command)).toBe("done");
-      expect(await carryOut(local, command)).toBe("done");
-      if ("steps" in point && point.steps === ++steps) await crash();
-    }
-    const flushed = world.hawser(["flush", mounted]);
-    if (fault) {
-      const first = await Promise.race([fault.hit(), flushed]);
-      expect(first, "the request was never made").toBeUndefined();
-      await crash(flushed);
-      expect(await world.hawser(["flush", mounted])).toMatchObject({ code: 0 });
-    } else {
-      expect(await flushed).toMatchObject({ code: 0 });
-    }
-    const wanted = await folderTree(local);
-    expect(await folderTree(mounted), `the mount after part ${part}`).toEqual(wanted);
-    expect(await bucketTree(), `the bucket after part ${part}`).toEqual(wanted);
-  }
-  expect(await world.hawser(["unmount", mounted])).toMatchObject({ code: 0 });
-});
+test.for(POINTS.map((point) => ({ point, when: title(point) })))(
+  "killed $when",
+  { timeout: 120_000, concurrent: true },
+  async ({ point }, { expect }) => {
+    await using world = await CrashWorld.open();
+    const local = path.join(world.scratch, "local");
+    await mkdir(local);
+    using files = new FileAccess(world.mounted);
+    let steps = 0;
+    await world.withLogs(async () => {
+      for (const [part, commands] of WORKLOAD.entries()) {
+        const fault = "part" in point && point.part === part ? world.faultAt(point) : undefined;
+        for (const command of commands) {
+          expect(await files.carryOut(command), JSON.stringify(command)).toBe("done");
+          expect(await files.carryOut(command, local)).toBe("done");
+          if ("steps" in point && point.steps === ++steps) await world.crash();
+        }
+        const flushed = world.hawser(["flush", world.mounted]);
+        if (fault) {
+          const first = await Promise.race([fault.hit(), flushed]);
+          expect(first, "the request was never made").toBeUndefined();
+          await world.crash(flushed);
+          expect(await world.hawser(["flush", world.mounted])).toMatchObject({ code: 0 });
+        } else {
+          expect(await flushed).toMatchObject({ code: 0 });
+        }
+        const wanted = await files.tree(local);
+        expect(await files.tree(), `the mount after part ${part}`).toEqual(wanted);
+        expect(await world.bucketTree(), `the bucket after part ${part}`).toEqual(wanted);
+        expect(await world.openMultiparts()).toEqual([]);
+      }
+      expect(await world.hawser(["unmount", world.mounted])).toMatchObject({ code: 0 });
+    });
+  },
+);
 
 test("killed in mid-write: the file that was there stays, what was never closed is in recovered", async () => {
-  expect(await carryOut(mounted, { op: "write", path: "kept", bytes: 1000, seed: 1 })).toBe("done");
+  await using world = await CrashWorld.open();
+  using files = new FileAccess(world.mounted);
+  expect(await files.carryOut({ op: "write", path: "kept", bytes: 1000, seed: 1 })).toBe("done");
+  expect(await world.hawser(["flush", world.mounted])).toMatchObject({ code: 0 });
   const writer = world.start("python3", [
     "-uc",
     `
@@ -147,16 +126,17 @@ print("written")
 sys.stdin.read()
 import signal
 signal.pause()`,
-    mounted,
+    world.mounted,
   ]);
   await writer.says(/written/);
-  await crash();
+  await world.crash();
   writer.kill("SIGKILL");
-  expect(await world.hawser(["flush", mounted])).toMatchObject({ code: 0 });
-  await mkdir(path.join(local, "twin"));
-  await carryOut(path.join(local, "twin"), { op: "write", path: "kept", bytes: 1000, seed: 1 });
-  expect(await bucketTree()).toEqual(await folderTree(path.join(local, "twin")));
-  const { stdout } = await world.hawser(["recovered", "ls", mounted]);
+  expect(await world.hawser(["flush", world.mounted])).toMatchObject({ code: 0 });
+  const twin = path.join(world.scratch, "twin");
+  await mkdir(twin);
+  await carryOut(twin, { op: "write", path: "kept", bytes: 1000, seed: 1 });
+  expect(await world.bucketTree()).toEqual(await folderTree(twin));
+  const { stdout } = await world.hawser(["recovered", "ls", world.mounted]);
   expect(stdout).toContain("kept");
   expect(stdout).toContain("new");
-});
+}, 120_000);

@@ -42,6 +42,32 @@ describe("an upload", () => {
     },
   );
 
+  test("waits through ten minutes without a store, over a restart, and is there within a minute after", async () => {
+    const requests = ["put", "head", "createMultipart", "uploadPart", "completeMultipart", "delete"] as const;
+    for (const method of requests) {
+      h.store.faults.fail({ method, times: Infinity, error: error("endpoint_unreachable") });
+    }
+    const large = bytesOf(2 * PART);
+    await h.write("small", "content");
+    await h.write("large", large);
+    for (const half of ["before", "after"]) {
+      const began = h.clock.now();
+      await h.until(() => h.clock.now() - began >= 5 * 60_000, 1000);
+      if (half === "before") await h.crashAndOpen();
+    }
+    expect(h.store.keys()).toEqual([]);
+    expect(h.told).toMatchObject({ failed: [], conflicts: [] });
+    expect(h.wb.status().files).toHaveLength(2);
+    h.store.faults.heal();
+    const healed = h.clock.now();
+    await h.until(() => h.store.keys().length === 2, 1000);
+    expect(h.clock.now() - healed).toBeLessThan(60_000);
+    await h.wb.flush();
+    expect(h.text("small")).toBe("content");
+    expect(Buffer.compare(h.store.peek("large")!, large)).toBe(0);
+    expect(await h.store.listMultiparts("")).toEqual([]);
+  });
+
   test("that was completed and answered with a failure is not sent again", async () => {
     h.store.faults.fail({ method: "completeMultipart", errorAfter: error("store_failed") });
     await h.write("big", bytesOf(2 * PART));
