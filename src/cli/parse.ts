@@ -109,6 +109,8 @@ async function parse(options: Options, argv: readonly string[]): Promise<Record<
     boolean: named.flatMap(([name, { type }]) => (type === "boolean" ? [name] : [])),
     string: named.flatMap(([name, { type }]) => (type === "boolean" ? [] : [name])),
     array: named.flatMap(([name, { type }]) => (type === "strings" ? [name] : [])),
+    // So that a single dash, which stands for standard input, is a value.
+    narg: Object.fromEntries(named.flatMap(([name, { type }]) => (type === "string" ? [[name, 1]] : []))),
   });
   if (error) throw new HawserError("invalid_argument", `${error.message}.`, { cause: error });
   return parsed;

@@ -25,6 +25,10 @@ describe("arguments", () => {
     expect([args.text("uid"), args.text("umask"), args.text("region")]).toEqual(["007", "022", "1.0"]);
   });
 
+  test("a single dash is a value: standard input", async () => {
+    expect((await parse("--region", "-", "s3://x")).text("region")).toBe("-");
+  });
+
   test("the last of two wins, and -- ends the options", async () => {
     const args = await parse("--region", "a", "--region", "b", "s3://x", "--", "--not-an-option");
     expect(args.text("region")).toBe("b");
