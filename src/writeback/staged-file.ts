@@ -21,8 +21,8 @@ import type { ObjectMeta, StagedFile, StagedState } from "./write-back.ts";
 /** Somebody who waits until a generation is in the bucket. */
 export interface GenerationWaiter {
   readonly generation: number;
-  resolve(reached: boolean): void;
-  reject(error: unknown): void;
+  readonly resolve: (reached: boolean) => void;
+  readonly reject: (error: unknown) => void;
 }
 
 export class LocalStaged implements StagedFile {
