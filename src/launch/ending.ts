@@ -72,8 +72,17 @@ async function nodesToEnd(context: PoolContext): Promise<PoolNode[]> {
     ({ node, state }) =>
       state !== "gone" && !recorded.some(({ id, address }) => id === node.id && address === node.address),
   );
-  const gone = new Set(found.filter(({ state }) => state === "gone").map(({ node }) => node.id));
-  return [...recorded.filter(({ id }) => !gone.has(id)), ...more.map(({ node }) => node)];
+  const there = new Set(found.filter(({ state }) => state !== "gone").map(({ node }) => node.id));
+  const gone = recorded.filter(({ id }) => context.provider.makesMachines && !there.has(id));
+  for (const node of gone) {
+    const { reason } = found.find(({ node: { id } }) => id === node.id) ?? {};
+    const data = mayHoldData(context, node)
+      ? "; if it had written anything that was not in the bucket by then, that is lost"
+      : "";
+    const text = `${node.id} is gone${reason === undefined ? "" : ` (${reason.replace(/\.$/, "")})`}${data}`;
+    context.events({ type: "note", node: node.index, text });
+  }
+  return [...recorded.filter((node) => !gone.includes(node)), ...more.map(({ node }) => node)];
 }
 
 /** @throws HawserError why the node must be kept */
@@ -87,7 +96,7 @@ async function endNode(context: PoolContext, node: PoolNode, force: boolean): Pr
       reach(context, session, signal),
     );
   } catch (error) {
-    if (force || !mayHoldData(context)) return;
+    if (force || !mayHoldData(context, node)) return;
     const why = HawserError.is(error) ? error.message : String(error);
     throw new HawserError(
       "drain_failed",
@@ -151,6 +160,6 @@ async function reach(
 }
 
 /** Before a volume was mounted, nothing can have been written. */
-function mayHoldData({ record }: PoolContext): boolean {
-  return record.volumes.some(({ mode }) => mode === "writable");
+function mayHoldData({ record }: PoolContext, { id }: PoolNode): boolean {
+  return record.volumes.some(({ mode }) => mode === "writable") && (record.writers?.includes(id) ?? true);
 }

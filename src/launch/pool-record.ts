@@ -45,6 +45,10 @@ export interface PoolRecord {
   nodes: PoolNode[];
   /** The job that was last started. */
   job?: { run: string; startedMs: EpochMs; restart: number } | undefined;
+  /** Ids of nodes on which a writable volume was, or was about to be, mounted. Absent in older records: any of them. */
+  writers?: string[] | undefined;
+  /** The command that made the pool was to end it too: without that command, nobody will. */
+  endsWithRun?: boolean | undefined;
   /** Index and reason of nodes with data that is not in the bucket. */
   kept: { index: number; reason: string }[];
   /** What the provider saved for itself. */

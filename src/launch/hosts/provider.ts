@@ -22,6 +22,7 @@ function nodesOf({ config }: ProviderContext): PoolNode[] {
 
 export const hostsProvider: Provider = {
   kind: "hosts",
+  makesMachines: false,
 
   plan(context) {
     const nodes = nodesOf(context);
@@ -38,6 +39,8 @@ export const hostsProvider: Provider = {
 
   describe: (context) =>
     Promise.resolve(nodesOf(context).map((node) => ({ node, state: "unknown" as const }))),
+
+  noteWrites: () => Promise.resolve(),
 
   cannotStop: () => "Hosts are not ours to switch off; end the pool with 'hawser pool down'.",
   stop: () => Promise.reject(new HawserError("not_supported", "Hosts cannot be stopped.")),
