@@ -150,7 +150,7 @@ async function reach(
   return spec === undefined || spec.owner.id === record.owner.id ? worker : undefined;
 }
 
-/** Before a volume was mounted, nothing can have been written. */
+/** Before a volume was mounted, nothing can have been written; nor since a stop that brought everything home. */
 function mayHoldData({ record }: PoolContext): boolean {
-  return record.volumes.some(({ mode }) => mode === "writable");
+  return !record.drained && record.volumes.some(({ mode }) => mode === "writable");
 }

@@ -63,15 +63,19 @@ export async function planPool(context: PoolContext): Promise<ProviderPlan & { v
 export async function preparePool(context: PoolContext): Promise<void> {
   const { steps, provider } = context;
   const timeouts = context.record.config.timeouts ?? {};
+  const stopped = context.record.phase === "stopped";
   const plan = await steps.run("plan", { timeoutMs: DEFAULT_MS.plan }, () => planPool(context));
-  context.update({ phase: "provisioning", volumes: plan.volumes });
+  context.update({ phase: stopped ? "stopped" : "provisioning", volumes: plan.volumes });
   const nodes = await steps.run(
     "provision",
     { timeoutMs: timeouts.provision ?? DEFAULT_MS.provision },
-    (signal) => provider.provision(context.providerContext(signal), { replace: [] }),
+    async (signal) => {
+      if (stopped) await provider.start(context.providerContext(signal), context.record.nodes);
+      return await provider.provision(context.providerContext(signal), { replace: [] });
+    },
     (made) => `${made.length} node${made.length === 1 ? "" : "s"}`,
   );
-  context.update({ phase: "preparing", nodes });
+  context.update({ phase: "preparing", nodes, drained: undefined });
   await prepareNodes(context, nodes, timeouts.ssh ?? plan.sshTimeoutMs);
   context.update({ phase: "ready", timings: steps.timings });
 }
