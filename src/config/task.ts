@@ -38,7 +38,9 @@ export const TASK_KEYS = {
     .array(
       z.strictObject({
         from: z.string().min(1).meta({ description: "File or folder of this machine." }),
-        to: absolutePath.meta({ description: "Absolute path on the nodes." }),
+        to: absolutePath.meta({
+          description: "Absolute path of it on the nodes: the file's or folder's own.",
+        }),
       }),
       "must be a list of { from, to }",
     )

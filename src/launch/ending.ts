@@ -159,7 +159,7 @@ async function reach(
   return spec === undefined || spec.owner.id === record.owner.id ? worker : undefined;
 }
 
-/** Before a volume was mounted, nothing can have been written. */
+/** Before a volume was mounted, nothing can have been written; nor since a stop that brought everything home. */
 function mayHoldData({ record }: PoolContext, { id }: PoolNode): boolean {
   return record.volumes.some(({ mode }) => mode === "writable") && (record.writers?.includes(id) ?? true);
 }

@@ -45,7 +45,10 @@ export interface PoolRecord {
   nodes: PoolNode[];
   /** The job that was last started. */
   job?: { run: string; startedMs: EpochMs; restart: number } | undefined;
-  /** Ids of nodes on which a writable volume was, or was about to be, mounted. Absent in older records: any of them. */
+  /**
+   * Ids of nodes on which a writable volume is, or is about to be, mounted, or was without a drain since. Absent in older
+   * records: any of them.
+   */
   writers?: string[] | undefined;
   /** The command that made the pool was to end it too: without that command, nobody will. */
   endsWithRun?: boolean | undefined;

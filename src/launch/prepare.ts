@@ -71,13 +71,18 @@ export async function preparePool(
 ): Promise<void> {
   const { steps, provider } = context;
   const timeouts = context.record.config.timeouts ?? {};
+  const stopped = context.record.phase === "stopped";
   const plan = await steps.run("plan", { timeoutMs: DEFAULT_MS.plan }, () => planPool(context));
-  context.update({ phase: "provisioning", volumes: plan.volumes, endsWithRun });
+  context.update({ phase: stopped ? "stopped" : "provisioning", volumes: plan.volumes, endsWithRun });
   const provision = (replace: readonly PoolNode[]): Promise<PoolNode[]> =>
     steps.run(
       "provision",
       { timeoutMs: timeouts.provision ?? DEFAULT_MS.provision },
-      (signal) => provider.provision(context.providerContext(signal), { replace }),
+      async (signal) => {
+        if (stopped && replace.length === 0)
+          await provider.start(context.providerContext(signal), context.record.nodes);
+        return await provider.provision(context.providerContext(signal), { replace });
+      },
       (made) => `${made.length} node${made.length === 1 ? "" : "s"}`,
     );
   const sshTimeoutMs = timeouts.ssh ?? plan.sshTimeoutMs;
@@ -187,7 +192,7 @@ async function mountNodes(context: PoolContext, nodes: readonly PoolNode[]): Pro
 async function noteWrites(context: PoolContext, nodes: readonly PoolNode[]): Promise<void> {
   const { record, provider } = context;
   if (!record.volumes.some(({ mode }) => mode === "writable")) return;
-  await provider.noteWrites(context.providerContext(), nodes);
+  await provider.noteWrites(context.providerContext(), nodes, true);
   const known = record.writers;
   if (known) context.update({ writers: [...new Set([...known, ...nodes.map(({ id }) => id)])] });
 }

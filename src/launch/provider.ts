@@ -118,11 +118,13 @@ export interface Provider {
   describe(context: ProviderContext): Promise<NodeStatus[]>;
 
   /**
-   * From now on there may be data on these nodes that is nowhere else. Called before anything writable is mounted, so
-   * that `remove` knows whom to ask; may be called again.
+   * Whether there may be data on these nodes that is nowhere else. Called before anything writable is mounted, and after
+   * a stop has brought everything home, so that `remove` knows whom to ask; may be called again.
    */
-  noteWrites(context: ProviderContext, nodes: readonly PoolNode[]): Promise<void>;
+  noteWrites(context: ProviderContext, nodes: readonly PoolNode[], mayWrite: boolean): Promise<void>;
 
+  /** Whether a stopped node is switched off, and cannot be asked anything. */
+  readonly switchesOff: boolean;
   /** Whether `stop` and `start` work on these nodes; why not, as a sentence. */
   cannotStop(nodes: readonly PoolNode[]): string | undefined;
   stop(context: ProviderContext, nodes: readonly PoolNode[]): Promise<void>;

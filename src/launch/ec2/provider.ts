@@ -266,7 +266,7 @@ async function bringHome(
   { signal, waitMs }: { signal: AbortSignal; waitMs: Milliseconds },
 ): Promise<Leftover[]> {
   const instances = living(await instancesOf(clients, whose));
-  const mayHoldData = instances.filter(({ Tags }) => tagOf(Tags, TAG.writes) !== undefined);
+  const mayHoldData = instances.filter(({ Tags }) => tagOf(Tags, TAG.writes) === "yes");
   const idsOf = (some: readonly Instance[]): string[] => some.map(({ InstanceId }) => InstanceId!);
   await terminateInstances(clients, idsOf(instances.filter((instance) => !mayHoldData.includes(instance))));
   await tag(clients, idsOf(mayHoldData), { [TAG.end]: new Date().toISOString() });
@@ -422,11 +422,13 @@ export const ec2Provider: Provider = {
     ];
   },
 
-  async noteWrites(context, nodes) {
+  async noteWrites(context, nodes, mayWrite) {
     using clients = await clientsOf(context);
     const ids = nodes.map(({ id }) => id);
-    await tag(clients, ids, { [TAG.writes]: "yes" });
+    await tag(clients, ids, { [TAG.writes]: mayWrite ? "yes" : "no" });
   },
+
+  switchesOff: true,
 
   cannotStop(nodes) {
     const spot = nodes.filter(({ facts }) => facts?.spot);

@@ -14,6 +14,7 @@ import type { EpochMs, Milliseconds } from "../../common/units.ts";
 import { VERSION } from "../../daemon/version.ts";
 import type { Logger } from "../../observe/logger.ts";
 import { PushedFiles } from "./files.ts";
+import { hasLogin } from "./logins.ts";
 import { powerOff } from "./power-off.ts";
 import { Job, asUser } from "./job.ts";
 import { InstanceNotices } from "./instance-notices.ts";
@@ -321,8 +322,7 @@ export class Worker {
 
   private async isBusy(): Promise<boolean> {
     if (["setup", "job"].some((name) => this.job(name).isRunning)) return true;
-    const { stdout: logins } = await run("who", []).catch(() => ({ stdout: "" }));
-    if (logins.trim() !== "") return true;
+    if (hasLogin()) return true;
     const { gpus } = await this.usage.look();
     return gpus.some(({ percent }) => percent > 5);
   }
