@@ -68,6 +68,8 @@ export class Cloud implements AsyncDisposable {
   readonly instances: CloudInstance[] = [];
   /** Of the machines that are made from now on. */
   hostOptions: HostOptions = {};
+  /** Told of every action that moto has answered, before whoever asked hears the answer. */
+  onAnswered: ((action: string) => void) | undefined;
   /** What instances that are made from now on do instead of booting. */
   onBoot: ((instance: CloudInstance) => Promise<void>) | undefined;
   private readonly ledger: Ledger;
@@ -98,6 +100,7 @@ export class Cloud implements AsyncDisposable {
       credentials: { accessKeyId: "cloud", secretAccessKey: "cloud" },
     });
     parts.moto.onAnswered = (action) => {
+      this.onAnswered?.(action);
       if (CHANGES.test(action)) void this.look();
     };
     parts.store.s3.setPolicy((question) => {
