@@ -46,7 +46,7 @@ export interface PoolRecord {
   /** The job that was last started. */
   job?: { run: string; startedMs: EpochMs; restart: number } | undefined;
   /**
-   * Ids of nodes on which a writable volume is, or is about to be, mounted, or was without a drain since. Absent in older
+   * Ids of nodes that write, or are about to, or did without a drain since. Absent in older
    * records: any of them.
    */
   writers?: string[] | undefined;
@@ -58,6 +58,11 @@ export interface PoolRecord {
   providerState?: unknown;
   /** How long the steps of the last launch took. */
   timings: Timing[];
+}
+
+/** Whether nodes of the pool write anything that is to reach a bucket. */
+export function writesData({ volumes, task }: Pick<PoolRecord, "volumes" | "task">): boolean {
+  return volumes.some(({ mode }) => mode === "writable") || task.outputs !== undefined;
 }
 
 /** A volume without its keys; `"keys"` where hawser.yaml or the program has them. */

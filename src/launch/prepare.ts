@@ -14,9 +14,11 @@ import type { Outcome } from "./each.ts";
 import { GoneWatch } from "./gone.ts";
 import type { PoolNode } from "./node.ts";
 import type { PoolContext } from "./pool-context.ts";
+import { writesData } from "./pool-record.ts";
 import type { RecordedVolume } from "./pool-record.ts";
 import type { ProviderPlan } from "./provider.ts";
 import type { NodeSession } from "./session.ts";
+import { transfersFor } from "./transfers.ts";
 import { VolumeCredentials, handsOver } from "./volume-credentials.ts";
 import type { WorkerSpec } from "./worker/spec.ts";
 
@@ -191,7 +193,7 @@ async function mountNodes(context: PoolContext, nodes: readonly PoolNode[]): Pro
 /** Before anything can be written there: who must be asked before it is ended, by this record and without it. */
 async function noteWrites(context: PoolContext, nodes: readonly PoolNode[]): Promise<void> {
   const { record, provider } = context;
-  if (!record.volumes.some(({ mode }) => mode === "writable")) return;
+  if (!writesData(record)) return;
   await provider.noteWrites(context.providerContext(), nodes, true);
   const known = record.writers;
   if (known) context.update({ writers: [...new Set([...known, ...nodes.map(({ id }) => id)])] });
@@ -215,6 +217,11 @@ export async function workerSpecs(context: PoolContext, nodes: readonly PoolNode
       peers,
       user: { name: user, uid, gid, home },
       volumes: record.volumes.map((config) => ({ config, handed: handsOver(record.provider, config) })),
+      transfers: transfersFor(
+        record.task,
+        { rank, id: node.id, provider: record.provider },
+        context.environment,
+      ),
       memoryFolder,
       systemd,
       expiresMs: record.expiresMs,
@@ -256,28 +263,36 @@ async function mountOn(
 export async function handCredentials(
   context: PoolContext,
   session: NodeSession,
-  spec: Pick<WorkerSpec, "volumes">,
+  spec: Pick<WorkerSpec, "volumes" | "transfers">,
   signal: AbortSignal,
 ): Promise<void> {
-  for (const { config, handed } of spec.volumes) {
-    if (!handed) continue;
-    const credentials = await context.credentials.get(config.name);
-    if (!credentials) continue;
-    const worker = await session.worker(signal);
-    await worker.call("credentials", { volume: config.name, credentials }, { signal });
-    const renewMs = VolumeCredentials.renewalMs(credentials, context.clock.now());
-    if (renewMs === undefined) continue;
-    const cancel = context.clock.after(renewMs, () => {
-      handCredentials(context, session, { volumes: [{ config, handed }] }, context.signal).catch(
-        (error: unknown) => {
-          context.events({
-            type: "note",
-            node: session.node.index,
-            text: `credentials of '${config.name}' could not be renewed (${error instanceof Error ? error.message : String(error)})`,
-          });
-        },
-      );
+  const names = new Set([
+    ...spec.volumes.flatMap(({ config, handed }) => (handed ? [config.name] : [])),
+    ...(spec.transfers ?? []).flatMap(({ credentials }) => credentials ?? []),
+  ]);
+  for (const name of names) await handOver(context, session, name, signal);
+}
+
+async function handOver(
+  context: PoolContext,
+  session: NodeSession,
+  name: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const credentials = await context.credentials.get(name);
+  if (!credentials) return;
+  const worker = await session.worker(signal);
+  await worker.call("credentials", { volume: name, credentials }, { signal });
+  const renewMs = VolumeCredentials.renewalMs(credentials, context.clock.now());
+  if (renewMs === undefined) return;
+  const cancel = context.clock.after(renewMs, () => {
+    handOver(context, session, name, context.signal).catch((error: unknown) => {
+      context.events({
+        type: "note",
+        node: session.node.index,
+        text: `credentials of '${name}' could not be renewed (${error instanceof Error ? error.message : String(error)})`,
+      });
     });
-    context.onClose(cancel);
-  }
+  });
+  context.onClose(cancel);
 }

@@ -12,6 +12,7 @@ import type { PoolContext } from "./pool-context.ts";
 import type { PoolRecord } from "./pool-record.ts";
 import { workerSpecs } from "./prepare.ts";
 import { pushFiles } from "./push.ts";
+import { fetchInputs, pushOutputs } from "./copying.ts";
 import { serviceCommand, waitUntilReady } from "./service.ts";
 import { jobCommand, taskEnvironment } from "./task-environment.ts";
 import { workFiles } from "./work-files.ts";
@@ -22,10 +23,11 @@ import type { WorkerSpec } from "./worker/spec.ts";
 const FILES_MS: Milliseconds = 10 * 60_000;
 const SETUP_MS: Milliseconds = 30 * 60_000;
 
-/** Work folder and files to every node, then setup where it changed, then a look at the GPUs. */
+/** Work folder and files to every node, inputs by the nodes themselves, then setup where it changed, then a look at the GPUs. */
 export async function prepareTask(context: PoolContext): Promise<void> {
   const specs = await workerSpecs(context, context.record.nodes);
   const files = await pushTask(context, specs);
+  await fetchInputs(context);
   await setUp(context, specs, files);
   await checkGpus(context);
 }
@@ -174,7 +176,10 @@ export async function runTask(
       (restart === 0 ? await runningJob(context) : undefined) ?? (await launchTask(context, restart));
     if (options.detach) return undefined;
     const result = await waitForTask(context, run);
-    if (result.code === 0 || restart >= restarts) return result;
+    if (result.code === 0 || restart >= restarts) {
+      await pushOutputs(context);
+      return result;
+    }
     context.events({
       type: "note",
       text: `the job failed on rank ${result.failedRank} with code ${result.code}; starting it again (${restart + 1} of ${restarts})`,

@@ -18,12 +18,7 @@ beforeAll(async () => {
     join(world.project, "work", "job.sh"),
     "echo $1 > /mnt/out/$1; echo written; exec sleep 600\n",
   );
-  // The first instance gets everything; the others start from what it has then.
-  world.write("", { nodes: 1 });
-  expect(await world.hawser("pool", "up")).toMatchObject({ code: 0 });
-  world.cloud.keepImage(world.cloud.instances[0]!);
-  expect(await world.hawser("pool", "down")).toMatchObject({ code: 0 });
-  expect(await world.account()).toEqual([]);
+  await world.warmUp();
 });
 afterAll(() => world?.close());
 afterEach(() => {
@@ -40,7 +35,7 @@ async function recover(how: Recovery): Promise<void> {
     ? world.hawser("pool", "down")
     : world.hawser("pool", "cleanup"));
   expect({ code, stderr }).toMatchObject({ code: 0 });
-  expect(await world.account()).toEqual([]);
+  await world.expectNothing();
 }
 
 async function killed(running: Running): Promise<void> {

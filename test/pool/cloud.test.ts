@@ -13,10 +13,8 @@ beforeAll(async () => {
 afterAll(() => world?.close());
 afterEach(async () => {
   world.cloud.store.s3.faults.clear();
-  world.cloud.onBoot = undefined;
-  world.cloud.moto.answer = undefined;
   await world.hawser("pool", "down", "train");
-  expect(await world.account()).toEqual([]);
+  await world.expectNothing();
 });
 
 test("run: from an empty account to the job's output in the bucket, and nothing is left", async () => {
@@ -33,7 +31,7 @@ test("run: from an empty account to the job's output in the bucket, and nothing 
   >;
   expect(await running.ended).toMatchObject({ code: 0, stdout: expect.stringContaining("1| alpha") });
   expect(await world.get("out/1")).toBe("from 1 of 2\n");
-  expect(await world.account()).toEqual([]);
+  await world.expectNothing();
 
   // Everything that a node did was done as its role, which may write to one prefix and read another.
   const { client } = cloud.store;
@@ -103,7 +101,7 @@ test("the time to live ends the instances without a launcher; cleanup takes the 
     code: 0,
     stderr: expect.stringMatching(/ending the pool 'train': its time is over/),
   });
-  expect(await world.account()).toEqual([]);
+  await world.expectNothing();
   expect((await world.hawser("pool", "ls")).stdout).toBe("There are no pools.\n");
 });
 
@@ -130,6 +128,6 @@ test("orphans bring their data home before they end, though nobody can log in to
 
   cloud.store.s3.faults.clear();
   expect(await world.hawser("pool", "cleanup")).toMatchObject({ code: 0 });
-  expect(await world.account()).toEqual([]);
+  await world.expectNothing();
   for (const rank of [0, 1]) expect(await world.get(`out/orphan-${rank}`)).toBe("kept\n");
 });

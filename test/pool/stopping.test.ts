@@ -2,6 +2,7 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { HawserError } from "../../src/common/errors.ts";
 import { Pool } from "../../src/launch/pool.ts";
 import type { WorkerSpec } from "../../src/launch/worker/spec.ts";
 import { eventually } from "../e2e/harness.ts";
@@ -15,13 +16,11 @@ beforeAll(async () => {
 }, 120_000);
 afterEach(async () => {
   world.events.splice(0);
-  try {
-    const pool = await Pool.find("train", "down", world.options());
-    await pool.down();
-    pool.close();
-  } catch (error) {
-    expect(error).toMatchObject({ code: "pool_not_found" });
-  }
+  const pool = await Pool.find("train", "down", world.options()).catch((error: unknown) => {
+    if (!HawserError.is(error, "pool_not_found")) throw error;
+  });
+  await pool?.down();
+  pool?.close();
 });
 afterAll(() => world?.close());
 

@@ -1,6 +1,6 @@
 /** A cloud, a project folder in it, and `hawser` as people type it there. */
 import type { ChildProcess } from "node:child_process";
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import {
@@ -57,9 +57,21 @@ ${task}
     );
   }
 
-  start(args: readonly string[], environment: Record<string, string> = {}): Running {
+  /** hawser.yaml with something else in it. @returns its path */
+  variant(from: string, to: string): string {
+    const text = readFileSync(join(this.project, "hawser.yaml"), "utf8").replace(from, to);
+    const path = join(this.project, "variant.yaml");
+    writeFileSync(path, text);
+    return path;
+  }
+
+  /** @param as another user of the account, with records of their own */
+  start(args: readonly string[], as?: string): Running {
     const { cloud, project: cwd } = this;
-    const env = { ...cloud.environment, ...environment };
+    const env = {
+      ...cloud.environment,
+      ...(as === undefined ? {} : { HAWSER_POOL_DIR: join(cloud.folder, "pools-of", as) }),
+    };
     const child = cloud.spawn(process.execPath, [PROGRAM, ...args], {
       cwd,
       env,
@@ -106,13 +118,24 @@ ${task}
     return this.start(args).ended;
   }
 
+  /** The first instance gets everything; later ones start from an image of what it had then. */
+  async warmUp(): Promise<void> {
+    this.write("", { nodes: 1 });
+    const up = await this.hawser("pool", "up");
+    if (up.code !== 0) throw new Error(up.stderr);
+    this.cloud.keepImage(this.cloud.instances[0]!);
+    const down = await this.hawser("pool", "down");
+    if (down.code !== 0) throw new Error(down.stderr);
+    await this.expectNothing();
+  }
+
   /** The record of the pool is lost; who its owner is stays. */
   loseRecord(): void {
     rmSync(join(this.cloud.environment["HAWSER_POOL_DIR"]!, "train"), { recursive: true });
   }
 
   /** What the account has of Hawser, by kind. */
-  async account(): Promise<string[]> {
+  private async account(): Promise<string[]> {
     await this.cloud.settled();
     const options = {
       endpoint: this.cloud.moto.directUrl,
@@ -148,6 +171,12 @@ ${task}
       ec2.destroy();
       iam.destroy();
     }
+  }
+
+  /** @throws what the account still has of Hawser */
+  async expectNothing(): Promise<void> {
+    const left = await this.account();
+    if (left.length > 0) throw new Error(`The account still has: ${left.join(", ")}`);
   }
 
   async put(key: string, body: string): Promise<void> {

@@ -71,7 +71,7 @@ export class Cloud implements AsyncDisposable {
   /** Told of every action that moto has answered, before whoever asked hears the answer. */
   onAnswered: ((action: string) => void) | undefined;
   /** What instances that are made from now on do instead of booting. */
-  onBoot: ((instance: CloudInstance) => Promise<void>) | undefined;
+  onBoot: ((instance: CloudInstance) => void) | undefined;
   private readonly ledger: Ledger;
   private readonly octet: number;
   private readonly programs: MachinePrograms;
@@ -193,6 +193,13 @@ export class Cloud implements AsyncDisposable {
     if (value === undefined) delete instance.values[path];
     else instance.values[path] = value;
     await this.publish(instance.address, instance.values);
+  }
+
+  /** EC2 takes an instance away, or it ended by itself. */
+  async lose(id: string): Promise<void> {
+    if (this.closed) return;
+    await this.ec2.send(new TerminateInstancesCommand({ InstanceIds: [id] }));
+    await this.look();
   }
 
   /** Every instance that moto has not as terminated, by state. */
@@ -356,9 +363,10 @@ export class Cloud implements AsyncDisposable {
     };
     this.instances.push(instance);
     await this.tagValues(instance, described);
-    machine.onEnd = () => void this.end(id);
+    machine.onEnd = () => void this.lose(id);
     // What is asked of EC2 meanwhile is not held up by the boot.
-    instance.booted = this.onBoot ? this.onBoot(instance) : machine.start();
+    if (this.onBoot) this.onBoot(instance);
+    else instance.booted = machine.start();
     instance.booted.catch((error: unknown) => {
       if (!this.closed) process.stderr.write(`cloud: ${id}: ${String(error)}\n`);
     });
@@ -387,13 +395,6 @@ export class Cloud implements AsyncDisposable {
       "meta-data/iam/security-credentials/": role,
       [`meta-data/iam/security-credentials/${role}`]: JSON.stringify(document),
     };
-  }
-
-  /** A machine that went off by itself ends its instance. */
-  private async end(id: string): Promise<void> {
-    if (this.closed) return;
-    await this.ec2.send(new TerminateInstancesCommand({ InstanceIds: [id] }));
-    await this.look();
   }
 }
 
