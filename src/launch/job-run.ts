@@ -19,6 +19,8 @@ import type { JobState, LogPiece } from "./worker/protocol.ts";
 /** How long a node may be out of reach before its job counts as lost. */
 const LOST_MS: Milliseconds = 10 * 60_000;
 const RETRY_MS: Milliseconds = 1000;
+/** To log in, and for the job's own time to end. */
+const STOP_MS: Milliseconds = 60_000;
 
 export interface JobCommand {
   /** `job` or `setup`. */
@@ -54,7 +56,7 @@ export async function startJob(
 
 /** Ends it everywhere. Nodes that cannot be reached are passed over. */
 export async function stopJob(context: PoolContext, name: string, except?: PoolNode): Promise<void> {
-  const signal = AbortSignal.timeout(30_000);
+  const signal = AbortSignal.timeout(STOP_MS);
   await eachNode(
     context.record.nodes.filter((node) => node !== except),
     async (node) => {

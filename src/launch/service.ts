@@ -15,8 +15,8 @@ const TIMEOUT_MS: Milliseconds = 5 * 60_000;
 /** How long one look may take. */
 const LOOK_MS: Milliseconds = 5000;
 
-/** Around the command: it goes on until the job is stopped, whose signal reaches command and loop alike. */
-const LOOP = `while :; do "$@"; echo "hawser: the service ended with code $?; starting it again"; sleep 1; done`;
+/** Around the command: it goes on until the job is stopped. The signal reaches command and loop alike, and the loop waits for the command's end. */
+const LOOP = `trap 'exit 143' TERM INT; while :; do "$@"; echo "hawser: the service ended with code $?; starting it again"; sleep 1; done`;
 
 export function serviceCommand(argv: readonly string[]): string[] {
   return ["sh", "-c", LOOP, "sh", ...argv];

@@ -13,6 +13,7 @@ import { circleOf, needs } from "./circle.ts";
 import { FileLife } from "./file-life.ts";
 import { FileWork } from "./file-work.ts";
 import type { LifeHost } from "./file-life.ts";
+import type { ItemWork } from "./item-work.ts";
 import { Items } from "./items.ts";
 import type { ItemsHost } from "./items.ts";
 import type { Stray } from "./journal-state.ts";
@@ -325,7 +326,7 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
       if (file.key.startsWith(prefix) && file.writers === 0) waits.push(this.#flushFile(file));
     }
     for (const item of this.#items.works()) {
-      if (item.keys.some((key) => key.startsWith(prefix))) waits.push(item.settled());
+      if (item.keys.some((key) => key.startsWith(prefix))) waits.push(this.#flushItem(item));
     }
     for (const stray of this.#unresolved.splice(0)) this.#look(stray);
     for (const work of this.#context.queue.works()) {
@@ -338,11 +339,9 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
   }
 
   async #flushFile(file: LocalStaged): Promise<void> {
-    const { generation } = file;
     if (!(await this.#life.untilSealed(file)) || file.state === "published") return;
-    const reached = file.reached(generation);
     this.#hastenAll();
-    await reached;
+    await this.#life.toBucket(file);
   }
 
   async settled(key: string): Promise<void> {
@@ -365,7 +364,17 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
     if (work.unresolved) throw work.unresolved;
     const removals = [...this.#items.works()].filter(({ keys }) => keys.includes(work.key));
     this.#hastenAll();
-    await Promise.all(removals.map((item) => item.settled()));
+    await Promise.all(removals.map((item) => this.#flushItem(item)));
+  }
+
+  /** An object that an open file is to be copied from stays as long as that is open: nobody waits for a close. */
+  async #flushItem(item: ItemWork): Promise<void> {
+    const settled = item.settled().then(() => true);
+    for (;;) {
+      if (!item.acted && item.vanishing !== undefined && this.writerNeeding(item.vanishing)) return;
+      const changed = new Promise<boolean>((resolve) => this.#sourceWaiters.push(() => resolve(false)));
+      if (await Promise.race([settled, changed])) return;
+    }
   }
 
   async tidy(signal?: AbortSignal): Promise<void> {
@@ -506,6 +515,12 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
       if (file === except || !needs(file, key)) continue;
       return new Promise((go) => this.#sourceWaiters.push(go));
     }
+    return undefined;
+  }
+
+  writerNeeding(key: string, except?: LocalStaged): LocalStaged | undefined {
+    for (const file of this.#foreign)
+      if (file !== except && file.writers > 0 && needs(file, key)) return file;
     return undefined;
   }
 

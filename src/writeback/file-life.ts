@@ -51,6 +51,8 @@ export interface LifeHost {
   leavesDoubtful(file: LocalStaged): void;
   /** Works that wait for a source of a copy may look again. */
   sourcesChanged(): void;
+  /** A file of another key that is open for writing and needs the object under this key. */
+  writerNeeding(key: string, except: LocalStaged | undefined): LocalStaged | undefined;
   /** Files that wait for each other's objects, this one first. */
   circle(file: LocalStaged): LocalStaged[];
   /** Resolves when no file of another key needs the object under this key. */
@@ -74,6 +76,8 @@ export class FileLife {
   async opened(file: LocalStaged): Promise<void> {
     this.#sealing.stop(file);
     file.state = file.isGone ? "dropped" : "open";
+    this.#host.sourcesChanged();
+    file.reopened();
     const { entry } = file;
     await file.local.fd();
     if (file.isGone || (!entry.sealed && !entry.flushed)) return;
@@ -206,7 +210,7 @@ export class FileLife {
       if (file.state === "published") return;
       const reached = file.reached(file.generation);
       this.#hastenWithBlockers(file.work);
-      return await reached;
+      if (await reached) return;
     }
     await this.#liveAfterThePresent(file);
   }
@@ -563,6 +567,9 @@ export class FileLife {
     for (let free: Promise<void> | undefined = first; free; free = this.#host.sourcesFree(key, file)) {
       const circle = this.#host.circle(file);
       if (circle.length > 0 && whoGivesWay(circle) === file) await this.#standAlone(file);
+      // Nobody knows when that is closed, and this file was: a log that was rotated away and is written still.
+      const writer = this.#host.writerNeeding(key, file);
+      if (writer) await this.#standAlone(writer);
       await untilOrAborted(free, signal);
     }
   }
@@ -571,6 +578,7 @@ export class FileLife {
   async #standAlone(file: LocalStaged): Promise<void> {
     const { size } = file.local.stamp();
     await file.content.fetch([{ start: 0, end: size }]);
+    if (file.isGone) return;
     // The bucket may soon have them nowhere else: they must survive what the record survives.
     await file.syncBytes(false);
     file.journal({ t: "own", id: file.id });

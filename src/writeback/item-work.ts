@@ -118,9 +118,16 @@ export class ItemWork implements Work {
     }
   }
 
+  /** The key whose object is gone or another one afterwards: it stays while staged files are to be copied from it. */
+  get vanishing(): string | undefined {
+    const { item } = this;
+    if (item.kind === "meta") return undefined;
+    return item.kind === "move" ? item.version.key : this.key;
+  }
+
   async #untilFree(ends: AbortSignal): Promise<void> {
-    const vanishing = this.item.kind === "move" ? this.item.version.key : this.key;
-    if (this.item.kind === "meta") return;
+    const { vanishing } = this;
+    if (vanishing === undefined) return;
     for (let free = this.#host.sourcesFree(vanishing); free; free = this.#host.sourcesFree(vanishing)) {
       await untilOrAborted(free, ends);
     }

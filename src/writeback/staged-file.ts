@@ -21,8 +21,8 @@ import type { ObjectMeta, StagedFile, StagedState } from "./write-back.ts";
 /** Somebody who waits until a generation is in the bucket. */
 export interface GenerationWaiter {
   readonly generation: number;
-  resolve(): void;
-  reject(error: unknown): void;
+  readonly resolve: (reached: boolean) => void;
+  readonly reject: (error: unknown) => void;
 }
 
 export class LocalStaged implements StagedFile {
@@ -233,19 +233,29 @@ export class LocalStaged implements StagedFile {
     return sizeBytes;
   }
 
-  /** Resolves when this generation is in the bucket. @throws what made it fail for good */
-  async reached(generation: number): Promise<void> {
-    if (this.publishedGeneration >= generation || this.isGone) return;
-    await new Promise<void>((resolve, reject) => {
+  /**
+   * Resolves with true when this generation is in the bucket, with false when the file is open for writing again.
+   *
+   * @throws what made it fail for good
+   */
+  async reached(generation: number): Promise<boolean> {
+    if (this.publishedGeneration >= generation || this.isGone) return true;
+    return await new Promise<boolean>((resolve, reject) => {
       this.waiters.add({ generation, resolve, reject });
     });
+  }
+
+  /** Open for writing again: nobody knows until when. */
+  reopened(): void {
+    for (const { resolve } of this.waiters) resolve(false);
+    this.waiters.clear();
   }
 
   settle(generation: number, error?: unknown): void {
     for (const waiter of this.waiters) {
       if (waiter.generation > generation) continue;
       this.waiters.delete(waiter);
-      if (error === undefined) waiter.resolve();
+      if (error === undefined) waiter.resolve(true);
       else waiter.reject(error);
     }
   }

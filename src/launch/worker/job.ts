@@ -23,13 +23,17 @@ import { HawserError } from "../../common/errors.ts";
 import type { Bytes, EpochMs, Milliseconds } from "../../common/units.ts";
 import { identify, isAlive } from "../../daemon/process-table.ts";
 import type { ProcessIdentity } from "../../daemon/process-table.ts";
+import { RUN_VARIABLE, processesOfJob } from "./job-processes.ts";
 import type { JobStart, JobState, LogPiece } from "./protocol.ts";
 import type { WorkerUser } from "./spec.ts";
 
-/** What is around every job; `3` is the file for its exit code, which the job itself does not get. */
-const WRAPPER = `"$@" 3>&-; code=$?; echo $code >&3; exit $code`;
-/** How long a job may take to end after SIGTERM, before SIGKILL. */
-const GRACE_MS: Milliseconds = 10_000;
+/**
+ * What is around every job; `3` is the file for its exit code, which the job itself does not get. A signal to the group
+ * reaches the job, which may have a last checkpoint to write; the shell waits for it and tells its code.
+ */
+const WRAPPER = `trap : TERM INT; "$@" 3>&-; code=$?; echo $code >&3; exit $code`;
+/** How long a job may take to end after SIGTERM, before SIGKILL: as long as torchrun gives its own processes. */
+const GRACE_MS: Milliseconds = 30_000;
 /** How often the end of a process that is not our child is looked for, and output that no event told. */
 const LOOK_MS: Milliseconds = 100;
 /** Fits, as base64, into a line of the control protocol. */
@@ -119,7 +123,7 @@ export class Job {
     try {
       const child = spawn(...asUser(user, ["sh", "-c", WRAPPER, "sh", ...argv]), {
         cwd,
-        env: { ...baseEnvironment(user), ...env },
+        env: { ...baseEnvironment(user), ...env, [RUN_VARIABLE]: run },
         detached: true,
         stdio: ["ignore", log, log, exit],
       });
@@ -189,27 +193,31 @@ export class Job {
     });
   }
 
-  /** Ends it and everything in its session's first group: politely, then not. */
+  /** Ends it and everything it has started: politely, then not. Also what outlived the job itself. */
   async stop(graceMs: Milliseconds = GRACE_MS): Promise<JobState | undefined> {
     const record = this.record();
-    if (!record || !this.isRunning) return this.state();
-    signalGroup(record.process, "SIGTERM");
+    if (!record) return this.state();
+    const processes = (): Promise<number[]> => processesOfJob(record.process, record.run);
+    let left = await processes();
+    // Whatever starts processes elsewhere ends them itself, in its order, while it is there.
+    signalAll(isAlive(record.process) ? [-record.process.pid] : left, "SIGTERM");
     const deadline = performance.now() + graceMs;
-    while (this.isRunning && performance.now() < deadline) await this.change();
-    if (this.isRunning) {
-      signalGroup(record.process, "SIGKILL");
-      while (isAlive(record.process)) await this.change();
+    for (; left.length > 0 && performance.now() < deadline; left = await processes()) await this.change();
+    for (; left.length > 0; left = await processes()) {
+      signalAll(left, "SIGKILL");
+      await this.change();
     }
     return this.state();
   }
 }
 
-function signalGroup({ pid, startTicks }: ProcessIdentity, signal: NodeJS.Signals): void {
-  if (!isAlive({ pid, startTicks })) return;
-  try {
-    process.kill(-pid, signal);
-  } catch {
-    // It ended meanwhile.
+function signalAll(pids: readonly number[], signal: NodeJS.Signals): void {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, signal);
+    } catch {
+      // It ended meanwhile.
+    }
   }
 }
 
