@@ -7,7 +7,6 @@ import type { Answer } from "../support/moto.ts";
 let world: CloudWorld;
 beforeAll(async () => {
   world = await CloudWorld.open();
-  await world.put("data/a.txt", "alpha");
   await world.warmUp();
 });
 afterAll(() => world?.close());
@@ -47,7 +46,7 @@ describe("refused by EC2: the run ends with the reason, what would help is said,
   ];
   test.each(FLEETS)("%s", async (_name, pool, code, message) => {
     world.cloud.moto.answer = refuse("CreateFleet", emptyFleet(code, "no"));
-    world.write("job: 'true'", { nodes: 1, pool });
+    world.write("job: 'true'", { nodes: 1, data: false, pool });
     const run = await world.hawser("pool", "run");
     expect(run).toMatchObject({ code: 7, stderr: expect.stringMatching(message) });
     await world.expectNothing();
@@ -61,7 +60,7 @@ describe("refused by EC2: the run ends with the reason, what would help is said,
     );
     const ofIam = `<ErrorResponse><Error><Code>AccessDenied</Code><Message>User: arn:aws:iam::1:user/a is not authorized to perform: iam:CreateRole on resource: x</Message></Error></ErrorResponse>`;
     world.cloud.moto.answer = refuse(action, { status, body: action === "CreateRole" ? ofIam : body });
-    world.write("job: 'true'", { nodes: 1 });
+    world.write("job: 'true'", { nodes: 1, data: false });
     const run = await world.hawser("pool", "run");
     const permission = `${action === "CreateRole" ? "iam" : "ec2"}:${action}`;
     expect(run).toMatchObject({
@@ -74,7 +73,7 @@ describe("refused by EC2: the run ends with the reason, what would help is said,
   });
 
   test("the permission to end instances: what is left is said, and the next 'pool down' goes on", async () => {
-    world.write("job: 'true'", { nodes: 1 });
+    world.write("job: 'true'", { nodes: 1, data: false });
     world.cloud.moto.answer = refuse("TerminateInstances", ec2Error("UnauthorizedOperation", "no", 403));
     const run = await world.hawser("pool", "run");
     expect(run).toMatchObject({ code: 5, stderr: expect.stringContaining("ec2:TerminateInstances") });
@@ -110,7 +109,7 @@ describe("instances", () => {
       lost.push(id);
       void cloud.lose(id);
     };
-    world.write(`job: "echo $RANK > /mnt/out/replaced-$RANK"`);
+    world.write(`job: "echo $RANK > /mnt/out/replaced-$RANK"`, { data: false });
     const run = await world.hawser("pool", "run");
     expect(run).toMatchObject({
       code: 0,
@@ -120,7 +119,7 @@ describe("instances", () => {
   });
 
   test("one that is lost while the job runs ends the run at once, with the reason, and the others bring their data home", async () => {
-    world.write(`job: "echo kept > /mnt/out/lost-$RANK; echo written; exec sleep 600"`);
+    world.write(`job: "echo kept > /mnt/out/lost-$RANK; echo written; exec sleep 600"`, { data: false });
     const running = world.start(["pool", "run"]);
     await running.said(/0\| written[^]*1\| written|1\| written[^]*0\| written/);
     const [first] = world.cloud.instances;
@@ -135,10 +134,10 @@ describe("instances", () => {
 
 test("two people use one name for their pools: each has instances of their own, and ends those alone", async () => {
   const { cloud } = world;
-  world.write(`job: "echo mine > /mnt/out/mine; exec sleep 600"`, { nodes: 1 });
+  world.write(`job: "echo mine > /mnt/out/mine; exec sleep 600"`, { nodes: 1, data: false });
   expect(await world.hawser("pool", "run", "--detach")).toMatchObject({ code: 0 });
   const [mine] = cloud.instances;
-  world.write(`job: "echo theirs > /mnt/out/theirs; exec sleep 600"`, { nodes: 1 });
+  world.write(`job: "echo theirs > /mnt/out/theirs; exec sleep 600"`, { nodes: 1, data: false });
   expect(await world.start(["pool", "run", "--detach"], "bob").ended).toMatchObject({ code: 0 });
   expect(cloud.instances).toHaveLength(2);
   expect((await world.hawser("pool", "ls", "--everyone", "--json")).stdout).toMatch(/"orphaned"/);

@@ -43,14 +43,14 @@ export class CloudWorld implements AsyncDisposable {
     return new CloudWorld(await Cloud.open());
   }
 
-  /** hawser.yaml of two instances with a read-only and a writable volume. */
-  write(task: string, { pool = "ttl: 1h", nodes = 2 }: { pool?: string; nodes?: number } = {}): void {
+  /** hawser.yaml of two instances with a writable volume, and a read-only one where `data` says so. */
+  write(task: string, { pool = "ttl: 1h", nodes = 2, data = true } = {}): void {
     const { url } = this.cloud.store.s3;
+    const readOnly = `  - { bucket: ${TEST_BUCKET}, prefix: data/, mount: /mnt/data, endpoint: "${url}" }\n`;
     writeFileSync(
       join(this.project, "hawser.yaml"),
       `volumes:
-  - { bucket: ${TEST_BUCKET}, prefix: data/, mount: /mnt/data, endpoint: "${url}" }
-  - { bucket: ${TEST_BUCKET}, prefix: out/, mount: /mnt/out, mode: writable, endpoint: "${url}" }
+${data ? readOnly : ""}  - { bucket: ${TEST_BUCKET}, prefix: out/, mount: /mnt/out, mode: writable, endpoint: "${url}" }
 pool: { name: train, nodes: ${nodes}, instanceTypes: [m5.large], ami: amazon-linux, address: private, ${pool} }
 ${task}
 `,
@@ -120,7 +120,7 @@ ${task}
 
   /** The first instance gets everything; later ones start from an image of what it had then. */
   async warmUp(): Promise<void> {
-    this.write("", { nodes: 1 });
+    this.write("", { nodes: 1, data: false });
     const up = await this.hawser("pool", "up");
     if (up.code !== 0) throw new Error(up.stderr);
     this.cloud.keepImage(this.cloud.instances[0]!);

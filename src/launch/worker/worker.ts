@@ -6,7 +6,7 @@
  * and finds what there is in the pool's folder.
  */
 import { execFile } from "node:child_process";
-import { chownSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { chownSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { HawserError } from "../../common/errors.ts";
@@ -19,18 +19,39 @@ import { powerOff } from "./power-off.ts";
 import { Job, asUser } from "./job.ts";
 import { InstanceNotices } from "./instance-notices.ts";
 import { PROGRAM, WorkerMounts } from "./mounts.ts";
-import type { DrainProgress, Proof, TransferResult, Unflushed, WorkerHandlers } from "./protocol.ts";
+import type {
+  DrainProgress,
+  Proof,
+  TransferResult,
+  Unflushed,
+  UsageSummary,
+  WorkerHandlers,
+} from "./protocol.ts";
 import type { ProofWanted } from "./prove.ts";
 import { WorkerTransfers } from "./transfers.ts";
 import { WorkerFolder } from "./spec.ts";
 import type { WorkerSpec } from "./spec.ts";
 import { UsageMeter } from "./usage.ts";
+import { addLook, summarize } from "./usage-history.ts";
+import type { UsageSums } from "./usage-history.ts";
 
 const run = promisify(execFile);
 
+function readSums(path: string): UsageSums | undefined {
+  try {
+    return JSON.parse(readFileSync(path, "utf8")) as UsageSums;
+  } catch {
+    return undefined;
+  }
+}
+
 /** How often the end of the pool, and whether it is idle, are looked at. */
 const WATCH_MS: Milliseconds = 2000;
+/** How often what the node does is taken down: nvidia-smi is not free. */
+const USAGE_MS: Milliseconds = 6000;
 const PROVE_MS: Milliseconds = 120_000;
+/** For the answer to whoever asked the node to be released. */
+const LAST_WORDS_MS: Milliseconds = 3000;
 /** Between two attempts of a worker that ends its pool by itself: what keeps data from its bucket may pass. */
 const AGAIN_MS: Milliseconds = 30_000;
 
@@ -40,6 +61,9 @@ export class Worker {
   private readonly folder: WorkerFolder;
   private readonly log: Logger;
   private readonly usage = new UsageMeter();
+  /** Of its own: each look is about the time since the meter's last one. */
+  private readonly historyMeter = new UsageMeter();
+  private sums: UsageSums | undefined;
   private readonly files: PushedFiles;
   private spec: WorkerSpec | undefined;
   private kept: Unflushed[] = [];
@@ -59,6 +83,7 @@ export class Worker {
     this.log = log;
     this.files = new PushedFiles(folder.manifestPath);
     this.spec = folder.spec();
+    this.sums = readSums(folder.usagePath);
     this.ended = new Promise((resolve) => {
       this.end = resolve;
     });
@@ -77,7 +102,11 @@ export class Worker {
   handlers(): WorkerHandlers {
     return {
       status: () => this.status(),
-      adopt: ({ spec }) => this.adopt(spec),
+      adopt: async ({ spec }) => {
+        const answer = this.adopt(spec);
+        await this.takeDownUsage();
+        return answer;
+      },
       credentials: ({ volume, credentials }) => {
         this.mounts().hand(volume, credentials);
         return {};
@@ -221,7 +250,16 @@ export class Worker {
       mounts: this.spec ? await this.mounts().report() : [],
       kept: this.kept,
       usage: await this.usage.look(),
+      history: await this.takeDownUsage(),
     };
+  }
+
+  /** Adds what the node does now to what it did. */
+  private async takeDownUsage(): Promise<UsageSummary | undefined> {
+    if (!this.spec) return undefined;
+    this.sums = addLook(this.sums, await this.historyMeter.look(), Date.now());
+    if (this.spec) writeFileSync(this.folder.usagePath, JSON.stringify(this.sums), { mode: 0o600 });
+    return summarize(this.sums);
   }
 
   private async prove(): Promise<{ proofs: Proof[] }> {
@@ -289,9 +327,12 @@ export class Worker {
     return this.draining;
   }
 
+  /** A machine that is to end does so by itself, should the launcher be gone before it has asked its provider. */
   private async release(force: boolean): Promise<void> {
+    const atEnd = this.spec?.atEnd;
     await this.leave(force);
-    this.end();
+    if (atEnd !== "poweroff") this.end();
+    else setTimeout(() => void powerOff(this.log), LAST_WORDS_MS);
   }
 
   /** Leaves the node as it was. */
@@ -318,6 +359,7 @@ export class Worker {
     this.looking = true;
     try {
       const now = Date.now();
+      if (now - (this.sums?.lastMs ?? 0) >= USAGE_MS) await this.takeDownUsage();
       const notice = spec.notices ? await this.notices.look() : undefined;
       if (notice) await this.endByItself(notice.why, notice);
       else if (spec.expiresMs !== undefined && now >= spec.expiresMs)
