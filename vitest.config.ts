@@ -45,6 +45,7 @@ export default defineConfig({
           include: ["test/pool/**/*.test.ts"],
           // Every file has machines, addresses and folders of its own; most of the time they wait for each other.
           maxWorkers: 3,
+          sequence: { groupOrder: 1 },
           testTimeout: 180_000,
           hookTimeout: 180_000,
         },
