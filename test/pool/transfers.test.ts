@@ -238,3 +238,34 @@ test("credentials are in memory alone: on no disk, in no command line, in no env
   await Promise.all(world.bed.hosts.map((each) => each.exec(`touch ${marker}`)));
   expect(await running).toMatchObject({ code: 0 });
 });
+
+test.each(["inputs", "outputs"])(
+  "a launcher that is killed when the step %s begins: the next 'pool down' brings home what there is",
+  async (step) => {
+    yaml(`mkdir -p results; echo kept > results/killed-${step}`);
+    await new Promise<void>((resolve, reject) => {
+      const child = spawn(process.execPath, [PROGRAM, "pool", "run", "--json"], {
+        cwd: folder,
+        env: world.environment,
+        stdio: ["ignore", "pipe", "ignore"],
+      });
+      let said = "";
+      child.stdout.on("data", (chunk: Buffer) => {
+        said += chunk.toString();
+        if (said.includes(`"type":"begin","step":"${step}"`)) child.kill("SIGKILL");
+      });
+      child.once("close", (code, signal) => {
+        if (signal === "SIGKILL") resolve();
+        else reject(new Error(`It ended with ${code} before the step '${step}': ${said}`));
+      });
+    });
+    const pool = await Pool.find("copies", "down", world.options());
+    await pool.down();
+    pool.close();
+    const expected = step === "outputs" ? "kept\n" : undefined;
+    for (const [rank, host] of world.bed.hosts.entries()) {
+      expect(await home(rank, `killed-${step}`)).toBe(expected);
+      expect((await host.exec("ls -A /var/lib/hawser/pools; pgrep -f '[w]orker copy'")).stdout).toBe("");
+    }
+  },
+);
