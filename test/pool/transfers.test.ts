@@ -174,6 +174,25 @@ describe("outputs are home", () => {
   });
 });
 
+test("a pool whose time is over while its job runs: outputs are home, and the run ends as its job did", async () => {
+  const text = yaml("mkdir -p results; echo so far > results/expired; exec sleep 600");
+  const running = runWhole({ ...world.request(text), baseFolder: folder }, world.options());
+  const written = async (): Promise<boolean> => {
+    const looks = world.bed.hosts.map((host) =>
+      host.exec("test -s /home/worker/hawser/copies/results/expired"),
+    );
+    return (await Promise.all(looks)).every(({ code }) => code === 0);
+  };
+  await eventually("every rank has written", written, 60_000);
+  const other = await Pool.find("copies", undefined, world.options());
+  await other.extend(1);
+  other.close();
+  expect(await running).toMatchObject({ code: 143 });
+  for (const rank of [0, 1, 2]) expect(await home(rank, "expired")).toBe("so far\n");
+  for (const host of world.bed.hosts)
+    expect((await host.exec("ls -A /var/lib/hawser/pools")).stdout).toBe("");
+});
+
 test("an output that the bucket refuses keeps its node, which is named; the next down brings it home", async () => {
   const request = {
     ...world.request(yaml("mkdir -p results; echo $RANK > results/refused")),
