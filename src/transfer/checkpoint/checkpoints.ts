@@ -136,10 +136,13 @@ export class Checkpoints implements AsyncDisposable {
     const { signal, intervalMs = WATCH_MS, onRound } = options;
     const route = pushRoute(await this.place(from), await this.place(to));
     const settled = new Set<string>();
+    let worked = false;
     for (;;) {
       if (signal?.aborted) return;
       const round = await this.#push(route, options, settled);
-      if (round.summary.fatal) throw round.summary.fatal;
+      // What goes wrong at once is a mistake; what goes wrong later passes, as an outage does.
+      if (round.summary.fatal && !worked) throw round.summary.fatal;
+      worked ||= round.summary.fatal === undefined;
       if (round.pushed.length + round.summary.failed + round.summary.deleted > 0) onRound?.(round);
       await setTimeout(intervalMs, undefined, signal ? { signal } : {}).catch(() => undefined);
     }
