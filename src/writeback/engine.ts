@@ -33,6 +33,7 @@ import type {
   Exchanged,
   ObjectMeta,
   PendingFile,
+  Rekeyed,
   RestoredItem,
   StageOptions,
   StagedFile,
@@ -41,6 +42,8 @@ import type {
   WriteBackStatus,
 } from "./write-back.ts";
 
+/** Of a folder that was renamed: a record of the log has an end. */
+const KEYS_OF_A_RECORD = 5_000;
 /** Files closed since the last tick are synced at the next. */
 const TICK_MS: Milliseconds = 1_000;
 
@@ -207,11 +210,7 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
     await this.#context.journal.flush();
   }
 
-  async rekey(file: StagedFile, key: string, base: Base): Promise<void> {
-    await this.rekeyAll([{ file, key, base }]);
-  }
-
-  async rekeyAll(renames: readonly { file: StagedFile; key: string; base: Base }[]): Promise<void> {
+  async rekey(renames: readonly Rekeyed[]): Promise<void> {
     const moved: { file: LocalStaged; from: string; key: string; base: Base }[] = [];
     for (const { file, key, base } of renames) {
       const staged = this.#own(file);
@@ -228,7 +227,8 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
       this.#byKey.delete(file.key);
     }
     const keys = moved.map(({ file, key, base }) => [file.id, key, this.#items.fold(key) ?? base] as const);
-    this.#context.journal.add({ t: "keys", keys });
+    for (let at = 0; at < keys.length; at += KEYS_OF_A_RECORD)
+      this.#context.journal.add({ t: "keys", keys: keys.slice(at, at + KEYS_OF_A_RECORD) });
     for (const { file, from } of moved) {
       this.#byKey.set(file.key, file);
       this.#foreign.add(file);
