@@ -133,6 +133,7 @@ export class FileLife {
     const stamp = file.local.stamp();
     this.#context.area.resized(file.id, stamp.size);
     if (entry.torn) {
+      file.state = "sealed";
       void this.recover(file, "torn");
       return;
     }
@@ -521,7 +522,8 @@ export class FileLife {
     );
     file.lostAs = told;
     if (reason === "conflict" && file.waiters.size === 0) this.#context.conflicts.lost(key, name);
-    file.settle(Number.POSITIVE_INFINITY, told);
+    // Whoever waits for what a killed program left half done has nothing to wait for.
+    file.settle(Number.POSITIVE_INFINITY, reason === "torn" ? undefined : told);
     events?.conflict(file, name);
   }
 
