@@ -219,11 +219,12 @@ export class Renames {
     const changes: Promise<void>[] = [];
     const folders: string[] = [];
     this.#collect(folder, fromKey, toKey, changes, folders);
+    const gone = folders.map((below) => fromKey + below);
+    const back = folders.map((below) => toKey + below);
+    changes.push(this.#options.writeBack.foldersChanged({ gone, back }));
     await Promise.all(changes);
-    for (const below of folders) {
-      claims.removedFolder(fromKey + below);
-      claims.restoredFolder(toKey + below);
-    }
+    for (const key of gone) claims.removedFolder(key);
+    for (const key of back) claims.restoredFolder(key);
   }
 
   checkBelow(folder: Row, key: string): void {

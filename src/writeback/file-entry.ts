@@ -66,6 +66,8 @@ export class FileEntry {
   multipart: EntryMultipart | undefined;
   uploaded: InBucket | undefined;
   recovering: { readonly name: string; readonly reason: RecoverReason } | undefined;
+  /** The file that holds what this one held when it was closed; it may be gone. */
+  kept: number | undefined;
 
   constructor(record: Extract<FileRecord, { t: "stage" }>) {
     this.id = record.id;
@@ -128,6 +130,11 @@ export class FileEntry {
         this.torn = false;
         if (!this.synced?.fsync) this.synced = undefined;
         return;
+      case "kept":
+        this.kept = record.as;
+        this.flushed = undefined;
+        this.synced = undefined;
+        return;
       case "meta":
         this.meta = record.meta;
         return;
@@ -188,6 +195,22 @@ export class FileEntry {
     }
   }
 
+  /** Records of another file that holds the same, closed; nothing of it is known to be on the disk itself. */
+  *recordsAs(id: number, uuid: string, stamp: FileStamp): Generator<FileRecord> {
+    yield* this.#started(id, uuid);
+    if (this.overlay) yield { t: "fetched", id, ranges: outside(this.missing, this.overlay.sizeBytes) };
+    yield { t: "flush", id, ...stamp };
+  }
+
+  /** What it was made from, what goes with it, and which bytes are its own. */
+  *#started(id: number, uuid: string): Generator<FileRecord> {
+    const { key, base, overlay, stagedMeta, meta, createdMs: at } = this;
+    yield { t: "stage", id, uuid, key, base, overlay, meta: stagedMeta, at };
+    if (meta !== stagedMeta) yield { t: "meta", id, meta };
+    if (this.timesSet !== undefined) yield { t: "times", id, mtime: this.timesSet };
+    if (overlay) yield { t: "local", id, ranges: outside(this.unchanged, overlay.sizeBytes) };
+  }
+
   #fetchedSynced(sizeBytes: Bytes): RangePair[] {
     const absent = new IntervalSet([...this.missing.ranges, ...this.fetchedUnsynced.ranges]);
     return outside(absent, sizeBytes);
@@ -202,14 +225,10 @@ export class FileEntry {
 
   /** Records that, replayed, give this entry. */
   *records(): Generator<FileRecord> {
-    const { id, uuid, key, base, overlay, stagedMeta, meta, createdMs: at } = this;
-    yield { t: "stage", id, uuid, key, base, overlay, meta: stagedMeta, at };
-    if (meta !== stagedMeta) yield { t: "meta", id, meta };
-    if (this.timesSet !== undefined) yield { t: "times", id, mtime: this.timesSet };
-    if (overlay) {
-      yield { t: "local", id, ranges: outside(this.unchanged, overlay.sizeBytes) };
-      yield { t: "fetched", id, ranges: this.#fetchedSynced(overlay.sizeBytes), synced: true };
-    }
+    const { id, key, base, overlay } = this;
+    yield* this.#started(id, this.uuid);
+    if (overlay) yield { t: "fetched", id, ranges: this.#fetchedSynced(overlay.sizeBytes), synced: true };
+    if (this.kept !== undefined) yield { t: "kept", id, as: this.kept };
     if (this.n > 0) yield { t: "turn", id, n: this.n };
     if (this.flushed) yield { t: this.torn ? "tear" : "flush", id, ...this.flushed };
     if (this.uploaded) yield { t: "uploaded", id, ...this.uploaded };

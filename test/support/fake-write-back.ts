@@ -32,6 +32,8 @@ export class FakeFile implements StagedFile {
   writers = 0;
   holds = 0;
   torn = false;
+  /** Nothing here is lost by a crash. */
+  readonly keepsClosed = false;
   flushes = 0;
   readonly bytes: StagedBytes;
   readonly #owner: FakeWriteBack;
@@ -57,10 +59,11 @@ export class FakeFile implements StagedFile {
     return this.bytes.isWhole ? 1000 + this.id : undefined;
   }
 
-  async openForWrite(): Promise<void> {
+  async openForWrite({ empty = false } = {}): Promise<void> {
     if (this.#owner.full) throw new HawserError("no_space", "The staging area is full.");
     this.writers++;
     this.torn = false;
+    if (empty) await this.bytes.truncate(0);
     if (this.state === "dropped") return;
     this.state = "open";
     this.#owner.files.set(this.key, this);
@@ -276,6 +279,8 @@ export class FakeWriteBack implements WriteBack {
       this.#events?.settled([key]);
     });
   }
+
+  async foldersChanged(): Promise<void> {}
 
   async owe(): Promise<() => void> {
     return () => undefined;
