@@ -63,6 +63,7 @@ const BY_CODE: Partial<Record<ErrorCode, keyof typeof EXIT>> = {
   bundle_missing: "pool",
   node_failed: "pool",
   step_timed_out: "pool",
+  inputs_failed: "pool",
   drain_failed: "pool",
   teardown_incomplete: "pool",
   interrupted: "interrupted",

@@ -10,7 +10,7 @@ export interface SystemFile {
   content(): string;
 }
 
-const PROGRAM = fileURLToPath(new URL("../../bin/hawser.js", import.meta.url));
+export const PROGRAM = fileURLToPath(new URL("../../bin/hawser.js", import.meta.url));
 
 /** In single quotes nothing is special to the shell but the quote itself. */
 export function shellQuote(text: string): string {

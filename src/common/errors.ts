@@ -37,6 +37,7 @@ export const ERROR_CODES = {
   bundle_missing: "There is no worker software for the node's kind of machine.",
   node_failed: "A node cannot be prepared, or stopped answering.",
   step_timed_out: "A step took longer than its timeout allows.",
+  inputs_failed: "Inputs of a pool could not be copied to a node.",
   job_failed: "The job ended with a failure.",
   drain_failed: "What was written on a node is not all in the bucket; the node was kept.",
   teardown_incomplete: "Not everything of a pool could be removed.",

@@ -16,12 +16,13 @@ import type { KeyPath, Problem } from "./explain.ts";
 import { interpolate } from "./interpolate.ts";
 import type { Environment } from "./interpolate.ts";
 import { overlaps, refusePath } from "./mount-path.ts";
-import { crossCheckPool } from "./pool.ts";
+import { crossCheckPool, nodeIds } from "./pool.ts";
 import type { PoolConfig } from "./pool.ts";
 import { fileSchema } from "./schema.ts";
 import type { VolumeConfig } from "./schema.ts";
 import { misplacedWritingOptions } from "./writing-options.ts";
 import type { TaskConfig } from "./task.ts";
+import { crossCheckTransfers } from "./transfers.ts";
 
 /** A volume of a file: named always. */
 export type NamedVolume = VolumeConfig & { name: string };
@@ -125,11 +126,14 @@ export function defaultName(mount: string): string {
   );
 }
 
-function crossCheck({ volumes, pool }: FileContent): Problem[] {
+function crossCheck({ volumes, pool, task }: FileContent): Problem[] {
   const problems = crossCheckVolumes(volumes);
   if (pool) {
     for (const { path, message } of crossCheckPool(pool)) {
       problems.push({ path: ["pool", ...path], message, unknownKey: false });
+    }
+    for (const { path, message } of crossCheckTransfers(task.outputs ?? [], nodeIds(pool))) {
+      problems.push({ path, message, unknownKey: false });
     }
   } else if (volumes.length === 0) {
     problems.push({ path: ["volumes"], message: "is required.", unknownKey: false });

@@ -79,6 +79,11 @@ export function providerOf(pool: PoolConfig): ProviderKind {
   return pool.hosts ? "hosts" : "ec2";
 }
 
+/** The nodes as far as they are known before there are any, in order of rank: hosts, or words that differ. */
+export function nodeIds({ hosts, nodes = 1 }: PoolConfig): string[] {
+  return hosts ?? Array.from({ length: nodes }, (_, rank) => `instance-${rank}`);
+}
+
 /** What does not go together, with the key it is said of. */
 export function crossCheckPool(pool: PoolConfig): { path: string[]; message: string }[] {
   const problems: { path: string[]; message: string }[] = [];

@@ -4,9 +4,10 @@ import { explain, formatPath } from "./explain.ts";
 import type { KeyPath } from "./explain.ts";
 import { crossCheckVolumes, named } from "./file.ts";
 import type { FileContent } from "./file.ts";
-import { crossCheckPool } from "./pool.ts";
+import { crossCheckPool, nodeIds } from "./pool.ts";
 import type { PoolConfig } from "./pool.ts";
 import { fileSchema } from "./schema.ts";
+import { crossCheckTransfers } from "./transfers.ts";
 
 /**
  * Checks a pool and what it does.
@@ -39,6 +40,7 @@ export function parsePoolRequest(
   const problems = [
     ...crossCheckVolumes(merged.volumes),
     ...crossCheckPool(merged.pool).map(({ path, message }) => ({ path: ["pool", ...path], message })),
+    ...crossCheckTransfers(merged.task.outputs ?? [], nodeIds(merged.pool)),
   ];
   if (problems.length > 0) throw refused(problems.map(({ path, message }) => `${nameOf(path)}: ${message}`));
   return merged;

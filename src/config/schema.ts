@@ -11,6 +11,7 @@ import { TASK_KEYS } from "./task.ts";
 import {
   absolutePath,
   bucket,
+  count,
   duration,
   endpoint,
   flag,
@@ -104,6 +105,19 @@ const objects = z
   })
   .meta({ description: "Writable volumes: what goes with every new object." });
 
+const checkpoints = z
+  .strictObject({
+    keepLast: count.optional().meta({ description: "Keep the newest so many of each run." }),
+    keepEvery: count.optional().meta({ description: "Keep each step that is a multiple of this." }),
+  })
+  .refine(({ keepLast, keepEvery }) => keepLast !== undefined || keepEvery !== undefined, {
+    error: "must say keepLast or keepEvery",
+  })
+  .meta({
+    description:
+      "Writable volumes: which checkpoints stay; the others are removed from the bucket when a newer one was uploaded. See CHECKPOINTS.md.",
+  });
+
 export const volumeSchema = z.strictObject({
   name: z
     .string()
@@ -185,6 +199,7 @@ export const volumeSchema = z.strictObject({
       "ordered: a file closed after a larger one in its folder becomes visible after it. any: as soon as it is uploaded. Default: ordered.",
   }),
   objects: objects.optional(),
+  checkpoints: checkpoints.optional(),
   uid: userId.optional().meta({ description: "Owner of files that carry none. Default: who mounts." }),
   gid: userId.optional().meta({ description: "Group of files that carry none. Default: who mounts." }),
   umask: permissions.optional().meta({

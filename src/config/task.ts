@@ -1,5 +1,6 @@
 /** The keys of hawser.yaml that say what a pool does: files, setup, job, service. */
 import { z } from "zod";
+import { TRANSFER_KEYS } from "./transfers.ts";
 import { absolutePath, duration, flag } from "./values.ts";
 
 const commandLine = z.string("must be a command line").min(1, "must be a command line");
@@ -38,12 +39,15 @@ export const TASK_KEYS = {
     .array(
       z.strictObject({
         from: z.string().min(1).meta({ description: "File or folder of this machine." }),
-        to: absolutePath.meta({ description: "Absolute path on the nodes." }),
+        to: absolutePath.meta({
+          description: "Absolute path of it on the nodes: the file's or folder's own.",
+        }),
       }),
       "must be a list of { from, to }",
     )
     .optional()
     .meta({ description: "More files for every node." }),
+  ...TRANSFER_KEYS,
   setup: z
     .union([commandLine.transform((line) => [line]), z.array(commandLine)], "must be a list of command lines")
     .optional()

@@ -48,6 +48,14 @@ export const flag = z.union([z.boolean(), z.string()], "must be true or false").
   }),
 );
 
+export const count = z.union([z.string(), z.int()], "must be a whole number of at least 1").transform(
+  parsed((value: string | number) => {
+    const number = typeof value === "number" ? value : /^\d{1,15}$/.test(value.trim()) ? Number(value) : 0;
+    if (number < 1) throw invalid(`'${value}' is not a whole number of at least 1.`);
+    return number;
+  }),
+);
+
 /** A uid or gid; -1 as an unsigned number means "none" to the kernel and is refused. */
 export const userId = z.union([z.string(), z.int()], "must be a numeric id such as 1000").transform(
   parsed((value: string | number) => {

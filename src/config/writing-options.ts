@@ -3,7 +3,15 @@ import type { KeyPath } from "./explain.ts";
 import type { VolumeConfig } from "./schema.ts";
 
 /** Keys of a volume that say how it is written. */
-export const WRITING_KEYS = ["staging", "earlyUpload", "fsync", "onClose", "publish", "objects"] as const;
+export const WRITING_KEYS = [
+  "staging",
+  "earlyUpload",
+  "fsync",
+  "onClose",
+  "publish",
+  "objects",
+  "checkpoints",
+] as const;
 
 export interface MisplacedOption {
   path: KeyPath;

@@ -22,7 +22,10 @@ import { createWritableFilesystem } from "../vfs/writable-filesystem.ts";
 import type { WritableFilesystem } from "../vfs/writable-filesystem.ts";
 import type { VolumeFilesystemOptions } from "../vfs/volume-filesystem.ts";
 import type { WriteBackOptions } from "../writeback/context.ts";
+import { folderPrefix } from "../transfer/listing.ts";
+import { untilOrAborted } from "../writeback/work-queue.ts";
 import { openWriteBack } from "../writeback/open-write-back.ts";
+import { CheckpointKeeper } from "./checkpoint-keeper.ts";
 import type { ReadBase, WriteBack, WriteBackStatus } from "../writeback/write-back.ts";
 
 export interface WritingParts {
@@ -60,12 +63,19 @@ export class Writing {
   readonly filesystem: WritableFilesystem;
   readonly #writeBack: WriteBack;
   readonly #place: VolumePlace;
+  readonly #keeper: CheckpointKeeper | undefined;
   #closed: Promise<void> | undefined;
 
-  private constructor(filesystem: WritableFilesystem, writeBack: WriteBack, place: VolumePlace) {
+  private constructor(
+    filesystem: WritableFilesystem,
+    writeBack: WriteBack,
+    place: VolumePlace,
+    keeper: CheckpointKeeper | undefined,
+  ) {
     this.filesystem = filesystem;
     this.#writeBack = writeBack;
     this.#place = place;
+    this.#keeper = keeper;
   }
 
   /** @throws HawserError `no_space`, `io_error`, `would_block`, `not_supported` */
@@ -85,12 +95,25 @@ export class Writing {
         options: writeBackOptions(volume),
         demandWaiting: parts.demandWaiting,
       });
-      const filesystem = await createWritableFilesystem({
+      // Uploads that were taken up again may be done before the filesystem is there to be told.
+      let made: WritableFilesystem | undefined = undefined;
+      const keeper =
+        volume.checkpoints &&
+        new CheckpointKeeper({
+          store,
+          prefix: folderPrefix(prefix),
+          rules: volume.checkpoints,
+          staged: () => writeBack.status().files.map(({ key }) => key),
+          forget: async (path) => await made?.refresh(path),
+          log,
+        });
+      made = await createWritableFilesystem({
         ...parts.filesystem,
         writeBack,
         fsync: volume.fsync,
+        uploaded: keeper && ((key) => keeper.uploaded(key)),
       });
-      return new Writing(filesystem, writeBack, place);
+      return new Writing(made, writeBack, place, keeper);
     } catch (error) {
       await place.release();
       throw error;
@@ -112,6 +135,7 @@ export class Writing {
     await this.filesystem.close();
     await this.#writeBack.flush("", signal);
     await this.#writeBack.tidy(signal);
+    if (this.#keeper) await untilOrAborted(this.#keeper.idle(), signal);
     await this.#writeBack.tellConflicts("", "standing");
   }
 
@@ -122,6 +146,7 @@ export class Writing {
   }
 
   async #close(): Promise<void> {
+    await this.#keeper?.close();
     await this.filesystem.close();
     await this.#writeBack.close();
     await this.#place.release();

@@ -36,6 +36,7 @@ const ERRNO_OF: Record<ErrorCode, number> = {
   bundle_missing: errno.EIO,
   node_failed: errno.EIO,
   step_timed_out: errno.EIO,
+  inputs_failed: errno.EIO,
   job_failed: errno.EIO,
   drain_failed: errno.EIO,
   teardown_incomplete: errno.EIO,

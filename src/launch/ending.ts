@@ -4,14 +4,16 @@
  * A node whose data is not all in the bucket is kept and named, whatever else happens; so is one that cannot be asked.
  * Everything here may be called again after it ended in the middle.
  */
-import { HawserError } from "../common/errors.ts";
+import { HawserError, toHawserError } from "../common/errors.ts";
 import type { Milliseconds } from "../common/units.ts";
+import { accountOf } from "./copying.ts";
 import { eachNode } from "./each.ts";
 import type { PoolNode } from "./node.ts";
 import type { PoolContext } from "./pool-context.ts";
+import { handCredentials } from "./prepare.ts";
 import type { NodeSession } from "./session.ts";
 import type { WorkerClient } from "./worker-client.ts";
-import type { DrainProgress } from "./worker/protocol.ts";
+import type { DrainProgress, TransferResult } from "./worker/protocol.ts";
 
 const LOGIN_MS: Milliseconds = 60_000;
 
@@ -97,10 +99,26 @@ async function endNode(context: PoolContext, node: PoolNode, force: boolean): Pr
   }
   if (!worker) return;
   const reached = worker;
+  await renewCredentials(context, session);
   await steps.run("drain", at, (signal) => drainNode(context, node, reached, force, signal));
   await steps.run("unmount", at, async (signal) => {
     await reached.call("release", { force }, { signal });
   });
+}
+
+/** What the node has may be from a launcher that is long gone. Whether it is needed, the drain will tell. */
+async function renewCredentials(context: PoolContext, session: NodeSession): Promise<void> {
+  try {
+    const worker = await session.worker(context.signal);
+    const { spec } = await worker.call("status", {}, { signal: context.signal });
+    if (spec) await handCredentials(context, session, spec, context.signal);
+  } catch (error) {
+    context.events({
+      type: "note",
+      node: session.node.index,
+      text: `fresh credentials could not be handed over (${toHawserError(error).message})`,
+    });
+  }
 }
 
 export async function drainNode(
@@ -118,6 +136,10 @@ export async function drainNode(
     {
       signal,
       onEvent: (event) => {
+        if ("direction" in (event as DrainProgress | TransferResult)) {
+          context.events({ type: "note", node: node.index, text: accountOf(event as TransferResult) });
+          return;
+        }
         const { volume, pendingFiles, pendingBytes } = event as DrainProgress;
         if (context.clock.monotonic() - told < 2000) return;
         told = context.clock.monotonic();
@@ -150,7 +172,8 @@ async function reach(
   return spec === undefined || spec.owner.id === record.owner.id ? worker : undefined;
 }
 
-/** Before a volume was mounted, nothing can have been written. */
+/** Before a volume was mounted, nothing can have been written; nor since a stop that brought everything home. */
 function mayHoldData({ record }: PoolContext): boolean {
-  return record.volumes.some(({ mode }) => mode === "writable");
+  const holds = record.volumes.some(({ mode }) => mode === "writable") || record.task.outputs !== undefined;
+  return holds && !record.drained;
 }

@@ -20,6 +20,7 @@ import type { Provider, ProviderContext } from "./provider.ts";
 import { loadProvider } from "./providers.ts";
 import { NodeSession } from "./session.ts";
 import { Steps } from "./steps.ts";
+import { transferAccess } from "./transfers.ts";
 import { VolumeCredentials } from "./volume-credentials.ts";
 
 export interface PoolOptions {
@@ -91,10 +92,12 @@ export class PoolContext {
   }
 
   providerContext(signal: AbortSignal = this.signal): ProviderContext {
-    const { name, config, volumes, owner, expiresMs, providerState } = this.record;
+    const { name, config, volumes, task, owner, expiresMs, providerState } = this.record;
+    const access = [...(config.access ?? []), ...transferAccess(task)];
     return {
       name,
-      config,
+      // What inputs and outputs use, the nodes' role must allow.
+      config: access.length > 0 ? { ...config, access } : config,
       volumes,
       owner,
       expiresMs,

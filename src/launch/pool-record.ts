@@ -45,6 +45,8 @@ export interface PoolRecord {
   nodes: PoolNode[];
   /** The job that was last started. */
   job?: { run: string; startedMs: EpochMs; restart: number } | undefined;
+  /** `stop` has brought everything home: nothing was written since. */
+  drained?: boolean | undefined;
   /** Index and reason of nodes with data that is not in the bucket. */
   kept: { index: number; reason: string }[];
   /** What the provider saved for itself. */

@@ -202,9 +202,9 @@ export class Pool implements AsyncDisposable {
   }
 
   /**
-   * Drains and switches the machines off.
+   * Drains, unmounts, and switches off machines that are ours.
    *
-   * @throws HawserError `not_supported` where machines cannot be switched off, `drain_failed`
+   * @throws HawserError `not_supported` where they cannot be switched off, `drain_failed`
    */
   async stop(): Promise<void> {
     await stopPool(this.context);
@@ -228,8 +228,10 @@ export class Pool implements AsyncDisposable {
   async extend(ttlMs: Milliseconds | undefined): Promise<EpochMs | undefined> {
     const { context } = this;
     const expiresMs = ttlMs === undefined ? undefined : context.clock.now() + ttlMs;
+    // Nodes that are switched off are told when they are started.
+    const on = context.record.phase === "stopped" && context.provider.switchesOff ? [] : this.nodes;
     allOrThrow(
-      await eachNode(this.nodes, async (node) => {
+      await eachNode(on, async (node) => {
         const worker = await context.session(node).worker(context.signal);
         await worker.call("extend", { expiresMs: expiresMs ?? null }, { signal: context.signal });
       }),

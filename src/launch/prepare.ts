@@ -15,6 +15,7 @@ import type { PoolContext } from "./pool-context.ts";
 import type { RecordedVolume } from "./pool-record.ts";
 import type { ProviderPlan } from "./provider.ts";
 import type { NodeSession } from "./session.ts";
+import { transfersFor } from "./transfers.ts";
 import { VolumeCredentials, handsOver } from "./volume-credentials.ts";
 import type { WorkerSpec } from "./worker/spec.ts";
 
@@ -63,15 +64,19 @@ export async function planPool(context: PoolContext): Promise<ProviderPlan & { v
 export async function preparePool(context: PoolContext): Promise<void> {
   const { steps, provider } = context;
   const timeouts = context.record.config.timeouts ?? {};
+  const stopped = context.record.phase === "stopped";
   const plan = await steps.run("plan", { timeoutMs: DEFAULT_MS.plan }, () => planPool(context));
-  context.update({ phase: "provisioning", volumes: plan.volumes });
+  context.update({ phase: stopped ? "stopped" : "provisioning", volumes: plan.volumes });
   const nodes = await steps.run(
     "provision",
     { timeoutMs: timeouts.provision ?? DEFAULT_MS.provision },
-    (signal) => provider.provision(context.providerContext(signal), { replace: [] }),
+    async (signal) => {
+      if (stopped) await provider.start(context.providerContext(signal), context.record.nodes);
+      return await provider.provision(context.providerContext(signal), { replace: [] });
+    },
     (made) => `${made.length} node${made.length === 1 ? "" : "s"}`,
   );
-  context.update({ phase: "preparing", nodes });
+  context.update({ phase: "preparing", nodes, drained: undefined });
   await prepareNodes(context, nodes, timeouts.ssh ?? plan.sshTimeoutMs);
   context.update({ phase: "ready", timings: steps.timings });
 }
@@ -135,6 +140,11 @@ export async function workerSpecs(context: PoolContext, nodes: readonly PoolNode
       peers,
       user: { name: user, uid, gid, home },
       volumes: record.volumes.map((config) => ({ config, handed: handsOver(record.provider, config) })),
+      transfers: transfersFor(
+        record.task,
+        { rank, id: node.id, provider: record.provider },
+        context.environment,
+      ),
       memoryFolder,
       systemd,
       expiresMs: record.expiresMs,
@@ -176,28 +186,36 @@ async function mountOn(
 export async function handCredentials(
   context: PoolContext,
   session: NodeSession,
-  spec: Pick<WorkerSpec, "volumes">,
+  spec: Pick<WorkerSpec, "volumes" | "transfers">,
   signal: AbortSignal,
 ): Promise<void> {
-  for (const { config, handed } of spec.volumes) {
-    if (!handed) continue;
-    const credentials = await context.credentials.get(config.name);
-    if (!credentials) continue;
-    const worker = await session.worker(signal);
-    await worker.call("credentials", { volume: config.name, credentials }, { signal });
-    const renewMs = VolumeCredentials.renewalMs(credentials, context.clock.now());
-    if (renewMs === undefined) continue;
-    const cancel = context.clock.after(renewMs, () => {
-      handCredentials(context, session, { volumes: [{ config, handed }] }, context.signal).catch(
-        (error: unknown) => {
-          context.events({
-            type: "note",
-            node: session.node.index,
-            text: `credentials of '${config.name}' could not be renewed (${error instanceof Error ? error.message : String(error)})`,
-          });
-        },
-      );
+  const names = new Set([
+    ...spec.volumes.flatMap(({ config, handed }) => (handed ? [config.name] : [])),
+    ...(spec.transfers ?? []).flatMap(({ credentials }) => credentials ?? []),
+  ]);
+  for (const name of names) await handOver(context, session, name, signal);
+}
+
+async function handOver(
+  context: PoolContext,
+  session: NodeSession,
+  name: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const credentials = await context.credentials.get(name);
+  if (!credentials) return;
+  const worker = await session.worker(signal);
+  await worker.call("credentials", { volume: name, credentials }, { signal });
+  const renewMs = VolumeCredentials.renewalMs(credentials, context.clock.now());
+  if (renewMs === undefined) return;
+  const cancel = context.clock.after(renewMs, () => {
+    handOver(context, session, name, context.signal).catch((error: unknown) => {
+      context.events({
+        type: "note",
+        node: session.node.index,
+        text: `credentials of '${name}' could not be renewed (${error instanceof Error ? error.message : String(error)})`,
+      });
     });
-    context.onClose(cancel);
-  }
+  });
+  context.onClose(cancel);
 }

@@ -114,6 +114,8 @@ export interface Provider {
   /** What is there right now, in order of index. Nothing for a pool that was never provisioned. */
   describe(context: ProviderContext): Promise<NodeStatus[]>;
 
+  /** Whether a stopped node is switched off, and cannot be asked anything. */
+  readonly switchesOff: boolean;
   /** Whether `stop` and `start` work on these nodes; why not, as a sentence. */
   cannotStop(nodes: readonly PoolNode[]): string | undefined;
   stop(context: ProviderContext, nodes: readonly PoolNode[]): Promise<void>;

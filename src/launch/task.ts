@@ -1,6 +1,6 @@
 /** What a pool does once every volume has answered: files, setup, the GPUs that are promised, the job. */
 import { createHash, randomUUID } from "node:crypto";
-import { resolve } from "node:path";
+import { posix, resolve } from "node:path";
 import { HawserError } from "../common/errors.ts";
 import { formatBytes } from "../common/units.ts";
 import type { Milliseconds } from "../common/units.ts";
@@ -9,8 +9,10 @@ import { followJob, startJob, stopJob } from "./job-run.ts";
 import type { JobResult } from "./job-run.ts";
 import type { PoolNode } from "./node.ts";
 import type { PoolContext } from "./pool-context.ts";
+import type { PoolRecord } from "./pool-record.ts";
 import { workerSpecs } from "./prepare.ts";
 import { pushFiles } from "./push.ts";
+import { fetchInputs, pushOutputs } from "./copying.ts";
 import { serviceCommand, waitUntilReady } from "./service.ts";
 import { jobCommand, taskEnvironment } from "./task-environment.ts";
 import { workFiles } from "./work-files.ts";
@@ -21,10 +23,11 @@ import type { WorkerSpec } from "./worker/spec.ts";
 const FILES_MS: Milliseconds = 10 * 60_000;
 const SETUP_MS: Milliseconds = 30 * 60_000;
 
-/** Work folder and files to every node, then setup where it changed, then a look at the GPUs. */
+/** Work folder and files to every node, inputs by the nodes themselves, then setup where it changed, then a look at the GPUs. */
 export async function prepareTask(context: PoolContext): Promise<void> {
   const specs = await workerSpecs(context, context.record.nodes);
   const files = await pushTask(context, specs);
+  await fetchInputs(context);
   await setUp(context, specs, files);
   await checkGpus(context);
 }
@@ -35,15 +38,34 @@ interface Tree {
   to: string | undefined;
 }
 
+/** What is sent, one tree for each folder on the nodes: what went to a folder before and is wanted no more is removed there. */
+async function treesOf({ task, baseFolder }: Pick<PoolRecord, "task" | "baseFolder">): Promise<Tree[]> {
+  const { workdir, files = [] } = task;
+  const trees = new Map<string | undefined, WorkFile[]>();
+  if (workdir !== undefined) trees.set(undefined, await workFiles(resolve(baseFolder, workdir)));
+  for (const { from, to } of files) {
+    const path = resolve(baseFolder, from);
+    const found = await workFiles(path);
+    const isFile = found.length === 1 && found[0]!.file === path;
+    const root = isFile ? posix.dirname(to) : to;
+    const named = isFile ? [{ ...found[0]!, path: posix.basename(to) }] : found;
+    const present = trees.get(root) ?? [];
+    const twice = named.find((file) => present.some((other) => other.path === file.path));
+    if (twice) {
+      throw new HawserError(
+        "invalid_argument",
+        `Two of files: are ${posix.join(root, twice.path)} on the nodes; leave one of them away.`,
+      );
+    }
+    trees.set(root, [...present, ...named]);
+  }
+  return [...trees].map(([to, files]) => ({ files, to }));
+}
+
 /** @returns what went, for the question whether setup must run again */
 async function pushTask(context: PoolContext, specs: readonly WorkerSpec[]): Promise<string> {
   const { record, steps } = context;
-  const { workdir, files = [] } = record.task;
-  const trees: Tree[] = [];
-  if (workdir !== undefined)
-    trees.push({ files: await workFiles(resolve(record.baseFolder, workdir)), to: undefined });
-  for (const { from, to } of files)
-    trees.push({ files: await workFiles(resolve(record.baseFolder, from)), to });
+  const trees = await treesOf(record);
   if (trees.length === 0) return "";
   allOrThrow(
     await eachNode(record.nodes, (node) =>
@@ -154,7 +176,10 @@ export async function runTask(
       (restart === 0 ? await runningJob(context) : undefined) ?? (await launchTask(context, restart));
     if (options.detach) return undefined;
     const result = await waitForTask(context, run);
-    if (result.code === 0 || restart >= restarts) return result;
+    if (result.code === 0 || restart >= restarts) {
+      await pushOutputs(context);
+      return result;
+    }
     context.events({
       type: "note",
       text: `the job failed on rank ${result.failedRank} with code ${result.code}; starting it again (${restart + 1} of ${restarts})`,

@@ -11,6 +11,7 @@ import { loadConfig } from "../config/file.ts";
 import type { NamedVolume } from "../config/file.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { ProviderKind } from "../config/pool.ts";
+import { transferCredentials } from "../config/transfers.ts";
 import { resolveConfigured } from "../daemon/credentials.ts";
 import type { HandedCredentials } from "../daemon/supervisor.ts";
 import type { CredentialProvider, CredentialSource } from "../store/credentials.ts";
@@ -37,28 +38,37 @@ export function handsOver(
  * @throws HawserError `credentials_expired` when those of a volume end before the pool does
  */
 export async function refuseOutliving(
-  { provider, volumes, expiresMs: poolEndsMs }: Pick<PoolRecord, "provider" | "volumes" | "expiresMs">,
+  {
+    provider,
+    volumes,
+    task,
+    expiresMs: poolEndsMs,
+  }: Pick<PoolRecord, "provider" | "volumes" | "task" | "expiresMs">,
   credentials: VolumeCredentials,
 ): Promise<void> {
-  for (const volume of volumes) {
-    if (!handsOver(provider, volume)) continue;
-    const expiresMs = (await credentials.get(volume.name))?.expiresMs;
+  const handed = [
+    ...volumes.map((volume) => ({ ...volume, what: `the volume '${volume.name}'` })),
+    ...transferCredentials(task).map((transfer) => ({ ...transfer, what: "inputs and outputs" })),
+  ];
+  for (const each of handed) {
+    if (!handsOver(provider, each)) continue;
+    const expiresMs = (await credentials.get(each.name))?.expiresMs;
     if (expiresMs === undefined || (poolEndsMs !== undefined && poolEndsMs <= expiresMs)) continue;
     throw new HawserError(
       "credentials_expired",
-      `The credentials of the volume '${volume.name}' end at ${new Date(expiresMs).toISOString()}, and a detached job cannot be given others; ` +
+      `The credentials of ${each.what} end at ${new Date(expiresMs).toISOString()}, and a detached job cannot be given others; ` +
         "stay attached, set a ttl that ends before, or use credentials that do not expire.",
     );
   }
 }
 
-/** Credentials of each volume, by name, as this machine has them. */
+/** Credentials of each volume, and of inputs and outputs, by name, as this machine has them. */
 export class VolumeCredentials {
   private readonly sources = new Map<string, CredentialSource>();
 
   /** @param given keys and functions of a program, by the volume's name */
   constructor(
-    record: Pick<PoolRecord, "volumes" | "configPath">,
+    record: Pick<PoolRecord, "volumes" | "configPath" | "task">,
     environment: Environment,
     given: ReadonlyMap<string, CredentialProvider | NamedVolume["credentials"]> = new Map(),
   ) {
@@ -67,6 +77,9 @@ export class VolumeCredentials {
         volume.name,
         sourceFor(volume, record.configPath, environment, given.get(volume.name)),
       );
+    }
+    for (const { name, credentials: configured } of transferCredentials(record.task)) {
+      this.sources.set(name, configuredSource(configured, environment));
     }
   }
 
@@ -94,6 +107,13 @@ function sourceFor(
   if (typeof given === "function") return createCredentialSource({ credentials: given, env: environment });
   const configured =
     given ?? (volume.credentials === "keys" ? keysOf(volume, configPath, environment) : volume.credentials);
+  return configuredSource(configured, environment);
+}
+
+function configuredSource(
+  configured: NamedVolume["credentials"],
+  environment: Environment,
+): CredentialSource {
   const { credentials, profile } = resolveConfigured(configured, environment);
   if (typeof credentials === "object" && "get" in credentials) return credentials;
   return createCredentialSource({ credentials, profile, env: environment });

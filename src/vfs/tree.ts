@@ -559,14 +559,17 @@ export class Tree {
   mayRetire(folder: Row, row: Row, since?: Milliseconds): boolean {
     const claims = this.#claims;
     if (claims === undefined) return true;
-    if (this.isLocal(row) && !claims.yields(row, since ?? claims.listingOf(folder))) return false;
-    return !this.isFolder(row) || !this.#hasLocalBelow(row);
+    const asked = since ?? claims.listingOf(folder);
+    if (this.isLocal(row) && !claims.yields(row, asked)) return false;
+    return !this.isFolder(row) || !this.#hasClaimBelow(row, asked, claims);
   }
 
-  #hasLocalBelow(folder: Row): boolean {
+  /** A listing without a folder says of everything below it, too, that it is not there. */
+  #hasClaimBelow(folder: Row, since: Milliseconds, claims: Claims): boolean {
     for (let row = this.firstChild(folder); row !== NO_ROW; row = this.nextSibling(row)) {
       if (this.isDead(row)) continue;
-      if (this.isLocal(row) || (this.isFolder(row) && this.#hasLocalBelow(row))) return true;
+      if (this.isLocal(row) && !claims.yields(row, since)) return true;
+      if (this.isFolder(row) && this.#hasClaimBelow(row, since, claims)) return true;
     }
     return false;
   }

@@ -64,6 +64,8 @@ import { checkNamespace, XattrChanges, xattrOf } from "./xattr-changes.ts";
 
 export interface WritableFilesystemOptions extends VolumeFilesystemOptions {
   writeBack: WriteBack;
+  /** Told of each key that has content in the bucket which this mount has brought there. */
+  uploaded?: ((key: string) => void) | undefined;
   /** What fsync waits for; `bucket` when absent. */
   fsync?: "bucket" | "local" | undefined;
   /** For tests: whether a signal is ending the process. */
@@ -149,7 +151,7 @@ export class WritableFilesystem implements Filesystem {
     this.#renames = new Renames(names, this.#names);
     this.#attributes = new AttributeChanges(names);
     this.#xattrs = new XattrChanges(this.#attributes);
-    this.#events = new WriteEvents(shared);
+    this.#events = new WriteEvents({ ...shared, uploaded: options.uploaded });
   }
 
   /** To be called once, before the first request. */

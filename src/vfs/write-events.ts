@@ -24,6 +24,8 @@ export interface WriteEventsOptions {
   claims: Claims;
   inodes: Inodes;
   clock: Clock;
+  /** Told of each key that has new content in the bucket. */
+  uploaded?: ((key: string) => void) | undefined;
   logger: Pick<Logger, "info" | "warn" | "error">;
 }
 
@@ -40,6 +42,7 @@ export class WriteEvents implements WriteBackEvents {
   }
 
   published(file: StagedFile, version: ObjectVersion): void {
+    this.#options.uploaded?.(version.key);
     const { inodes, clock } = this.#options;
     const now = clock.monotonic();
     const inode = inodes.byFile(file);
@@ -57,6 +60,7 @@ export class WriteEvents implements WriteBackEvents {
   }
 
   copied(from: Pick<ObjectVersion, "key" | "etag">, version: ObjectVersion): void {
+    this.#options.uploaded?.(version.key);
     const { inodes, parts, clock } = this.#options;
     const moved = inodes.movingFrom(from.key);
     if (moved) {

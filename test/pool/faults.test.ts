@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { MiB } from "../../src/common/units.ts";
 import { STEPS } from "../../src/launch/events.ts";
 import { Pool } from "../../src/launch/pool.ts";
@@ -155,30 +155,41 @@ describe("the launcher", () => {
     );
     await pool.down();
   });
+});
 
-  const steps = STEPS.filter((name) => name !== "gpu");
+describe("the launcher is killed", () => {
+  let shared: PoolWorld;
+  let folder: string;
+  beforeAll(async () => {
+    shared = await PoolWorld.open({ hosts: [{}, {}], login: "worker" });
+    await shared.put("data/a.txt", "alpha");
+    folder = join(shared.bed.folder, "project");
+    mkdirSync(folder);
+  });
+  afterAll(() => shared?.close());
+
+  const steps = STEPS.filter((name) => !["gpu", "inputs", "outputs"].includes(name));
   test.each(steps)(
-    "is killed when %s begins: the next 'pool down' finds it all, and nothing written is lost",
+    "when %s begins: the next 'pool down' finds it all, and nothing written is lost",
     async (step) => {
-      const world = await open({ hosts: [{}, {}], login: "worker" });
-      const folder = join(world.bed.folder, "project");
-      mkdirSync(folder);
-      writeFileSync(join(folder, "code.sh"), "echo from $RANK > /mnt/out/$RANK; exec sleep 600\n");
+      writeFileSync(join(folder, "code.sh"), `echo ${step} from $RANK > /mnt/out/$RANK; exec sleep 600\n`);
       writeFileSync(
         join(folder, "hawser.yaml"),
-        world.yaml(`workdir: .\nsetup: ["true"]\njob: "sh code.sh"`),
+        shared.yaml(`workdir: .\nsetup: ["true"]\njob: "sh code.sh"`),
       );
       const atTheEnd = ["drain", "unmount", "teardown"].includes(step);
-      await killAt(world, folder, step, atTheEnd);
-      const down = await ended(world, folder, ["pool", "down", "train"]);
+      await killAt(shared, folder, step, atTheEnd);
+      const down = await ended(shared, folder, ["pool", "down", "train"]);
       expect(down).toMatch(/the pool 'train' is gone|There is no pool 'train'/);
-      for (const host of world.bed.hosts) {
+      for (const host of shared.bed.hosts) {
         const left = await host.exec(
           "grep fuse.hawser /proc/mounts; ls -A /var/lib/hawser/pools; ls -A /run/hawser-pools; pgrep -x sleep",
         );
         expect(left.stdout).toBe("");
       }
-      if (atTheEnd) for (const rank of [0, 1]) expect(await world.get(`out/${rank}`)).toBe(`from ${rank}\n`);
+      if (atTheEnd) {
+        for (const rank of [0, 1]) expect(await shared.get(`out/${rank}`)).toBe(`${step} from ${rank}\n`);
+      }
     },
   );
 });
@@ -199,7 +210,9 @@ function killAt(world: PoolWorld, cwd: string, step: string, atTheEnd: boolean):
       else if (atTheEnd && !interrupted && output.includes('"type":"started"')) {
         interrupted = true;
         const hasWritten = async (): Promise<boolean> => {
-          const looks = world.bed.hosts.map((host, rank) => host.exec(`test -s /mnt/out/${rank}`));
+          const looks = world.bed.hosts.map((host, rank) =>
+            host.exec(`grep -q "^${step} " /mnt/out/${rank}`),
+          );
           return (await Promise.all(looks)).every(({ code }) => code === 0);
         };
         eventually("both have written", hasWritten, 30_000).then(() => child.kill("SIGINT"), reject);

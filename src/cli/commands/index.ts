@@ -34,6 +34,12 @@ export const COMMANDS: readonly (CommandEntry | GroupEntry)[] = [
   },
   {
     kind: "group",
+    name: "checkpoint",
+    summary: "List, verify, keep, push and pull checkpoints",
+    load: () => import("./checkpoint/index.ts"),
+  },
+  {
+    kind: "group",
     name: "pool",
     summary: "Machines with the volumes mounted, and a job on them",
     load: () => import("./pool/index.ts"),

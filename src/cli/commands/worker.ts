@@ -2,6 +2,7 @@
 import { text } from "node:stream/consumers";
 import { HawserError } from "../../common/errors.ts";
 import { becomeDaemon, prepare } from "../../daemon/launch.ts";
+import { copyAll } from "../../launch/worker/copy.ts";
 import { connectWorker } from "../../launch/worker/connect.ts";
 import { requestFor } from "../../launch/worker/mounts.ts";
 import { proveAll } from "../../launch/worker/prove.ts";
@@ -15,6 +16,10 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
   const [action, pool = "", ...rest] = argv;
   if (action === "prove") {
     terminal.out(JSON.stringify(await proveAll(JSON.parse(await text(process.stdin)) as ProofWanted[])));
+    return EXIT.ok;
+  }
+  if (action === "copy") {
+    await copyAll(process.stdin, (line) => terminal.out(line));
     return EXIT.ok;
   }
   const folder = new WorkerFolder(pool);

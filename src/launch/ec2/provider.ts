@@ -376,6 +376,8 @@ export const ec2Provider: Provider = {
     return [...found].map(([index, instance]) => statusOf(instance, index, context));
   },
 
+  switchesOff: true,
+
   cannotStop(nodes) {
     const spot = nodes.filter(({ facts }) => facts?.spot);
     if (spot.length === 0) return undefined;

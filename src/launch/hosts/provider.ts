@@ -4,7 +4,6 @@
  * There is nothing to start and nothing to pay; what a node needs is prepared over SSH and taken back over SSH, above
  * this interface. Whether hosts answer is seen when they are connected to.
  */
-import { HawserError } from "../../common/errors.ts";
 import type { Milliseconds } from "../../common/units.ts";
 import type { PoolNode } from "../node.ts";
 import type { Provider, ProviderContext } from "../provider.ts";
@@ -39,9 +38,11 @@ export const hostsProvider: Provider = {
   describe: (context) =>
     Promise.resolve(nodesOf(context).map((node) => ({ node, state: "unknown" as const }))),
 
-  cannotStop: () => "Hosts are not ours to switch off; end the pool with 'hawser pool down'.",
-  stop: () => Promise.reject(new HawserError("not_supported", "Hosts cannot be stopped.")),
-  start: () => Promise.reject(new HawserError("not_supported", "Hosts cannot be started.")),
+  // Machines that exist are not ours to switch off: a stopped pool has nothing mounted and nothing running there.
+  switchesOff: false,
+  cannotStop: () => undefined,
+  stop: () => Promise.resolve(),
+  start: (context) => Promise.resolve(nodesOf(context)),
   extend: () => Promise.resolve(),
   terminate: () => Promise.resolve(),
   verifyRemoved: () => Promise.resolve([]),

@@ -42,7 +42,24 @@ export interface Proof {
   error?: string | undefined;
 }
 
-/** A volume whose data could not be brought to the bucket. */
+/** What became of one input or output. */
+export interface TransferResult {
+  direction: "input" | "output";
+  from: string;
+  to: string;
+  /** Copied. */
+  files: number;
+  /** There already. */
+  unchanged: number;
+  bytes: Bytes;
+  ms: Milliseconds;
+  failed: number;
+  /** The output does not exist. */
+  missing?: boolean | undefined;
+  error?: string | undefined;
+}
+
+/** A volume, or an output, whose data could not be brought to the bucket. */
 export interface Unflushed {
   volume: string;
   mount: string;
@@ -107,6 +124,8 @@ export interface WorkerMethods {
   };
   /** Unpacks an archive that was uploaded, as the job's user, and takes down what it brought. */
   unpack: { params: { root: string; archive: string; files: ManifestFile[] }; result: Record<string, never> };
+  /** Copies inputs or outputs; failures are in the results. */
+  transfer: { params: { direction: "input" | "output" }; result: { results: TransferResult[] } };
   start: { params: JobStart; result: JobState };
   /** Pieces are events, from `offset` on; answers when the job has ended. */
   follow: { params: { name: string; run?: string | undefined; offset: Bytes }; result: JobState };
@@ -117,7 +136,7 @@ export interface WorkerMethods {
   /** What setup was last done with. */
   marker: { params: { name: string; set?: string | undefined }; result: { value: string | null } };
   extend: { params: { expiresMs: EpochMs | null }; result: Record<string, never> };
-  /** Ends jobs, brings everything written to the bucket (DrainProgress are events) and unmounts what is clean. */
+  /** Ends jobs, brings outputs and everything written to the bucket (DrainProgress are events) and unmounts what is clean. */
   drain: { params: Record<string, never>; result: { unflushed: Unflushed[] } };
   /**
    * Leaves the node as it was, but for the bundle, caches and what is in `keep`. Refused while data is unflushed,

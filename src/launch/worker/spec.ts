@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { HawserError } from "../../common/errors.ts";
 import type { EpochMs, Milliseconds } from "../../common/units.ts";
+import type { ConnectionOptions } from "../../transfer/connection.ts";
 import type { PoolOwner } from "../provider.ts";
 import type { RecordedVolume } from "../pool-record.ts";
 
@@ -25,6 +26,23 @@ export interface WorkerVolume {
   handed: boolean;
 }
 
+/** An input or an output of this node: placeholders are filled in. */
+export interface WorkerTransfer {
+  direction: "input" | "output";
+  /** The address of an input, the path of an output; relative ones are below the work folder. */
+  from: string;
+  to: string;
+  /** Globs. */
+  exclude: string[];
+  store: Pick<
+    ConnectionOptions,
+    "storage" | "region" | "endpoint" | "addressing" | "accountId" | "requestPayer"
+  >;
+  anonymous: boolean;
+  /** Name of the credentials that the launcher hands over; the node's own where absent. */
+  credentials?: string | undefined;
+}
+
 /** Another node, as this one reaches it. */
 export interface WorkerPeer {
   rank: number;
@@ -41,6 +59,8 @@ export interface WorkerSpec {
   /** Whose job it is: files belong to them, mounts let them in. */
   user: WorkerUser;
   volumes: WorkerVolume[];
+  /** None in what an older launcher wrote. */
+  transfers?: WorkerTransfer[] | undefined;
   /** Folder in memory for what must not reach a disk. */
   memoryFolder: string;
   systemd: boolean;

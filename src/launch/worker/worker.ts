@@ -14,10 +14,12 @@ import type { EpochMs, Milliseconds } from "../../common/units.ts";
 import { VERSION } from "../../daemon/version.ts";
 import type { Logger } from "../../observe/logger.ts";
 import { PushedFiles } from "./files.ts";
+import { hasLogin } from "./logins.ts";
 import { Job, asUser } from "./job.ts";
 import { PROGRAM, WorkerMounts } from "./mounts.ts";
-import type { DrainProgress, Proof, Unflushed, WorkerHandlers } from "./protocol.ts";
+import type { DrainProgress, Proof, TransferResult, Unflushed, WorkerHandlers } from "./protocol.ts";
 import type { ProofWanted } from "./prove.ts";
+import { WorkerTransfers } from "./transfers.ts";
 import { WorkerFolder } from "./spec.ts";
 import type { WorkerSpec } from "./spec.ts";
 import { UsageMeter } from "./usage.ts";
@@ -80,6 +82,9 @@ export class Worker {
         this.files.remember(root, files);
         return {};
       },
+      transfer: async ({ direction }) => ({
+        results: await this.transfers().run(direction, this.stopping.signal),
+      }),
       start: (wanted) => {
         this.busyMs = Date.now();
         return this.job(wanted.name).start(wanted, this.required().user, this.work());
@@ -117,6 +122,10 @@ export class Worker {
 
   private mounts(): WorkerMounts {
     return new WorkerMounts(this.folder, this.required());
+  }
+
+  private transfers(): WorkerTransfers {
+    return new WorkerTransfers(this.folder, this.required());
   }
 
   private work(): string {
@@ -253,10 +262,15 @@ export class Worker {
     await Promise.all(["setup", "job"].map((name) => this.job(name).stop()));
   }
 
-  private drain(onProgress: (progress: DrainProgress) => void): Promise<Unflushed[]> {
+  private drain(onProgress: (progress: DrainProgress | TransferResult) => void): Promise<Unflushed[]> {
     this.draining ??= (async () => {
       await this.stopJobs();
-      const unflushed = this.spec ? await this.mounts().drain(onProgress) : [];
+      const unflushed = this.spec
+        ? [
+            ...(await this.transfers().unflushed(onProgress, this.stopping.signal)),
+            ...(await this.mounts().drain(onProgress)),
+          ]
+        : [];
       this.kept = unflushed;
       return unflushed;
     })().finally(() => {
@@ -303,8 +317,7 @@ export class Worker {
 
   private async isBusy(): Promise<boolean> {
     if (["setup", "job"].some((name) => this.job(name).isRunning)) return true;
-    const { stdout: logins } = await run("who", []).catch(() => ({ stdout: "" }));
-    if (logins.trim() !== "") return true;
+    if (hasLogin()) return true;
     const { gpus } = await this.usage.look();
     return gpus.some(({ percent }) => percent > 5);
   }

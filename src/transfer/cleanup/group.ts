@@ -50,13 +50,19 @@ export class CheckpointGroups {
   readonly #prefix: string;
   readonly #recognize: Recognize;
   readonly #byPattern: boolean;
+  readonly #isSign: (key: string) => boolean;
   readonly #groups = new Map<string, { checkpoint: Checkpoint; weights: boolean }>();
 
-  /** @param prefix what is cut off keys; @param recognize by name when absent */
-  constructor(prefix: string, recognize?: Recognize) {
+  /**
+   * @param prefix what is cut off keys
+   * @param recognize by name when absent
+   * @param isSign says what makes a folder a checkpoint besides weights
+   */
+  constructor(prefix: string, recognize?: Recognize, isSign: (key: string) => boolean = () => false) {
     this.#prefix = prefix;
     this.#recognize = recognize ?? checkpointOf;
     this.#byPattern = recognize !== undefined;
+    this.#isSign = isSign;
   }
 
   add(object: ListedObject): void {
@@ -74,7 +80,7 @@ export class CheckpointGroups {
     group.checkpoint.objects.push(object);
     group.checkpoint.bytes += sizeBytes;
     group.checkpoint.mtimeMs = Math.max(group.checkpoint.mtimeMs, mtimeMs);
-    group.weights ||= this.#byPattern || isWeights(key);
+    group.weights ||= this.#byPattern || isWeights(key) || this.#isSign(key);
   }
 
   /** The checkpoints found. */

@@ -172,8 +172,8 @@ test("a detached job that would outlive its credentials is refused", async () =>
     ],
   ]);
   const volumes = spec.volumes.map(({ config }) => config).filter(({ name }) => name === "out");
-  const credentials = new VolumeCredentials({ volumes, configPath: undefined }, {}, given);
-  const pool = { provider: "hosts" as const, volumes };
+  const credentials = new VolumeCredentials({ volumes, configPath: undefined, task: {} }, {}, given);
+  const pool = { provider: "hosts" as const, volumes, task: {} };
   await expect(refuseOutliving({ ...pool, expiresMs: undefined }, credentials)).rejects.toMatchObject({
     code: "credentials_expired",
   });

@@ -1,8 +1,8 @@
 /** `hawser pool cleanup`. */
 import { HawserError, toHawserError } from "../../../common/errors.ts";
-import { PoolFolder, poolOwner, poolRoot } from "../../../launch/pool-folder.ts";
+import { findOrphans } from "../../../launch/orphans.ts";
+import { PoolFolder, poolRoot } from "../../../launch/pool-folder.ts";
 import { Pool } from "../../../launch/pool.ts";
-import { everyProvider } from "../../../launch/providers.ts";
 import type { Command } from "../../command.ts";
 import { EXIT } from "../../exit-codes.ts";
 import { usageError } from "../../parse.ts";
@@ -82,28 +82,31 @@ async function orphans(
   terminal: Terminal,
   { dryRun, signal }: { dryRun: boolean; signal: AbortSignal },
 ): Promise<number> {
-  const root = poolRoot(terminal.environment);
-  const mine = new Set(PoolFolder.list(root).map(({ name }) => name));
   const { environment } = terminal;
+  const found = await findOrphans(environment, { everyone: false, signal });
   let failures = 0;
-  for (const provider of await everyProvider()) {
-    const found = await provider.discover({ owner: poolOwner(root), everyone: false, environment, signal });
-    for (const pool of found.filter(({ name }) => !mine.has(name))) {
-      const what = `${pool.nodes.length} nodes, ${pool.leftovers.length} other things`;
-      terminal.err(`hawser: ${dryRun ? "would remove" : "removing"} the pool '${pool.name}' (${what})`);
-      if (dryRun) continue;
-      try {
-        const left = await provider.remove(pool, { environment, signal });
-        if (left.length > 0) {
-          throw new HawserError(
-            "teardown_incomplete",
-            `Still there: ${left.map(({ kind, id }) => `${kind} ${id}`).join(", ")}.`,
-          );
-        }
-      } catch (error) {
-        failures++;
-        reportError(toHawserError(error), terminal);
+  for (const { kind, error } of found.unasked) {
+    // Whoever has no account there has nothing there.
+    if (error.code === "credentials_missing") continue;
+    failures++;
+    terminal.err(`hawser: what is left of ${kind} could not be looked for`);
+    reportError(error, terminal);
+  }
+  for (const { provider, pool } of found.orphans) {
+    const what = `${pool.nodes.length} nodes, ${pool.leftovers.length} other things`;
+    terminal.err(`hawser: ${dryRun ? "would remove" : "removing"} the pool '${pool.name}' (${what})`);
+    if (dryRun) continue;
+    try {
+      const left = await provider.remove(pool, { environment, signal });
+      if (left.length > 0) {
+        throw new HawserError(
+          "teardown_incomplete",
+          `Still there: ${left.map(({ kind, id }) => `${kind} ${id}`).join(", ")}.`,
+        );
       }
+    } catch (error) {
+      failures++;
+      reportError(toHawserError(error), terminal);
     }
   }
   return failures;

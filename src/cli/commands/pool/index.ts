@@ -25,7 +25,11 @@ export const group: Group = {
     },
     { name: "pull", summary: "Fetch files from a node", load: () => import("./pull.ts") },
     { name: "tunnel", summary: "Reach a port of a node from here", load: () => import("./tunnel.ts") },
-    { name: "stop", summary: "Drain a pool and switch its machines off", load: () => import("./stop.ts") },
+    {
+      name: "stop",
+      summary: "Drain a pool, unmount, and switch its instances off",
+      load: () => import("./stop.ts"),
+    },
     {
       name: "start",
       summary: "Switch a stopped pool on, mount and prove again",

@@ -1,7 +1,7 @@
 /** `hawser pool ls`. */
 import { formatDuration } from "../../../common/units.ts";
-import { PoolFolder, poolOwner, poolRoot } from "../../../launch/pool-folder.ts";
-import { everyProvider } from "../../../launch/providers.ts";
+import { findOrphans } from "../../../launch/orphans.ts";
+import { PoolFolder, poolRoot } from "../../../launch/pool-folder.ts";
 import type { Command } from "../../command.ts";
 import { table } from "../../table.ts";
 
@@ -30,18 +30,20 @@ export const command: Command = {
       owner: owner.label,
       command: at ?? null,
     }));
-    for (const provider of await everyProvider()) {
-      const found = await provider.discover({
-        owner: poolOwner(root),
-        everyone: args.flag("everyone"),
-        environment: terminal.environment,
-        signal: new AbortController().signal,
-      });
-      for (const { name, nodes, expiresMs, owner } of found) {
-        if (pools.some((pool) => pool.name === name)) continue;
-        const base = { name, provider: provider.kind, phase: "orphaned", nodes: nodes.length };
-        pools.push({ ...base, expiresMs: expiresMs ?? null, owner: owner.label, command: null });
-      }
+    const { orphans, unasked } = await findOrphans(terminal.environment, {
+      everyone: args.flag("everyone"),
+      signal: new AbortController().signal,
+    });
+    for (const { provider, pool } of orphans) {
+      const { name, nodes, expiresMs, owner } = pool;
+      const base = { name, provider: provider.kind, phase: "orphaned", nodes: nodes.length };
+      pools.push({ ...base, expiresMs: expiresMs ?? null, owner: owner.label, command: null });
+    }
+    for (const { kind, error } of unasked) {
+      if (known.some(({ provider }) => provider === kind) || error.code !== "credentials_missing")
+        terminal.err(
+          `hawser: pools of ${kind} without a record here could not be looked for: ${error.message}`,
+        );
     }
     if (args.flag("json")) {
       terminal.out(JSON.stringify(pools));

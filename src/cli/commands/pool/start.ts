@@ -4,7 +4,7 @@ import { FIND_OPTIONS, withPool } from "./with-pool.ts";
 
 export const command: Command = {
   usage: ["[NAME]"],
-  description: "Switches the machines of a stopped pool on, mounts every volume again and proves it.",
+  description: "Switches the instances of a stopped pool on, mounts every volume again and proves it.",
   options: FIND_OPTIONS,
   maxPositionals: 1,
   examples: [["pool start dev", "In the morning"]],

@@ -5,7 +5,7 @@ import { FIND_OPTIONS, withPool } from "./with-pool.ts";
 export const command: Command = {
   usage: ["[NAME]"],
   description:
-    "Brings everything that was written to the bucket, unmounts, and switches the machines off; their disks stay.",
+    "Stops the job, brings everything that was written to the bucket and unmounts. Instances are switched off, their disks stay; hosts are left on.",
   options: FIND_OPTIONS,
   maxPositionals: 1,
   examples: [["pool stop dev", "For the night"]],

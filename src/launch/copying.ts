@@ -1,0 +1,76 @@
+/** The steps in which nodes copy: inputs before setup, outputs after the job. Content never passes this machine. */
+import { HawserError } from "../common/errors.ts";
+import type { ErrorCode } from "../common/errors.ts";
+import { formatBytes } from "../common/units.ts";
+import type { Milliseconds } from "../common/units.ts";
+import { allOrThrow, eachNode } from "./each.ts";
+import type { PoolContext } from "./pool-context.ts";
+import type { TransferResult } from "./worker/protocol.ts";
+
+const INPUTS_MS: Milliseconds = 24 * 3600_000;
+
+/** @throws HawserError `inputs_failed` with the node and what it could not fetch */
+export async function fetchInputs(context: PoolContext): Promise<void> {
+  if ((context.record.task.inputs ?? []).length === 0) return;
+  await copyOnNodes(context, "inputs", "inputs_failed");
+}
+
+/** @throws HawserError `drain_failed` with the node and what is not in the bucket; it is still there */
+export async function pushOutputs(context: PoolContext): Promise<void> {
+  if ((context.record.task.outputs ?? []).length === 0) return;
+  await copyOnNodes(context, "outputs", "drain_failed");
+}
+
+async function copyOnNodes(context: PoolContext, step: "inputs" | "outputs", code: ErrorCode): Promise<void> {
+  const direction = step === "inputs" ? "input" : "output";
+  allOrThrow(
+    await eachNode(context.record.nodes, (node) =>
+      context.steps.run(
+        step,
+        { node: node.index, timeoutMs: step === "inputs" ? INPUTS_MS : undefined },
+        async (signal) => {
+          const worker = await context.session(node).worker(signal);
+          const { results } = await worker.call("transfer", { direction }, { signal });
+          for (const result of results) {
+            context.events({ type: "note", node: node.index, text: accountOf(result) });
+          }
+          const failed = results.filter(({ error }) => error !== undefined);
+          if (failed.length === 0) return results;
+          throw new HawserError(
+            code,
+            failed.map(({ from, to, error }) => `${node.id}: ${from} to ${to}: ${error}`).join("\n"),
+          );
+        },
+        totalOf,
+      ),
+    ),
+  );
+}
+
+/** `s3://a/b/ to data: 12 files, 3.1 MiB in 0.4 s (7.7 MiB/s)`. */
+export function accountOf({
+  from,
+  to,
+  files,
+  unchanged,
+  bytes,
+  ms,
+  failed,
+  missing,
+}: TransferResult): string {
+  const what = `${from} to ${to}`;
+  if (missing) return `${what}: there is nothing to copy`;
+  const seconds = Math.max(ms, 1) / 1000;
+  const said = [
+    `${files} file${files === 1 ? "" : "s"}, ${formatBytes(bytes)} in ${seconds.toFixed(1)} s (${formatBytes(bytes / seconds)}/s)`,
+    ...(unchanged > 0 ? [`${unchanged} there already`] : []),
+    ...(failed > 0 ? [`${failed} failed`] : []),
+  ];
+  return `${what}: ${said.join(", ")}`;
+}
+
+function totalOf(results: readonly TransferResult[]): string {
+  const files = results.reduce((sum, result) => sum + result.files, 0);
+  const bytes = results.reduce((sum, result) => sum + result.bytes, 0);
+  return files === 0 ? "nothing new" : `${files} files, ${formatBytes(bytes)}`;
+}
