@@ -69,7 +69,6 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
   #restored: LocalStaged[] = [];
   /** They have no names: the filesystem is not told of them. */
   #restoredKept: LocalStaged[] = [];
-  #restoredItems: RestoredItem[] = [];
   readonly #session = randomBytes(4).toString("hex");
   #syncedAtMs: EpochMs;
   #cancelTick = (): void => undefined;
@@ -178,22 +177,28 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
     }
     for (const [seq, item] of state.items) {
       starts.push({ seq, start: () => this.#items.start(seq, item) });
-      if (item.kind === "remove") this.#restoredItems.push({ kind: "remove", key: item.key });
-      else if (item.kind !== "meta") this.#restoredItems.push(item);
     }
-    for (const key of state.goneFolders) this.#restoredItems.push({ kind: "gone", key });
     for (const { start } of starts.sort((a, b) => a.seq - b.seq)) start();
     for (const file of files) if (file.state === "closed") this.#life.seal(file);
   }
 
   restored(): Iterable<RestoredFile> {
-    const files = this.#restored;
+    // Of what has arrived by now the bucket tells.
+    const files = this.#restored.filter((file) => !file.isGone && file.state !== "published");
     this.#restored = [];
     return files.map((file) => ({ file, meta: file.entry.meta, base: file.entry.base }));
   }
 
+  /** As it is now: nobody was told of what has been done since the start. */
   restoredItems(): Iterable<RestoredItem> {
-    return this.#restoredItems.splice(0);
+    const { items, goneFolders } = this.#context.journal.state;
+    const left: RestoredItem[] = [];
+    for (const [, item] of [...items].sort(([one], [other]) => one - other)) {
+      if (item.kind === "remove") left.push({ kind: "remove", key: item.key });
+      else if (item.kind !== "meta") left.push(item);
+    }
+    for (const key of goneFolders) left.push({ kind: "gone", key });
+    return left;
   }
 
   onEvents(events: WriteBackEvents): void {

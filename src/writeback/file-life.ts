@@ -89,7 +89,7 @@ export class FileLife {
     const { entry } = file;
     const isFirst = file.writers === 1;
     await file.local.fd();
-    if (isFirst) file.closed = this.#kept.closedContent(file);
+    if (isFirst) file.closed = await file.content.whileQuiet(() => this.#kept.closedContent(file));
     if (file.isGone || (!entry.sealed && !entry.flushed)) return;
     this.#giveUp(file);
     const wasSynced = entry.synced !== undefined;

@@ -173,8 +173,8 @@ export class LocalStaged implements StagedFile {
 
   async #cut(sizeBytes: Bytes, isAlone: () => boolean): Promise<void> {
     await this.local.fd();
-    if (sizeBytes === 0 || sizeBytes < this.size()) await this.#life.keep(this, isAlone);
-    await this.content.truncate(sizeBytes);
+    const isCut = sizeBytes === 0 || sizeBytes < this.size();
+    await this.content.truncate(sizeBytes, isCut ? () => this.#life.keep(this, isAlone) : undefined);
   }
 
   async allocate(mode: number, offset: Bytes, length: Bytes): Promise<void> {

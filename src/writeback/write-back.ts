@@ -174,9 +174,12 @@ export interface WriteBackStatus {
 }
 
 export interface WriteBack extends AsyncDisposable {
-  /** What replay found pending, for the filesystem to show: call once, before anything else. */
+  /**
+   * What replay found pending and still is, for the filesystem to show: to be called once, before anything else, in the
+   * turn of `onEvents`, since what is done before that nobody hears of.
+   */
   restored(): Iterable<RestoredFile>;
-  /** What replay found to be done and is not settled, in order. */
+  /** What replay found to be done and is not, in order; to be called in the same turn. */
   restoredItems(): Iterable<RestoredItem>;
   onEvents(events: WriteBackEvents): void;
 

@@ -213,12 +213,14 @@ describe("while it is rewritten", () => {
   });
 
   test("W15 its writer is killed: what was closed has the name again", async () => {
+    const up = storeDown();
     const file = await half();
     await file.tear();
     file.releaseWrite();
     await h.until(() => h.told.conflicts.length === 1);
     const again = h.wb.find("a")!;
     expect(Buffer.from(await again.read(0, 100)).toString()).toBe("the old one");
+    up();
     await h.wb.flush();
     expect([h.text("a"), await recovered()]).toEqual(["the old one", [["torn", "ne"]]]);
   });

@@ -45,6 +45,29 @@ describe("a restart", () => {
     ]);
   });
 
+  test("shows nothing of what was done before anybody asked, and a copy that was made as made", async () => {
+    for (const key of ["m", "kept", "gone"]) h.store.seed(key, key);
+    const versions = [await h.version("m"), await h.version("kept")];
+    const up = h.store.faults.fail({
+      error: new HawserError("endpoint_unreachable", "down"),
+      times: Infinity,
+    });
+    await h.wb.move(versions[0]!, "n");
+    await h.wb.move(versions[1]!, "copied");
+    await h.wb.remove({ key: "gone" });
+    await h.write("file", "content");
+    await h.wb.close();
+    up();
+    h.store.faults.hang({ method: "delete", key: "kept" });
+    await h.open();
+    await h.until(() => h.wb.status().items === 1 && h.wb.status().files.length === 0);
+    const { etag } = await h.version("copied");
+    const left = [...h.wb.restoredItems()];
+    expect(left).toMatchObject([{ kind: "move", toKey: "copied", copied: { etag } }]);
+    expect([...h.wb.restored()]).toEqual([]);
+    h.store.faults.heal();
+  });
+
   test("goes on with a multipart from the parts that are there", async () => {
     const content = bytesOf(4 * PART);
     h.store.faults.fail({
