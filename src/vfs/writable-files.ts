@@ -158,10 +158,16 @@ export class WritableFiles {
   read(file: WritableHandle, offset: Bytes, length: Bytes, caller: Caller): MaybePromise<ReadReply> {
     const { staged } = file.inode;
     if (staged) return staged.read(offset, length).then(plainReply);
-    const span = this.#reader(file).read(offset, length, caller);
+    const reader = this.#reader(file);
+    const { key, etag } = reader.version;
+    const span = reader.read(offset, length, caller);
     if (!(span instanceof Promise)) return span;
     return span.catch((error: unknown) => {
       if (!HawserError.is(error, "stale", "object_changed")) throw error;
+      const { staged: stagedNow, version } = file.inode;
+      // A move was done meanwhile, or a file staged: the bytes are elsewhere now.
+      if (stagedNow || version?.key !== key || version.etag !== etag)
+        return this.read(file, offset, length, caller);
       if (this.#options.inodes.hasArrived(file.inode)) return this.read(file, offset, length, caller);
       this.#options.suspect(file.inode);
       throw error;

@@ -342,7 +342,13 @@ export class FakeWriteBack implements WriteBack {
     await this.drain();
   }
 
-  async tellConflicts(): Promise<void> {}
+  /** What has lost a conflict, for whoever asks. */
+  conflicts: HawserError | undefined;
+
+  async tellConflicts(prefix: string, how: string): Promise<void> {
+    this.asked.push(`tellConflicts ${prefix} ${how}`);
+    if (this.conflicts) throw this.conflicts;
+  }
 
   async tidy(): Promise<void> {}
 
