@@ -688,10 +688,11 @@ function mayLeaveStray(work: Work): work is FileWork | StrayWork {
   return work instanceof StrayWork || (work instanceof FileWork && work.isGivenUp);
 }
 
-/** After a power loss: what was fetched and not synced may be zeros. */
+/** After a power loss: what was fetched, or written where nothing was, and not synced may be zeros. */
 function distrustUnsynced(file: LocalStaged): void {
-  const { id, fetchedUnsynced, synced } = file.entry;
-  const ranges = fetchedUnsynced.ranges.map(({ start, end }) => [start, end] as const);
+  const { id, fetchedUnsynced, writtenUnsynced, synced } = file.entry;
+  const doubtful = [...fetchedUnsynced.ranges, ...(synced ? writtenUnsynced.ranges : [])];
+  const ranges = doubtful.map(({ start, end }) => [start, end] as const);
   if (ranges.length > 0) file.journal({ t: "lost", id, ranges });
   file.isUncertain = synced === undefined;
 }

@@ -14,6 +14,7 @@ import type { FileEntry } from "./file-entry.ts";
 import type { FileLife } from "./file-life.ts";
 import type { FileWork } from "./file-work.ts";
 import { LocalFile } from "./local-file.ts";
+import { sameTime } from "./object-meta.ts";
 import type { ClosedContent } from "./kept-content.ts";
 import type { FileRecord } from "./records.ts";
 import { StagedContent } from "./staged-content.ts";
@@ -191,13 +192,16 @@ export class LocalStaged implements StagedFile {
   async setTimes(mtimeMs: EpochMs): Promise<void> {
     await this.local.fd();
     const before = this.local.stamp();
-    const { flushed, torn } = this.entry;
+    const { flushed, torn, synced } = this.entry;
+    const wasSynced = synced?.size === before.size && sameTime(synced.mtime, before.mtime);
     const wasClosed = flushed?.size === before.size && flushed.mtime === before.mtime;
     // Said first: after a crash the file still counts as closed, with the old time or the new one.
     this.journal({ t: "times", id: this.id, mtime: wholeMicroseconds(mtimeMs) });
     await this.#context.journal.flush();
     await this.local.setMtime(mtimeMs);
     if (wasClosed) this.#stamped(torn ? "tear" : "flush");
+    // The bytes are on the disk as they were.
+    if (wasSynced) this.journal({ t: "synced", id: this.id, ...synced, ...this.local.stamp() });
     await this.#life.metaChanged(this);
   }
 
