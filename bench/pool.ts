@@ -12,10 +12,14 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import type { PoolEvent } from "../src/launch/events.ts";
 import { PoolWorld } from "../test/support/pool-world.ts";
+import { measureNodes } from "./pool-nodes.ts";
 import { median } from "./report.ts";
 
 /** Seconds. */
 const BARS = { empty: 20, there: 4 };
+
+/** Of 64 nodes. */
+const MANY_BARS = { seconds: 60, rssMb: 400 };
 
 interface Launch {
   /** From the command to the start of the job. */
@@ -31,8 +35,10 @@ export async function run(args: string[]): Promise<number> {
       json: { type: "boolean" },
       check: { type: "boolean" },
       runs: { type: "string", default: "3" },
+      nodes: { type: "string" },
     },
   });
+  if (values.nodes !== undefined) return await manyNodes(Number(values.nodes), values);
   await using world = await PoolWorld.open();
   await world.put("data/a.txt", "alpha");
   const folder = join(world.bed.folder, "project");
@@ -62,6 +68,23 @@ export async function run(args: string[]): Promise<number> {
     show(`bundle there (bar ${BARS.there}, median ${middle.toFixed(2)})`, there);
   }
   return values.check && !reached ? 1 : 0;
+}
+
+/** `--nodes N`: simulated nodes, see pool-nodes.ts. */
+async function manyNodes(
+  nodes: number,
+  { json, check }: { json?: boolean | undefined; check?: boolean | undefined },
+): Promise<number> {
+  const measured = await measureNodes(nodes);
+  const { startSeconds, endSeconds, rssMb } = measured;
+  if (json) console.log(JSON.stringify({ suite: "pool", bars: MANY_BARS, ...measured }, undefined, 2));
+  else {
+    console.log(`pool: ${nodes} simulated nodes (bars ${MANY_BARS.seconds} s, ${MANY_BARS.rssMb} MB)`);
+    console.log(
+      `  job started after ${startSeconds.toFixed(1)} s, all ended after ${endSeconds.toFixed(1)} s, launcher ${rssMb.toFixed(0)} MB`,
+    );
+  }
+  return check && (endSeconds > MANY_BARS.seconds || rssMb > MANY_BARS.rssMb) ? 1 : 0;
 }
 
 function show(title: string, launches: readonly Launch[]): void {

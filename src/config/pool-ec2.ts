@@ -128,6 +128,13 @@ export const EC2_KEYS = {
     .min(1)
     .optional()
     .meta({ description: "Key that encrypts the root volumes. Default: the account's own for EBS." }),
+  efa: flag.optional().meta({
+    description:
+      "Elastic Fabric Adapters among the nodes. Default: with several nodes of types that take them.",
+  }),
+  placementGroup: flag.optional().meta({
+    description: "A placement group of the pool's own, so that nodes are near each other. Default: with efa.",
+  }),
   sameZone: flag.optional().meta({
     description: "All nodes of one type in one zone. Default: with several nodes of a type that takes EFA.",
   }),

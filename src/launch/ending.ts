@@ -13,7 +13,8 @@ import type { PoolContext } from "./pool-context.ts";
 import { handCredentials } from "./prepare.ts";
 import type { NodeSession } from "./session.ts";
 import type { WorkerClient } from "./worker-client.ts";
-import type { DrainProgress, TransferResult } from "./worker/protocol.ts";
+import { reportOn } from "./report.ts";
+import type { DrainProgress, TransferResult, WorkerStatus } from "./worker/protocol.ts";
 
 const LOGIN_MS: Milliseconds = 60_000;
 
@@ -43,6 +44,8 @@ export async function endPool(context: PoolContext, { force = false }: EndOption
     await provider.terminate(providerContext, ended, { wholePool: kept.length === 0 });
     return await provider.verifyRemoved(context.providerContext(signal), nodes.filter(isKept));
   });
+  const report = reportOn({ ...context.record, nodes }, outcomes, context.clock.now(), context.environment);
+  if (report.nodes.some(({ usage, cost }) => usage ?? cost)) context.events({ type: "report", report });
   if (kept.length > 0) {
     context.update({ phase: "kept", kept, nodes: nodes.filter(isKept) });
     throw new HawserError(
@@ -78,8 +81,12 @@ async function nodesToEnd(context: PoolContext): Promise<PoolNode[]> {
   return [...recorded.filter(({ id }) => !gone.has(id)), ...more.map(({ node }) => node)];
 }
 
-/** @throws HawserError why the node must be kept */
-async function endNode(context: PoolContext, node: PoolNode, force: boolean): Promise<void> {
+/** @returns what the node said last, where it was asked @throws HawserError why the node must be kept */
+async function endNode(
+  context: PoolContext,
+  node: PoolNode,
+  force: boolean,
+): Promise<WorkerStatus | undefined> {
   const { steps } = context;
   const session = context.session(node);
   const at = { node: node.index };
@@ -89,7 +96,7 @@ async function endNode(context: PoolContext, node: PoolNode, force: boolean): Pr
       reach(context, session, signal),
     );
   } catch (error) {
-    if (force || !mayHoldData(context)) return;
+    if (force || !mayHoldData(context)) return undefined;
     const why = HawserError.is(error) ? error.message : String(error);
     throw new HawserError(
       "drain_failed",
@@ -97,12 +104,14 @@ async function endNode(context: PoolContext, node: PoolNode, force: boolean): Pr
       { cause: error },
     );
   }
-  if (!worker) return;
+  if (!worker) return undefined;
   const reached = worker;
   await renewCredentials(context, session);
   await steps.run("drain", at, (signal) => drainNode(context, node, reached, force, signal));
-  await steps.run("unmount", at, async (signal) => {
+  return await steps.run("unmount", at, async (signal) => {
+    const status = await reached.call("status", {}, { signal });
     await reached.call("release", { force }, { signal });
+    return status;
   });
 }
 

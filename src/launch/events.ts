@@ -5,6 +5,7 @@
  * a function.
  */
 import type { EpochMs, Milliseconds } from "../common/units.ts";
+import type { PoolReport } from "./report.ts";
 
 /** The parts of a launch, in their order. `timeouts` of hawser.yaml are about some of them. */
 export const STEPS = [
@@ -49,6 +50,8 @@ export type PoolEvent =
   | { type: "note"; text: string; node?: number | undefined }
   /** The job has begun on every node. */
   | { type: "started"; job: string }
+  /** What the pool has used and cost, once its nodes have nothing more to do. */
+  | { type: "report"; report: PoolReport }
   /** A line of the job's output. */
   | { type: "log"; rank: number; line: string };
 

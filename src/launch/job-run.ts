@@ -5,6 +5,7 @@
  * Nothing of the job depends on this process. When a connection is lost, it is made again and the output goes on where
  * it stopped; a launcher that is started anew follows the same run.
  */
+import { setMaxListeners } from "node:events";
 import { appendFileSync, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { StringDecoder } from "node:string_decoder";
@@ -57,6 +58,7 @@ export async function startJob(
 /** Ends it everywhere. Nodes that cannot be reached are passed over. */
 export async function stopJob(context: PoolContext, name: string, except?: PoolNode): Promise<void> {
   const signal = AbortSignal.timeout(STOP_MS);
+  setMaxListeners(0, signal);
   await eachNode(
     context.record.nodes.filter((node) => node !== except),
     async (node) => {

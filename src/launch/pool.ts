@@ -9,6 +9,7 @@
  * A pool is found again by its name, from any process of the same user: what is kept in memory here is only a hold on
  * it. One command at a time has a pool; the lock is given back by `close`.
  */
+import { setMaxListeners } from "node:events";
 import { dirname } from "node:path";
 import { HawserError } from "../common/errors.ts";
 import type { EpochMs, Milliseconds } from "../common/units.ts";
@@ -218,6 +219,7 @@ export class Pool implements AsyncDisposable {
 
   /** How each node does, in order; an error for one that does not answer. */
   async status(signal: AbortSignal = this.context.signal): Promise<Outcome<WorkerStatus>[]> {
+    setMaxListeners(0, signal);
     return await eachNode(this.nodes, async (node) => {
       const worker = await this.context.session(node).worker(signal);
       return await worker.call("status", {}, { signal });

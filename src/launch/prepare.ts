@@ -29,15 +29,17 @@ const DEFAULT_MS = {
 /** Everything that can be known before anything is started. @throws HawserError of the first check that failed */
 export async function planPool(context: PoolContext): Promise<ProviderPlan & { volumes: RecordedVolume[] }> {
   const { record, provider, credentials, environment } = context;
-  const plan = await provider.plan(context.providerContext());
+  // Volumes first: where their buckets are decides where machines are made, unless that is said.
+  const checked = await Promise.all(
+    record.volumes.map((volume) => checkVolume(volume, credentials, environment, context.signal)),
+  );
+  const volumes = checked.map(({ volume }) => volume);
+  const plan = await provider.plan({ ...context.providerContext(), volumes });
   const failed = plan.checks.find(({ outcome }) => outcome === "failed");
   if (failed) throw failed.error ?? new HawserError("provision_failed", `${failed.name}: ${failed.detail}`);
   for (const { name, detail } of plan.checks.filter(({ outcome }) => outcome === "warning")) {
     context.events({ type: "note", text: `${name}: ${detail}` });
   }
-  const checked = await Promise.all(
-    record.volumes.map((volume) => checkVolume(volume, credentials, environment, context.signal)),
-  );
   for (const { volume, empty } of checked) {
     if (empty && volume.mode === "read-only") {
       context.events({
@@ -48,7 +50,7 @@ export async function planPool(context: PoolContext): Promise<ProviderPlan & { v
   }
   return {
     ...plan,
-    volumes: checked.map(({ volume }) => volume),
+    volumes,
     checks: [
       ...plan.checks,
       ...checked.map(({ volume, empty }) => ({

@@ -4,6 +4,7 @@
  * A step that takes longer than it may fails with `step_timed_out`, and its signal fires, so that whatever waits in it
  * ends too. The same object serves the steps of all nodes at once.
  */
+import { setMaxListeners } from "node:events";
 import type { Clock } from "../common/clock.ts";
 import { HawserError, toHawserError } from "../common/errors.ts";
 import { formatDuration } from "../common/units.ts";
@@ -31,6 +32,8 @@ export class Steps {
     this.events = events;
     this.clock = clock;
     this.signal = signal;
+    // Every step of every node listens; Node would warn of the eleventh.
+    setMaxListeners(0, signal);
   }
 
   /**
@@ -50,6 +53,7 @@ export class Steps {
     const started = this.clock.monotonic();
     const elapsed = (): Milliseconds => Math.round(this.clock.monotonic() - started);
     const ending = new AbortController();
+    setMaxListeners(0, ending.signal);
     const end = (error: HawserError): void => ending.abort(error);
     const onAbort = (): void => end(interrupted(this.signal));
     this.signal.addEventListener("abort", onAbort, { once: true });

@@ -409,9 +409,7 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
   }
 
   async #flushFile(file: LocalStaged): Promise<void> {
-    if (!(await this.#life.untilSealed(file)) || file.state === "published") return;
-    this.#hastenAll();
-    await this.#life.toBucket(file);
+    if (await this.#life.untilSealed(file)) await this.#life.toBucket(file);
   }
 
   async settled(key: string): Promise<void> {
@@ -589,16 +587,19 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
   }
 
   sourcesFree(key: string, except?: LocalStaged): Promise<void> | undefined {
-    for (const file of this.#foreign) {
-      if (file === except || !needs(file, key)) continue;
+    for (const file of this.needing(key)) {
+      if (file === except) continue;
       return new Promise((go) => this.#sourceWaiters.push(go));
     }
     return undefined;
   }
 
+  *needing(key: string): Iterable<LocalStaged> {
+    for (const file of this.#foreign) if (needs(file, key)) yield file;
+  }
+
   writerNeeding(key: string, except?: LocalStaged): LocalStaged | undefined {
-    for (const file of this.#foreign)
-      if (file !== except && file.writers > 0 && needs(file, key)) return file;
+    for (const file of this.needing(key)) if (file !== except && file.writers > 0) return file;
     return undefined;
   }
 

@@ -101,9 +101,15 @@ export class FileBytes implements PublishedContent {
   }
 }
 
+/** Where checksums are taken: of what, and in whose memory. */
+export interface SumSource {
+  readonly source: ByteSource;
+  readonly buffers: BodyBuffers;
+}
+
 /** Ranges of the file that are what was sent, in order; whole parts only. */
 export async function unchangedSince(
-  source: ByteSource,
+  from: SumSource,
   sizeBytes: Bytes,
   sent: ContentSums,
   signal?: AbortSignal,
@@ -114,14 +120,14 @@ export async function unchangedSince(
     const start = at * sent.partBytes;
     const end = Math.min(start + sent.partBytes, sent.size);
     if (end > sizeBytes) break;
-    if ((await sumOf(source, { start, end })) === sum) same.push({ start, end });
+    if ((await sumOf(from, { start, end })) === sum) same.push({ start, end });
   }
   return same;
 }
 
 /** The parts of a multipart that still are what the file holds. */
 export async function stillSame(
-  source: ByteSource,
+  from: SumSource,
   sizeBytes: Bytes,
   partBytes: Bytes,
   parts: readonly JournaledPart[],
@@ -133,21 +139,22 @@ export async function stillSame(
     const start = (part.partNumber - 1) * partBytes;
     const end = start + (part.sizeBytes ?? partBytes);
     if (part.sum === undefined || end > sizeBytes) continue;
-    if ((await sumOf(source, { start, end })) === part.sum) same.push(part);
+    if ((await sumOf(from, { start, end })) === part.sum) same.push(part);
   }
   return same;
 }
 
 /** The checksum of a range, as it is told of what is sent; undefined when the file is shorter. */
-export async function sumOf(source: ByteSource, range: ByteRange): Promise<string | undefined> {
-  let crc = 0n;
-  try {
-    for await (const chunk of chunksOf(source, range, "")) crc = crc64nvme(chunk, crc);
-  } catch (error) {
-    if (HawserError.is(error, "io_error")) return undefined;
-    throw error;
-  }
-  return hex(crc);
+async function sumOf({ source, buffers }: SumSource, range: ByteRange): Promise<string | undefined> {
+  return await buffers.use(Math.min(CHUNK, range.end - range.start), async (chunk) => {
+    let crc = 0n;
+    for (let at = range.start; at < range.end; at += CHUNK) {
+      const piece = chunk.subarray(0, range.end - at);
+      if ((await source.read(piece, at)) < piece.length) return undefined;
+      crc = crc64nvme(piece, crc);
+    }
+    return hex(crc);
+  });
 }
 
 async function* chunksOf(source: ByteSource, range: ByteRange, name: string): AsyncGenerator<Uint8Array> {

@@ -25,6 +25,7 @@ import { Snapshot } from "./snapshot.ts";
 import type { LocalStaged } from "./staged-file.ts";
 import type { Base } from "./verdict.ts";
 import { untilOrAborted } from "./work-queue.ts";
+import type { Work } from "./work-queue.ts";
 
 /** A file up to this size waits a little, so that rename, chmod and utimes fold into its upload. */
 export const SMALL: Bytes = 8 * MiB;
@@ -53,6 +54,8 @@ export interface LifeHost extends Pick<KeptHost, "nameless" | "uuidOf"> {
   leavesDoubtful(file: LocalStaged): void;
   /** Works that wait for a source of a copy may look again. */
   sourcesChanged(): void;
+  /** The files of other keys whose next content is made from the object under this key. */
+  needing(key: string): Iterable<LocalStaged>;
   /** A file of another key that is open for writing and needs the object under this key. */
   writerNeeding(key: string, except: LocalStaged | undefined): LocalStaged | undefined;
   /** Files that wait for each other's objects, this one first. */
@@ -238,9 +241,17 @@ export class FileLife {
     await this.#liveAfterThePresent(file);
   }
 
+  /** Whoever waits for a work waits for those before it, and for files that are copied from what it replaces. */
   #hastenWithBlockers(work: FileWork | undefined): void {
-    if (!work) return;
-    for (const other of this.#context.queue.works()) if (other.seq <= work.seq) other.hasten();
+    const hastened = new Set<Work>();
+    const waiting: Work[] = work ? [work] : [];
+    for (let next = waiting.pop(); next; next = waiting.pop()) {
+      if (hastened.has(next)) continue;
+      hastened.add(next);
+      next.hasten();
+      waiting.push(...this.#context.queue.before(next));
+      for (const file of this.#host.needing(next.key)) if (file.work) waiting.push(file.work);
+    }
   }
 
   /** Callers that come before the file is read share one publication. */

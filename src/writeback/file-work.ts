@@ -14,7 +14,7 @@ import { pause } from "./context.ts";
 import type { Context } from "./context.ts";
 import type { InBucket } from "./file-entry.ts";
 import { FileBytes, stillSame, unchangedSince } from "./file-bytes.ts";
-import type { ByteSource } from "./file-bytes.ts";
+import type { ByteSource, SumSource } from "./file-bytes.ts";
 import type { FileLife } from "./file-life.ts";
 import { FileProgress } from "./file-progress.ts";
 import { metaOf, metaWithTime, sameMeta, sameTime } from "./object-meta.ts";
@@ -275,7 +275,7 @@ export class FileWork implements Work {
       return { n: this.n, key, etag, versionId, size, mtime: mtimeMs, meta: entry.stagedMeta };
     }
     if (!uploaded?.sums || uploaded.size !== size) return undefined;
-    const same = await unchangedSince(this.#source(), size, uploaded.sums, signal);
+    const same = await unchangedSince(this.#sums(), size, uploaded.sums, signal);
     return same.length === uploaded.sums.sums.length ? { ...uploaded, n: this.n, mtime } : undefined;
   }
 
@@ -370,7 +370,7 @@ export class FileWork implements Work {
     if (n === this.n && !this.live) return { ...state, parts };
     return {
       ...state,
-      parts: await stillSame(this.#source(), this.stamp.size, partBytes, parts, this.#giveUp.signal),
+      parts: await stillSame(this.#sums(), this.stamp.size, partBytes, parts, this.#giveUp.signal),
     };
   }
 
@@ -380,7 +380,7 @@ export class FileWork implements Work {
     if (this.stamp.size <= this.#context.options.partBytes) return {};
     if (uploaded) {
       if (!uploaded.sums) return {};
-      const same = await unchangedSince(this.#source(), this.stamp.size, uploaded.sums, this.#giveUp.signal);
+      const same = await unchangedSince(this.#sums(), this.stamp.size, uploaded.sums, this.#giveUp.signal);
       return { unchanged: same, source: { key: uploaded.key, etag: uploaded.etag } };
     }
     if (!overlay) return {};
@@ -439,6 +439,10 @@ export class FileWork implements Work {
         reading: (use) => local.reading(use),
       }
     );
+  }
+
+  #sums(): SumSource {
+    return { source: this.#source(), buffers: this.#context.buffers };
   }
 
   /** The request that makes it visible is sent now. */

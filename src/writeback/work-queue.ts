@@ -84,6 +84,18 @@ export class WorkQueue {
     return undefined;
   }
 
+  /** The works that this one waits for: those before it on its keys, and those that hold it back. */
+  *before(work: Work): Iterable<Work> {
+    for (const key of work.keys) {
+      for (const place of this.#byKey.get(key) ?? []) {
+        if (place.work === work) break;
+        yield place.work;
+      }
+    }
+    if (!this.#ordered) return;
+    for (const place of this.#large) if (place.work !== work && holdsBack(place.work, work)) yield place.work;
+  }
+
   /** Resolves when nothing holds the work back any more. @throws the signal's reason */
   async turn(work: Ordered, signal: AbortSignal): Promise<void> {
     for (;;) {

@@ -38,6 +38,14 @@ export function emptyFleet(code: string, message: string): { status: number; bod
   };
 }
 
+/** What moto answers with an error of its own, where AWS would say that there is none. */
+const NEVER_THERE: Readonly<Record<string, { status: number; body: string }>> = {
+  DescribePlacementGroups: {
+    status: 200,
+    body: `<DescribePlacementGroupsResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><placementGroupSet/></DescribePlacementGroupsResponse>`,
+  },
+};
+
 export class Moto implements AsyncDisposable {
   readonly sent: SentRequest[] = [];
   answer: Answer | undefined;
@@ -72,7 +80,7 @@ export class Moto implements AsyncDisposable {
         const target = incoming.headers["x-amz-target"];
         const action = typeof target === "string" ? target.split(".")[1]! : (parameters.get("Action") ?? "");
         moto.sent.push({ action, parameters });
-        const given = moto.answer?.(action, parameters);
+        const given = moto.answer?.(action, parameters) ?? NEVER_THERE[action];
         if (given) {
           outgoing.writeHead(given.status, { "content-type": "text/xml" }).end(given.body);
           return;

@@ -12,6 +12,7 @@ import { createCredentialSource } from "../../store/credentials.ts";
 import type { CredentialSource } from "../../store/credentials.ts";
 import { readProfile, resolveRegion } from "../../store/region.ts";
 import { SILENT_LOGGER, silenceNodeVersionNotice } from "../../store/sdk-quiet.ts";
+import type { RecordedVolume } from "../pool-record.ts";
 import { explainError } from "./errors.ts";
 
 type Ec2Sdk = typeof import("@aws-sdk/client-ec2");
@@ -141,15 +142,24 @@ export async function unless<T>(names: readonly string[], call: () => Promise<T>
   }
 }
 
+type PlacedVolume = Pick<RecordedVolume, "region" | "storage" | "endpoint">;
+
+/** Another store's region says nothing of EC2's. An endpoint for every service at once is a stand-in for AWS. */
+export function isOfAws({ storage = "s3", endpoint }: PlacedVolume, environment: Environment): boolean {
+  if (storage !== "s3") return false;
+  if (endpoint === undefined || endpoint === environment["AWS_ENDPOINT_URL"]) return true;
+  return /^https?:\/\/[^/]*\.amazonaws\.com(?:\.cn)?(?:\/|$)/.test(endpoint);
+}
+
 /** Where a pool runs: as configured, where its volumes are, or what AWS tools use. @throws HawserError `invalid_argument` */
 export async function poolRegion(
   configured: string | undefined,
-  volumes: readonly { region?: string | undefined }[],
+  volumes: readonly PlacedVolume[],
   environment: Environment,
 ): Promise<string> {
   const region =
     configured ??
-    volumes.find((volume) => volume.region !== undefined)?.region ??
+    volumes.find((volume) => volume.region !== undefined && isOfAws(volume, environment))?.region ??
     (await resolveRegion(undefined, environment));
   if (region) return region;
   throw new HawserError(

@@ -24,6 +24,9 @@ export interface Launch {
   groups: string[];
   profileArn: string;
   userData: string;
+  /** Name of the placement group. */
+  placement?: string | undefined;
+  efa: boolean;
   network: Network;
   rounds: readonly Round[];
 }
@@ -34,7 +37,7 @@ export function templateData(
   launch: Omit<Launch, "rounds" | "network">,
 ): RequestLaunchTemplateData {
   const { config } = context;
-  const { image, groups, profileArn, userData } = launch;
+  const { image, groups, profileArn, userData, placement, efa } = launch;
   const Tags = poolTags(context);
   return {
     ImageId: image.id,
@@ -67,9 +70,11 @@ export function templateData(
         DeviceIndex: 0,
         Groups: groups,
         AssociatePublicIpAddress: config.address !== "private",
+        ...(efa ? { InterfaceType: "efa" } : {}),
         DeleteOnTermination: true,
       },
     ],
+    ...(placement === undefined ? {} : { Placement: { GroupName: placement } }),
     TagSpecifications: (["instance", "volume", "network-interface"] as const).map((ResourceType) => ({
       ResourceType,
       Tags,

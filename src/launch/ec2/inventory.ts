@@ -51,7 +51,7 @@ export interface Thing extends Leftover {
 export async function thingsOf(clients: Clients, whose: Whose | undefined): Promise<Thing[]> {
   const Filters = filtersOf(whose);
   const { region } = clients;
-  const [templates, groups, volumes, addresses] = await Promise.all([
+  const [templates, groups, volumes, addresses, placements] = await Promise.all([
     clients.ec2("DescribeLaunchTemplates", (client, sdk, options) =>
       client.send(new sdk.DescribeLaunchTemplatesCommand({ Filters }), options),
     ),
@@ -67,6 +67,9 @@ export async function thingsOf(clients: Clients, whose: Whose | undefined): Prom
     clients.ec2("DescribeAddresses", (client, sdk, options) =>
       client.send(new sdk.DescribeAddressesCommand({ Filters }), options),
     ),
+    clients.ec2("DescribePlacementGroups", (client, sdk, options) =>
+      client.send(new sdk.DescribePlacementGroupsCommand({ Filters }), options),
+    ),
   ]);
   return [
     ...(templates.LaunchTemplates ?? []).map(({ LaunchTemplateId, Tags = [] }) => ({
@@ -81,15 +84,21 @@ export async function thingsOf(clients: Clients, whose: Whose | undefined): Prom
       region,
       tags: Tags,
     })),
+    ...(placements.PlacementGroups ?? [])
+      .filter(({ State }) => State !== "deleted" && State !== "deleting")
+      .map(({ GroupName, Tags = [] }) => ({ kind: "placement group", id: GroupName!, region, tags: Tags })),
     ...(volumes.Volumes ?? []).map(({ VolumeId, Tags = [] }) => ({
       kind: "volume",
       id: VolumeId!,
       region,
       tags: Tags,
     })),
-    ...(addresses.Addresses ?? [])
-      .filter(({ AssociationId }) => AssociationId === undefined)
-      .map(({ AllocationId, Tags = [] }) => ({ kind: "address", id: AllocationId!, region, tags: Tags })),
+    ...(addresses.Addresses ?? []).map(({ AllocationId, Tags = [] }) => ({
+      kind: "address",
+      id: AllocationId!,
+      region,
+      tags: Tags,
+    })),
   ];
 }
 
@@ -165,6 +174,12 @@ export async function removeThings(clients: Clients, things: readonly Leftover[]
           client.send(new sdk.DeleteSecurityGroupCommand({ GroupId: id }), options),
         ),
       );
+    } else if (kind === "placement group") {
+      await unless(["InvalidPlacementGroup.Unknown", "InvalidPlacementGroup.InUse"], () =>
+        clients.ec2("DeletePlacementGroup", (client, sdk, options) =>
+          client.send(new sdk.DeletePlacementGroupCommand({ GroupName: id }), options),
+        ),
+      );
     } else if (kind === "volume") {
       await unless(["InvalidVolume.NotFound"], () =>
         clients.ec2("DeleteVolume", (client, sdk, options) =>
@@ -172,11 +187,27 @@ export async function removeThings(clients: Clients, things: readonly Leftover[]
         ),
       );
     } else if (kind === "address") {
-      await unless(["InvalidAllocationID.NotFound"], () =>
-        clients.ec2("ReleaseAddress", (client, sdk, options) =>
-          client.send(new sdk.ReleaseAddressCommand({ AllocationId: id }), options),
+      await releaseAddress(clients, id);
+    }
+  }
+}
+
+/** Gives an address back, taken off its instance where it is still on one. */
+export async function releaseAddress(clients: Clients, AllocationId: string): Promise<void> {
+  await unless(["InvalidAllocationID.NotFound"], async () => {
+    const { Addresses: [found] = [] } = await clients.ec2("DescribeAddresses", (client, sdk, options) =>
+      client.send(new sdk.DescribeAddressesCommand({ AllocationIds: [AllocationId] }), options),
+    );
+    const AssociationId = found?.AssociationId;
+    if (AssociationId) {
+      await unless(["InvalidAssociationID.NotFound"], () =>
+        clients.ec2("DisassociateAddress", (client, sdk, options) =>
+          client.send(new sdk.DisassociateAddressCommand({ AssociationId }), options),
         ),
       );
     }
-  }
+    await clients.ec2("ReleaseAddress", (client, sdk, options) =>
+      client.send(new sdk.ReleaseAddressCommand({ AllocationId }), options),
+    );
+  });
 }

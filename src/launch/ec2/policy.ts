@@ -81,7 +81,7 @@ export function userPolicy(): PolicyDocument {
       {
         Sid: "Look",
         Effect: "Allow",
-        Action: ["ec2:Describe*", "ssm:GetParameter", "iam:ListRoles"],
+        Action: ["ec2:Describe*", "ssm:GetParameter", "iam:ListRoles", "iam:SimulatePrincipalPolicy"],
         Resource: "*",
       },
       {
@@ -92,6 +92,8 @@ export function userPolicy(): PolicyDocument {
           "ec2:RunInstances",
           "ec2:CreateLaunchTemplate",
           "ec2:CreateSecurityGroup",
+          "ec2:CreatePlacementGroup",
+          "ec2:AllocateAddress",
           "ec2:CreateTags",
         ],
         Resource: "*",
@@ -106,7 +108,10 @@ export function userPolicy(): PolicyDocument {
           "ec2:DeleteLaunchTemplate",
           "ec2:DeleteSecurityGroup",
           "ec2:DeleteVolume",
+          "ec2:AssociateAddress",
+          "ec2:DisassociateAddress",
           "ec2:ReleaseAddress",
+          "ec2:DeletePlacementGroup",
           "ec2:AuthorizeSecurityGroupIngress",
           "ec2:AuthorizeSecurityGroupEgress",
           "ec2:RevokeSecurityGroupIngress",

@@ -30,8 +30,11 @@ export function accessOf({ volumes, config }: Pick<ProviderContext, "volumes" | 
   ];
 }
 
-/** A profile by name or ARN. @throws HawserError `provision_failed` */
-export async function givenProfile(clients: Clients, nameOrArn: string): Promise<string> {
+/** A profile by name or ARN, and its role. @throws HawserError `provision_failed` */
+export async function givenProfile(
+  clients: Clients,
+  nameOrArn: string,
+): Promise<{ arn: string; role: string }> {
   const name = nameOrArn.slice(nameOrArn.lastIndexOf("/") + 1);
   const found = await unless(GONE, () =>
     clients.iam("GetInstanceProfile", (client, sdk, options) =>
@@ -48,7 +51,7 @@ export async function givenProfile(clients: Clients, nameOrArn: string): Promise
   if (!profile.Roles?.length) {
     throw new HawserError("provision_failed", `The instance profile '${name}' has no role; add one to it.`);
   }
-  return profile.Arn!;
+  return { arn: profile.Arn!, role: profile.Roles[0]!.Arn! };
 }
 
 /** The pool's own profile, made where it is missing. @returns its ARN */

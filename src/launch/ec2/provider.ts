@@ -13,7 +13,7 @@ import type { Milliseconds } from "../../common/units.ts";
 import type { Environment } from "../../config/interpolate.ts";
 import type { NodeState, NodeStatus, PoolNode } from "../node.ts";
 import type { Check, DiscoveredPool, Leftover, Provider, ProviderContext } from "../provider.ts";
-import { Clients, poolRegion } from "./clients.ts";
+import { Clients, isOfAws, poolRegion } from "./clients.ts";
 import { launchInstances } from "./fleet.ts";
 import { findImage } from "./image.ts";
 import type { Image } from "./image.ts";
@@ -25,9 +25,11 @@ import type { Network } from "./network.ts";
 import { roundsOf, takeable } from "./offers.ts";
 import type { OfferWishes, RankedOffer } from "./offers.ts";
 import { INSTANCE_TYPES, onDemandPrice } from "./instance-types.ts";
-import type { InstanceType } from "./instance-types.ts";
+import { placementGroup, placementOf } from "./placement.ts";
+import type { Placement } from "./placement.ts";
 import { newKeyPair } from "./openssh-key.ts";
 import { givenProfile, ownProfile } from "./profile.ts";
+import { profileChecks } from "./profile-check.ts";
 import { TAG, belonging, expiryText, tagOf } from "./tags.ts";
 import { userData } from "./user-data.ts";
 
@@ -40,6 +42,8 @@ interface Ec2State {
   hostKeys: string[];
   /** Who the image lets in. */
   user?: string | undefined;
+  /** US dollars an hour on the spot market when it was asked, by type and zone. */
+  spotPrices?: Record<string, number> | undefined;
 }
 
 const stateOf = ({ state }: ProviderContext): Ec2State | undefined => state as Ec2State | undefined;
@@ -54,8 +58,8 @@ interface Choice {
   network: Network;
   offers: RankedOffer[];
   wishes: OfferWishes;
-  types: InstanceType[];
   image: Image;
+  placement: Placement;
 }
 
 async function choose(clients: Clients, context: ProviderContext): Promise<Choice> {
@@ -68,7 +72,7 @@ async function choose(clients: Clients, context: ProviderContext): Promise<Choic
     config.ami ?? (first!.gpus ? "deep-learning" : "ubuntu"),
     first!.arch,
   );
-  return { ...market, network, image };
+  return { ...market, network, image, placement: placementOf(config, market.types) };
 }
 
 const isAuto = (profile: string | undefined): profile is undefined | "auto" =>
@@ -114,7 +118,11 @@ function statusOf(instance: Instance, index: number, context?: ProviderContext):
         instanceType: type,
         zone: Placement?.AvailabilityZone,
         spot,
-        ...(known && !spot ? { hourlyCost: onDemandPrice(known, region) } : {}),
+        ...(spot
+          ? { hourlyCost: state?.spotPrices?.[`${type} ${Placement?.AvailabilityZone}`] }
+          : known
+            ? { hourlyCost: onDemandPrice(known, region) }
+            : {}),
         ...(known?.gpus ? { gpus: known.gpus } : {}),
         startedMs: instance.LaunchTime?.getTime(),
       },
@@ -167,10 +175,18 @@ async function tag(clients: Clients, ids: readonly string[], tags: Record<string
   );
 }
 
+function spotPricesOf(offers: readonly RankedOffer[]): Record<string, number> {
+  return Object.fromEntries(
+    offers.flatMap(({ spot, hourlyCost, instanceType, zone }) =>
+      spot && hourlyCost !== undefined ? [[`${instanceType} ${zone}`, hourlyCost]] : [],
+    ),
+  );
+}
+
 async function launchMissing(clients: Clients, context: ProviderContext, missing: number): Promise<void> {
   const { config, name, expiresMs } = context;
-  const { network, offers, wishes, types, image } = await choose(clients, context);
-  const together = config.sameZone ?? (wishes.nodes > 1 && types.every(({ efa }) => efa));
+  const { network, offers, wishes, image, placement } = await choose(clients, context);
+  const { efa, group, together } = placement;
   const rounds = roundsOf(takeable(offers, wishes), together);
   const hostKey = newKeyPair();
   const publicKey = userKey(context);
@@ -178,10 +194,11 @@ async function launchMissing(clients: Clients, context: ProviderContext, missing
     region: clients.region,
     hostKeys: [...(stateOf(context)?.hostKeys ?? []), hostKey.publicKey],
     user: image.user,
+    spotPrices: { ...stateOf(context)?.spotPrices, ...spotPricesOf(offers) },
   } satisfies Ec2State);
   const profileArn = isAuto(config.instanceProfile)
     ? await ownProfile(clients, context)
-    : await givenProfile(clients, config.instanceProfile);
+    : (await givenProfile(clients, config.instanceProfile)).arn;
   const groups = [await securityGroup(clients, context, network), ...(config.securityGroups ?? [])];
   await launchInstances(
     clients,
@@ -192,6 +209,8 @@ async function launchMissing(clients: Clients, context: ProviderContext, missing
       profileArn,
       network,
       rounds,
+      efa,
+      ...(group ? { placement: await placementGroup(clients, context) } : {}),
       userData: userData({ pool: name, hostKey, userKey: publicKey, expiresMs }),
     },
     missing,
@@ -304,19 +323,25 @@ export const ec2Provider: Provider = {
       sshTimeoutMs: SSH_TIMEOUT_MS,
     };
     try {
-      const { offers, wishes, image } = await choose(clients, context);
+      const { offers, wishes, image, placement } = await choose(clients, context);
       const [first] = takeable(offers, wishes);
       checks.push({ name: "image", outcome: "ok", detail: image.id });
-      const profile = context.config.instanceProfile;
-      if (!isAuto(profile)) {
+      if (placement.group || placement.efa) {
+        const what = [placement.group ? "a placement group" : "", placement.efa ? "EFA" : ""];
         checks.push({
-          name: "instance profile",
+          name: "placement",
           outcome: "ok",
-          detail: await givenProfile(clients, profile),
+          detail: what.filter((word) => word !== "").join(", "),
         });
       }
-      for (const { name, region } of context.volumes) {
-        if (region === undefined || region === clients.region) continue;
+      const profile = context.config.instanceProfile;
+      if (!isAuto(profile)) {
+        checks.push(...(await profileChecks(clients, context, profile)));
+      }
+      for (const volume of context.volumes) {
+        const { name, region } = volume;
+        if (region === undefined || region === clients.region || !isOfAws(volume, context.environment))
+          continue;
         checks.push({
           name: `volume ${name}`,
           outcome: "warning",

@@ -87,6 +87,28 @@ export interface Usage {
   gpus: { name: string; percent: number; memoryUsedBytes: Bytes; memoryBytes: Bytes }[];
 }
 
+/** What a node was used for since the pool is on it. */
+export interface UsageSummary {
+  /** How long was looked. */
+  ms: Milliseconds;
+  cpus: number;
+  cpuPercent: number;
+  cpuPeakPercent: number;
+  memoryPeakBytes: Bytes;
+  memoryBytes: Bytes;
+  diskPeakBytes: Bytes;
+  diskBytes: Bytes;
+  receivedBytes: Bytes;
+  sentBytes: Bytes;
+  gpus: {
+    name: string;
+    percent: number;
+    peakPercent: number;
+    memoryPeakBytes: Bytes;
+    memoryBytes: Bytes;
+  }[];
+}
+
 export interface WorkerStatus {
   spec: WorkerSpec | undefined;
   version: string;
@@ -97,6 +119,8 @@ export interface WorkerStatus {
   /** Data that an end by itself (TTL, idle) left on the machine. */
   kept: Unflushed[];
   usage: Usage;
+  /** Since the pool is on the node. */
+  history: UsageSummary | undefined;
 }
 
 /** A file of the work folder, as far as it decides whether it is sent. */

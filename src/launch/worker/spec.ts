@@ -102,6 +102,9 @@ export class WorkerFolder {
   get jobsPath(): string {
     return join(this.path, "jobs");
   }
+  get usagePath(): string {
+    return join(this.path, "usage.json");
+  }
   get manifestPath(): string {
     return join(this.path, "files.json");
   }

@@ -6,7 +6,7 @@
  * and finds what there is in the pool's folder.
  */
 import { execFile } from "node:child_process";
-import { chownSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { chownSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { HawserError } from "../../common/errors.ts";
@@ -17,17 +17,36 @@ import { PushedFiles } from "./files.ts";
 import { hasLogin } from "./logins.ts";
 import { Job, asUser } from "./job.ts";
 import { PROGRAM, WorkerMounts } from "./mounts.ts";
-import type { DrainProgress, Proof, TransferResult, Unflushed, WorkerHandlers } from "./protocol.ts";
+import type {
+  DrainProgress,
+  Proof,
+  TransferResult,
+  Unflushed,
+  UsageSummary,
+  WorkerHandlers,
+} from "./protocol.ts";
 import type { ProofWanted } from "./prove.ts";
 import { WorkerTransfers } from "./transfers.ts";
 import { WorkerFolder } from "./spec.ts";
 import type { WorkerSpec } from "./spec.ts";
 import { UsageMeter } from "./usage.ts";
+import { addLook, summarize } from "./usage-history.ts";
+import type { UsageSums } from "./usage-history.ts";
 
 const run = promisify(execFile);
 
+function readSums(path: string): UsageSums | undefined {
+  try {
+    return JSON.parse(readFileSync(path, "utf8")) as UsageSums;
+  } catch {
+    return undefined;
+  }
+}
+
 /** How often the end of the pool, and whether it is idle, are looked at. */
 const WATCH_MS: Milliseconds = 2000;
+/** How often what the node does is taken down: nvidia-smi is not free. */
+const USAGE_MS: Milliseconds = 6000;
 const PROVE_MS: Milliseconds = 120_000;
 
 export class Worker {
@@ -36,6 +55,9 @@ export class Worker {
   private readonly folder: WorkerFolder;
   private readonly log: Logger;
   private readonly usage = new UsageMeter();
+  /** Of its own: each look is about the time since the meter's last one. */
+  private readonly historyMeter = new UsageMeter();
+  private sums: UsageSums | undefined;
   private readonly files: PushedFiles;
   private spec: WorkerSpec | undefined;
   private kept: Unflushed[] = [];
@@ -51,6 +73,7 @@ export class Worker {
     this.log = log;
     this.files = new PushedFiles(folder.manifestPath);
     this.spec = folder.spec();
+    this.sums = readSums(folder.usagePath);
     this.ended = new Promise((resolve) => {
       this.end = resolve;
     });
@@ -69,7 +92,11 @@ export class Worker {
   handlers(): WorkerHandlers {
     return {
       status: () => this.status(),
-      adopt: ({ spec }) => this.adopt(spec),
+      adopt: async ({ spec }) => {
+        const answer = this.adopt(spec);
+        await this.takeDownUsage();
+        return answer;
+      },
       credentials: ({ volume, credentials }) => {
         this.mounts().hand(volume, credentials);
         return {};
@@ -211,7 +238,16 @@ export class Worker {
       mounts: this.spec ? await this.mounts().report() : [],
       kept: this.kept,
       usage: await this.usage.look(),
+      history: await this.takeDownUsage(),
     };
+  }
+
+  /** Adds what the node does now to what it did. */
+  private async takeDownUsage(): Promise<UsageSummary | undefined> {
+    if (!this.spec) return undefined;
+    this.sums = addLook(this.sums, await this.historyMeter.look(), Date.now());
+    if (this.spec) writeFileSync(this.folder.usagePath, JSON.stringify(this.sums), { mode: 0o600 });
+    return summarize(this.sums);
   }
 
   private async prove(): Promise<{ proofs: Proof[] }> {
@@ -303,6 +339,7 @@ export class Worker {
     this.looking = true;
     try {
       const now = Date.now();
+      if (now - (this.sums?.lastMs ?? 0) >= USAGE_MS) await this.takeDownUsage();
       if (spec.expiresMs !== undefined && now >= spec.expiresMs) await this.endByItself("its time is over");
       else if (spec.idleMs !== undefined) {
         if (await this.isBusy()) this.busyMs = now;

@@ -52,3 +52,20 @@ test("an interruption ends steps under way and those that come after", async () 
   await expect(waiting).rejects.toMatchObject({ code: "interrupted" });
   await expect(steps.run("job", {}, () => Promise.resolve(1))).rejects.toMatchObject({ code: "interrupted" });
 });
+
+test("many nodes may wait for one signal: Node does not warn of a leak", async () => {
+  const { steps } = harness();
+  const warnings: Error[] = [];
+  const hear = (warning: Error): void => void warnings.push(warning);
+  process.on("warning", hear);
+  await Promise.all(
+    Array.from({ length: 20 }, (_, node) =>
+      steps.run("ssh", { node }, (signal) => {
+        for (let i = 0; i < 20; i++) signal.addEventListener("abort", () => {});
+        return new Promise((resolve) => setImmediate(resolve));
+      }),
+    ),
+  );
+  process.off("warning", hear);
+  expect(warnings).toEqual([]);
+});

@@ -1,4 +1,7 @@
 /** What the commands of `hawser ec2` have in common. */
+import type { Instance } from "@aws-sdk/client-ec2";
+import { HawserError } from "../../../common/errors.ts";
+import { instancesOf } from "../../../launch/ec2/inventory.ts";
 import { Clients, poolRegion } from "../../../launch/ec2/clients.ts";
 import { loadCatalogue, presetNamed } from "../../../launch/ec2/presets.ts";
 import type { Arguments, Option } from "../../command.ts";
@@ -36,4 +39,17 @@ export function printTable(
   const [first, ...lines] = table(header, rows);
   terminal.out(terminal.paint("bold", first!));
   for (const line of lines) terminal.out(line);
+}
+
+/** The instances of these ids, all of which must be Hawser's. @throws HawserError `invalid_argument` */
+export async function ownInstances(clients: Clients, ids: readonly string[]): Promise<Instance[]> {
+  const ours = new Map((await instancesOf(clients, undefined)).map((found) => [found.InstanceId!, found]));
+  const foreign = ids.filter((id) => !ours.has(id));
+  if (foreign.length > 0) {
+    throw new HawserError(
+      "invalid_argument",
+      `Not instances of Hawser's in ${clients.region}: ${foreign.join(", ")}.`,
+    );
+  }
+  return ids.map((id) => ours.get(id)!);
 }

@@ -1,9 +1,8 @@
 /** `hawser ec2 terminate`. */
-import { HawserError } from "../../../common/errors.ts";
-import { instancesOf, terminateInstances } from "../../../launch/ec2/inventory.ts";
+import { terminateInstances } from "../../../launch/ec2/inventory.ts";
 import type { Command } from "../../command.ts";
 import { usageError } from "../../parse.ts";
-import { REGION, clientsFor } from "./shared.ts";
+import { REGION, clientsFor, ownInstances } from "./shared.ts";
 
 export const command: Command = {
   usage: ["INSTANCE... --force"],
@@ -18,14 +17,7 @@ export const command: Command = {
       throw usageError("ec2 terminate", "Data that is not in the bucket is lost; say so with --force");
     }
     using clients = await clientsFor(args, terminal);
-    const ours = new Set((await instancesOf(clients, undefined)).map(({ InstanceId }) => InstanceId!));
-    const foreign = ids.filter((id) => !ours.has(id));
-    if (foreign.length > 0) {
-      throw new HawserError(
-        "invalid_argument",
-        `Not instances of Hawser's in ${clients.region}: ${foreign.join(", ")}.`,
-      );
-    }
+    await ownInstances(clients, ids);
     await terminateInstances(clients, ids);
     terminal.out(`Ended: ${ids.join(", ")}`);
   },

@@ -1,11 +1,13 @@
 /** `hawser pool status`. */
 import { formatBytes, formatDuration } from "../../../common/units.ts";
 import { Pool } from "../../../launch/pool.ts";
+import { reportOn } from "../../../launch/report.ts";
 import type { WorkerStatus } from "../../../launch/worker/protocol.ts";
 import type { Command } from "../../command.ts";
 import { EXIT } from "../../exit-codes.ts";
 import { table } from "../../table.ts";
 import { poolName } from "./options.ts";
+import { smallerLine } from "./show.ts";
 
 const ANSWER_MS = 30_000;
 
@@ -25,22 +27,29 @@ export const command: Command = {
     try {
       const outcomes = await pool.status(AbortSignal.timeout(ANSWER_MS));
       const { record } = pool.context;
-      const { phase, expiresMs, createdMs, kept } = record;
-      const hours = (Date.now() - createdMs) / 3600_000;
-      const hourly = pool.nodes.reduce((sum, { facts }) => sum + (facts?.hourlyCost ?? 0), 0);
+      const { phase, expiresMs, kept } = record;
+      const { cost, smaller } = reportOn(record, outcomes, Date.now(), terminal.environment);
       const nodes = pool.nodes.map((node, i) => {
         const outcome = outcomes[i]!;
         return outcome.ok ? { ...node, status: outcome.value } : { ...node, error: outcome.error.message };
       });
       if (args.flag("json")) {
         terminal.out(
-          JSON.stringify({ name, phase, expiresMs: expiresMs ?? null, cost: hourly * hours, kept, nodes }),
+          JSON.stringify({
+            name,
+            phase,
+            expiresMs: expiresMs ?? null,
+            cost: cost ?? 0,
+            kept,
+            nodes,
+            smaller: smaller ?? null,
+          }),
         );
       } else {
         const left =
           expiresMs === undefined ? "" : `, ${formatDuration(Math.max(0, expiresMs - Date.now()))} left`;
-        const cost = hourly > 0 ? `, $${(hourly * hours).toFixed(2)} so far` : "";
-        terminal.out(terminal.paint("bold", `${name}: ${phase}${left}${cost}`));
+        const spent = cost === undefined ? "" : `, about $${cost.toFixed(2)} so far`;
+        terminal.out(terminal.paint("bold", `${name}: ${phase}${left}${spent}`));
         const rows = nodes.map((node) =>
           [
             "status" in node
@@ -49,10 +58,11 @@ export const command: Command = {
           ].flat(),
         );
         for (const line of table(
-          ["NODE", "HOST", "JOB", "MOUNTS", "TO UPLOAD", "CPU", "MEMORY", "DISK", "GPU"],
+          ["NODE", "HOST", "JOB", "MOUNTS", "TO UPLOAD", "CPU", "MEMORY", "DISK", "RECEIVED / SENT", "GPU"],
           rows,
         ))
           terminal.out(line);
+        if (smaller) terminal.out(smallerLine(smaller));
         for (const { index, reason } of kept) terminal.out(`node ${index} is kept: ${reason}`);
       }
       return outcomes.every(({ ok }) => ok) ? EXIT.ok : EXIT.pool;
@@ -62,7 +72,7 @@ export const command: Command = {
   },
 };
 
-function rowOf(index: number, id: string, { jobs, mounts, usage }: WorkerStatus): string[] {
+function rowOf(index: number, id: string, { jobs, mounts, usage, history }: WorkerStatus): string[] {
   const job = jobs.find(({ name }) => name === "job");
   const serving = mounts.filter(({ state }) => state === "serving").length;
   const pending = mounts.reduce((sum, { status }) => sum + (status?.writing?.pendingFiles ?? 0), 0);
@@ -75,6 +85,7 @@ function rowOf(index: number, id: string, { jobs, mounts, usage }: WorkerStatus)
     `${usage.cpuPercent}% of ${usage.cpus}`,
     `${formatBytes(usage.memoryUsedBytes)}/${formatBytes(usage.memoryBytes)}`,
     `${formatBytes(usage.diskUsedBytes)}/${formatBytes(usage.diskBytes)}`,
+    history ? `${formatBytes(history.receivedBytes)} / ${formatBytes(history.sentBytes)}` : "-",
     usage.gpus.map(({ percent }) => `${percent}%`).join(" ") || "-",
   ];
 }
