@@ -43,5 +43,26 @@ export type { FilterRule } from "./transfer/filter.ts";
 export type { RemoveOptions } from "./transfer/remove.ts";
 export type { CopyOptions } from "./transfer/route.ts";
 export { S3 } from "./transfer/s3.ts";
+export type { S3Cleanup, S3CleanupOptions } from "./transfer/s3.ts";
+export { Checkpoints } from "./transfer/checkpoint/checkpoints.ts";
+export type {
+  CleanupOptions,
+  KeepOptions,
+  PickOptions,
+  PushCallOptions,
+  Verified,
+  WatchPushOptions,
+} from "./transfer/checkpoint/checkpoints.ts";
+export type { FindOptions } from "./transfer/checkpoint/find.ts";
+export type { Kept } from "./transfer/checkpoint/keep.ts";
+export type { Step, StepState } from "./transfer/checkpoint/step.ts";
+export type { Pulled } from "./transfer/checkpoint/pull.ts";
+export type { Pushed } from "./transfer/checkpoint/push.ts";
+export { runTask } from "./transfer/run-task.ts";
+export type { RunTaskOptions, TaskFiles, TaskResult, TaskTransferResult } from "./transfer/run-task.ts";
+export type { WatchEvent, WatchOptions } from "./transfer/watch.ts";
+export type { Review } from "./transfer/review/review.ts";
+export type { ObjectVersion } from "./transfer/bucket/versions.ts";
+export type { BucketSettings, SettingChanges } from "./transfer/bucket/settings.ts";
 export type { SyncOptions } from "./transfer/sync.ts";
 export type { Confirm, DeletionPlan } from "./transfer/deletions.ts";

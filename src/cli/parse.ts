@@ -55,7 +55,8 @@ export async function parseArguments(
     rest: ((parsed["--"] as unknown[] | undefined) ?? []).map(String),
     text: (option) => (typeof parsed[option] === "string" ? parsed[option] : undefined),
     flag: (option) => parsed[option] === true,
-    list: (option) => (Array.isArray(parsed[option]) ? parsed[option].map(String) : []),
+    // Not yargs' array: of an option that is given several times it has the last alone.
+    list: (option) => orderedValues(argv, [option]).map(({ value }) => value),
     ordered: (...names) => orderedValues(argv, names),
   };
 }

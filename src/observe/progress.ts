@@ -42,7 +42,7 @@ export function describeProgress(
   elapsedMs: Milliseconds,
 ): string {
   const amount = (value: number): string =>
-    unit === "bytes" ? formatBytes(value) : `${Math.round(value)} files`;
+    unit === "bytes" ? formatBytes(Math.round(value)) : `${Math.round(value)} files`;
   const parts = [
     total > 0 ? `${amount(done)} of ${amount(total)} (${Math.floor((done / total) * 100)}%)` : amount(done),
   ];

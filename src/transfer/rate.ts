@@ -7,6 +7,7 @@
 import { systemClock } from "../common/clock.ts";
 import type { Clock } from "../common/clock.ts";
 import type { Bytes, Milliseconds } from "../common/units.ts";
+import { stayAlive } from "../common/stay-alive.ts";
 import { followSignals } from "../store/abort.ts";
 
 export class Rate {
@@ -32,6 +33,7 @@ export class Rate {
     const start = Math.max(now, this.#paidUntil);
     this.#paidUntil = start + bytes / this.#perMs;
     if (start <= now || signal?.aborted) return;
+    const done = stayAlive();
     await new Promise<void>((resolve) => {
       const cancel = this.#clock.after(start - now, () => {
         release();
@@ -42,5 +44,6 @@ export class Rate {
         resolve();
       }, signal);
     });
+    done();
   }
 }

@@ -9,13 +9,16 @@ import { CreateBucketCommand, S3Client } from "@aws-sdk/client-s3";
 
 import { DEFAULT_CREDENTIALS, startDevS3 } from "../../src/devs3/index.ts";
 import { testEnvironment } from "../support/dev-s3.ts";
+import { Moto } from "../support/moto.ts";
 import { pipTools } from "../support/pip-tools.ts";
 
 export const SERVER_NAMES = ["dev-s3 in memory", "dev-s3 over a folder", "SeaweedFS"] as const;
 export type ServerName = (typeof SERVER_NAMES)[number];
+/** A stand-in of AWS that many test against: for what Hawser itself sends. */
+export const MOTO = "moto";
 
 export interface InteropServer {
-  name: ServerName;
+  name: ServerName | typeof MOTO;
   url: string;
   bucket: string;
   /** What clients find server and credentials by. */
@@ -25,8 +28,9 @@ export interface InteropServer {
 
 export const INTEROP_BUCKET = "interop";
 
-export async function startServer(name: ServerName): Promise<InteropServer> {
-  const { url, close } = name === "SeaweedFS" ? await startSeaweed() : await startOurs(name);
+export async function startServer(name: ServerName | typeof MOTO): Promise<InteropServer> {
+  const { url, close } =
+    name === MOTO ? await startMoto() : name === "SeaweedFS" ? await startSeaweed() : await startOurs(name);
   const environment = { ...testEnvironment({ url, region: "us-east-1" }), TEST_BUCKET: INTEROP_BUCKET };
   return { name, url, bucket: INTEROP_BUCKET, environment, close };
 }
@@ -41,6 +45,12 @@ async function startOurs(name: ServerName): Promise<{ url: string; close: () => 
     if (bugs.length > 0) throw bugs[0];
   };
   return { url: s3.url, close };
+}
+
+async function startMoto(): Promise<{ url: string; close: () => Promise<void> }> {
+  const moto = await Moto.start();
+  await createBucket(moto.url);
+  return { url: moto.url, close: () => moto.close() };
 }
 
 /** Ports that were free a moment ago. */

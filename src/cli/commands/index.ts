@@ -39,6 +39,16 @@ export const COMMANDS: readonly (CommandEntry | GroupEntry)[] = [
     load: () => import("./checkpoint/index.ts"),
   },
   {
+    name: "run",
+    summary: "Run a program between its inputs and its outputs",
+    load: () => import("./run.ts"),
+  },
+  {
+    name: "local",
+    summary: "The same for a script, by the interpreter that it wants",
+    load: () => import("./local.ts"),
+  },
+  {
     kind: "group",
     name: "pool",
     summary: "Machines with the volumes mounted, and a job on them",

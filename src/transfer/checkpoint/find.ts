@@ -3,6 +3,7 @@ import { HawserError } from "../../common/errors.ts";
 import { CheckpointGroups, newerFirst, patternRecognizer } from "../cleanup/group.ts";
 import type { Checkpoint } from "../cleanup/group.ts";
 import { nothingFound } from "../cleanup/cleanup.ts";
+import { weightsFirst } from "./step.ts";
 import { ABANDONED_MS, Inspector, SETTLE_MS } from "./inspect.ts";
 import type { InspectOptions } from "./inspect.ts";
 import type { NamedPlace } from "./place.ts";
@@ -71,11 +72,11 @@ function isFolder({ name, objects }: Checkpoint): boolean {
   return objects.every(({ key }) => key.startsWith(`${name}/`));
 }
 
-/** Files of one step are called by the largest of them: `step_1.pt`, and not `step_1.json`. */
+/** Files of one step are called by the first of them: `step_1.pt`, and not `step_1.json`. */
 function named(checkpoint: Checkpoint): Checkpoint {
   if (isFolder(checkpoint)) return checkpoint;
-  const [largest] = [...checkpoint.objects].sort((a, b) => b.sizeBytes - a.sizeBytes);
-  return { ...checkpoint, name: largest!.key };
+  const [first] = [...checkpoint.objects].sort(weightsFirst);
+  return { ...checkpoint, name: first!.key };
 }
 
 /** The newest complete checkpoint; of several runs that of the run which has changed last. */

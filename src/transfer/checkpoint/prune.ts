@@ -2,7 +2,7 @@
  * Removing checkpoints: whole ones, the oldest first.
  *
  * A folder carries its tombstone until the last, so that a removal that was killed in the middle is seen and ended by the
- * next cleanup, and half a checkpoint is never taken for a whole one. Of a checkpoint of single files the largest goes
+ * next cleanup, and half a checkpoint is never taken for a whole one. Of a checkpoint of single files the weights go
  * first: what is left then holds no weights.
  */
 import { HawserError } from "../../common/errors.ts";
@@ -12,6 +12,7 @@ import { bestSteps } from "./metric.ts";
 import { planKeep } from "./keep.ts";
 import type { KeepRules, Kept } from "./keep.ts";
 import type { CheckpointPlace } from "./place.ts";
+import { weightsFirst } from "./step.ts";
 import type { Step } from "./step.ts";
 
 export interface PruneRules extends KeepRules {
@@ -41,8 +42,7 @@ export async function carryOutPrune(place: CheckpointPlace, plan: readonly Kept[
     const { name, bytes, objects, isFolder } = step;
     await job.item({ action: "delete", source: place.show(name), bytes }, async () => {
       if (isFolder) return await place.removeFolder(name, objects, job.signal);
-      const largestFirst = [...objects].sort((a, b) => b.sizeBytes - a.sizeBytes);
-      for (const file of largestFirst) await place.removeFiles([file], job.signal);
+      for (const file of [...objects].sort(weightsFirst)) await place.removeFiles([file], job.signal);
     });
   }
 }

@@ -21,6 +21,7 @@ import { trackerOf } from "./layout.ts";
 import { BucketPlace } from "./place-bucket.ts";
 import { LocalPlace } from "./place-local.ts";
 import type { CheckpointPlace } from "./place.ts";
+import { weightsFirst } from "./step.ts";
 import type { Step } from "./step.ts";
 import { differenceOf, folderOf } from "./verify.ts";
 
@@ -120,7 +121,7 @@ async function pullFiles(
   options: PullOptions,
 ): Promise<TransferSummary> {
   // The weights come last: who finds them finds the rest.
-  const files = [...step.objects].sort((a, b) => a.sizeBytes - b.sizeBytes);
+  const files = [...step.objects].sort(weightsFirst).reverse();
   if (place instanceof BucketPlace) {
     const sources = files.map(({ key }) => formatS3(place.store.bucket, place.prefix + key));
     return await copy(connection, sources, `${folder}/`, { ...options, keepExisting: true });

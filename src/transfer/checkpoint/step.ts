@@ -1,4 +1,5 @@
 /** A step: one checkpoint of a run, and how far it is. */
+import { isWeights } from "../cleanup/checkpoint-name.ts";
 import type { Checkpoint } from "../cleanup/group.ts";
 
 /**
@@ -12,4 +13,12 @@ export interface Step extends Checkpoint {
   state: StepState;
   /** What is missing or wrong, where it is not complete. */
   why?: string | undefined;
+}
+
+/** The order of a step's files: weights, the largest first, then what goes with them. */
+export function weightsFirst(
+  a: { key: string; sizeBytes: number },
+  b: { key: string; sizeBytes: number },
+): number {
+  return Number(isWeights(b.key)) - Number(isWeights(a.key)) || b.sizeBytes - a.sizeBytes;
 }

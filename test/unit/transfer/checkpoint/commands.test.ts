@@ -104,7 +104,7 @@ describe.each(Object.keys(PLACES) as (keyof typeof PLACES)[])("a %s", (kind) => 
   test("files of one step go together", async () => {
     const at = await make({
       "step_1.pt": torchFile("weights"),
-      "step_1.json": '{"loss": 3}',
+      "step_1.json": `{"loss": 3, "note": "${"x".repeat(300)}"}`,
       "step_2.pt": torchFile("weights"),
       "step_2.json": '{"loss": 1}',
       "step_3.pt": torchFile("weights"),
