@@ -43,7 +43,8 @@ export default defineConfig({
         test: {
           name: "pool",
           include: ["test/pool/**/*.test.ts"],
-          fileParallelism: false,
+          // Every file has machines, addresses and folders of its own; most of the time they wait for each other.
+          maxWorkers: 3,
           testTimeout: 180_000,
           hookTimeout: 180_000,
         },

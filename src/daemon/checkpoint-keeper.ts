@@ -12,7 +12,7 @@ import type { ObjectStore } from "../store/object-store.ts";
 import { findAnySteps } from "../transfer/checkpoint/find.ts";
 import { planKeep } from "../transfer/checkpoint/keep.ts";
 import type { KeepRules } from "../transfer/checkpoint/keep.ts";
-import { BucketPlace } from "../transfer/checkpoint/place-bucket.ts";
+import { RunPlace } from "../transfer/checkpoint/place-run.ts";
 import { carryOutPrune } from "../transfer/checkpoint/prune.ts";
 import type { Step } from "../transfer/checkpoint/step.ts";
 import { checkpointOf } from "../transfer/cleanup/checkpoint-name.ts";
@@ -87,7 +87,7 @@ export class CheckpointKeeper {
   async #apply(run: string): Promise<void> {
     const { store, prefix, rules, log, forget } = this.#options;
     const folder = run === "" ? prefix : `${prefix}${run}/`;
-    const place = new BucketPlace(store, folder);
+    const place = new RunPlace(store, folder);
     const { signal } = this.#closing;
     const found = (await findAnySteps({ place }, { signal })).filter((step) => step.run === "");
     const steps = this.#withStaged(found, folder);

@@ -4,6 +4,7 @@ import type { ErrorCode } from "../common/errors.ts";
 import { formatBytes } from "../common/units.ts";
 import type { Milliseconds } from "../common/units.ts";
 import { allOrThrow, eachNode } from "./each.ts";
+import type { PoolNode } from "./node.ts";
 import type { PoolContext } from "./pool-context.ts";
 import type { TransferResult } from "./worker/protocol.ts";
 
@@ -29,8 +30,7 @@ async function copyOnNodes(context: PoolContext, step: "inputs" | "outputs", cod
         step,
         { node: node.index, timeoutMs: step === "inputs" ? INPUTS_MS : undefined },
         async (signal) => {
-          const worker = await context.session(node).worker(signal);
-          const { results } = await worker.call("transfer", { direction }, { signal });
+          const results = await transferOn(context, node, direction, signal);
           for (const result of results) {
             context.events({ type: "note", node: node.index, text: accountOf(result) });
           }
@@ -45,6 +45,28 @@ async function copyOnNodes(context: PoolContext, step: "inputs" | "outputs", cod
       ),
     ),
   );
+}
+
+/** What was copied; nothing on a node that has ended the pool by itself, which is done only with its outputs home. */
+async function transferOn(
+  context: PoolContext,
+  node: PoolNode,
+  direction: "input" | "output",
+  signal: AbortSignal,
+): Promise<TransferResult[]> {
+  const session = context.session(node);
+  try {
+    const worker = await session.worker(signal);
+    return (await worker.call("transfer", { direction }, { signal })).results;
+  } catch (error) {
+    const ended =
+      direction === "output" &&
+      (HawserError.is(error, "pool_not_found") || !(await session.knowsPool(signal)));
+    if (!ended) throw error;
+    const text = "the pool has ended by itself there, and its outputs went before";
+    context.events({ type: "note", node: node.index, text });
+    return [];
+  }
 }
 
 /** `s3://a/b/ to data: 12 files, 3.1 MiB in 0.4 s (7.7 MiB/s)`. */

@@ -11,6 +11,7 @@ import { eachNode } from "./each.ts";
 import type { PoolNode } from "./node.ts";
 import type { PoolContext } from "./pool-context.ts";
 import { handCredentials } from "./prepare.ts";
+import { writesData } from "./pool-record.ts";
 import type { NodeSession } from "./session.ts";
 import type { WorkerClient } from "./worker-client.ts";
 import { reportOn } from "./report.ts";
@@ -77,8 +78,17 @@ async function nodesToEnd(context: PoolContext): Promise<PoolNode[]> {
     ({ node, state }) =>
       state !== "gone" && !recorded.some(({ id, address }) => id === node.id && address === node.address),
   );
-  const gone = new Set(found.filter(({ state }) => state === "gone").map(({ node }) => node.id));
-  return [...recorded.filter(({ id }) => !gone.has(id)), ...more.map(({ node }) => node)];
+  const there = new Set(found.filter(({ state }) => state !== "gone").map(({ node }) => node.id));
+  const gone = recorded.filter(({ id }) => context.provider.makesMachines && !there.has(id));
+  for (const node of gone) {
+    const { reason } = found.find(({ node: { id } }) => id === node.id) ?? {};
+    const data = mayHoldData(context, node)
+      ? "; if it had written anything that was not in the bucket by then, that is lost"
+      : "";
+    const text = `${node.id} is gone${reason === undefined ? "" : ` (${reason.replace(/\.$/, "")})`}${data}`;
+    context.events({ type: "note", node: node.index, text });
+  }
+  return [...recorded.filter((node) => !gone.includes(node)), ...more.map(({ node }) => node)];
 }
 
 /** @returns what the node said last, where it was asked @throws HawserError why the node must be kept */
@@ -96,7 +106,7 @@ async function endNode(
       reach(context, session, signal),
     );
   } catch (error) {
-    if (force || !mayHoldData(context)) return undefined;
+    if (force || !mayHoldData(context, node)) return undefined;
     const why = HawserError.is(error) ? error.message : String(error);
     throw new HawserError(
       "drain_failed",
@@ -182,7 +192,6 @@ async function reach(
 }
 
 /** Before a volume was mounted, nothing can have been written; nor since a stop that brought everything home. */
-function mayHoldData({ record }: PoolContext): boolean {
-  const holds = record.volumes.some(({ mode }) => mode === "writable") || record.task.outputs !== undefined;
-  return holds && !record.drained;
+function mayHoldData({ record }: PoolContext, { id }: PoolNode): boolean {
+  return writesData(record) && (record.writers?.includes(id) ?? true);
 }

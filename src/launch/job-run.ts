@@ -13,6 +13,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { HawserError, toHawserError } from "../common/errors.ts";
 import type { Milliseconds } from "../common/units.ts";
 import { eachNode } from "./each.ts";
+import { GoneWatch } from "./gone.ts";
 import type { PoolNode } from "./node.ts";
 import type { PoolContext } from "./pool-context.ts";
 import type { JobState, LogPiece } from "./worker/protocol.ts";
@@ -85,7 +86,12 @@ export async function followJob(
       const output = new RankLog(context, node.index, join(logs, `${name}-rank${node.index}.log`));
       let code: number;
       try {
-        code = (await followNode(context, node, { name, run }, output, signal)).code ?? 1;
+        const ended = await followNode(context, node, { name, run }, output, signal);
+        code = ended.code ?? 1;
+        if (ended.stoppedBecause !== undefined) {
+          const text = `the job was stopped: ${ended.stoppedBecause}`;
+          context.events({ type: "note", node: node.index, text });
+        }
       } catch (error) {
         if (signal.aborted) throw error;
         context.events({ type: "note", node: node.index, text: toHawserError(error).message });
@@ -111,6 +117,7 @@ async function followNode(
   signal: AbortSignal,
 ): Promise<JobState> {
   const session = context.session(node);
+  const gone = new GoneWatch(context);
   let lostMs: number | undefined;
   for (;;) {
     try {
@@ -126,6 +133,7 @@ async function followNode(
       signal.throwIfAborted();
       if (!HawserError.is(error, "ssh_unreachable", "node_failed")) throw error;
       const now = context.clock.monotonic();
+      await gone.refuseGone(node, signal);
       if (lostMs === undefined) {
         context.events({
           type: "note",

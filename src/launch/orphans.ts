@@ -26,7 +26,8 @@ export async function findOrphans(
   const owner = poolOwner(root);
   const known = new Set(
     PoolFolder.list(root).flatMap((folder) => {
-      const record = folder.read();
+      // What a damaged record was about is found as if there were none.
+      const record = folder.isDamaged() ? undefined : folder.read();
       return record ? [`${record.provider} ${record.owner.id} ${record.name}`] : [];
     }),
   );

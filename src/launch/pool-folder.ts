@@ -102,6 +102,16 @@ export class PoolFolder {
     return parseRecord(text, this.recordPath);
   }
 
+  /** Whether there is a record that tells nothing; another version's is none of these. */
+  isDamaged(): boolean {
+    try {
+      JSON.parse(readFileSync(this.recordPath, "utf8"));
+      return false;
+    } catch (error) {
+      return error instanceof SyntaxError;
+    }
+  }
+
   /** Replaces the record, whole or not at all. */
   write(record: PoolRecord): void {
     this.make();

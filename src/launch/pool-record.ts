@@ -45,14 +45,24 @@ export interface PoolRecord {
   nodes: PoolNode[];
   /** The job that was last started. */
   job?: { run: string; startedMs: EpochMs; restart: number } | undefined;
-  /** `stop` has brought everything home: nothing was written since. */
-  drained?: boolean | undefined;
+  /**
+   * Ids of nodes that write, or are about to, or did without a drain since. Absent in older
+   * records: any of them.
+   */
+  writers?: string[] | undefined;
+  /** The command that made the pool was to end it too: without that command, nobody will. */
+  endsWithRun?: boolean | undefined;
   /** Index and reason of nodes with data that is not in the bucket. */
   kept: { index: number; reason: string }[];
   /** What the provider saved for itself. */
   providerState?: unknown;
   /** How long the steps of the last launch took. */
   timings: Timing[];
+}
+
+/** Whether nodes of the pool write anything that is to reach a bucket. */
+export function writesData({ volumes, task }: Pick<PoolRecord, "volumes" | "task">): boolean {
+  return volumes.some(({ mode }) => mode === "writable") || task.outputs !== undefined;
 }
 
 /** A volume without its keys; `"keys"` where hawser.yaml or the program has them. */

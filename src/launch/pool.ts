@@ -143,9 +143,13 @@ export class Pool implements AsyncDisposable {
     return planPool(this.context);
   }
 
-  /** Machines, worker, mounts; then files and setup. */
-  async prepare(): Promise<void> {
-    await preparePool(this.context);
+  /**
+   * Machines, worker, mounts; then files and setup.
+   *
+   * @param options.endsWithRun the pool is only there for the command that makes it
+   */
+  async prepare({ endsWithRun = false } = {}): Promise<void> {
+    await preparePool(this.context, { endsWithRun });
     await prepareTask(this.context);
   }
 
@@ -304,6 +308,7 @@ function recordFor(
     expiresMs: ttl === undefined ? undefined : nowMs + ttl,
     ...asked,
     nodes: [],
+    writers: [],
     kept: [],
     timings: [],
   };

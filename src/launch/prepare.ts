@@ -10,8 +10,11 @@ import { formatBytes } from "../common/units.ts";
 import type { Milliseconds } from "../common/units.ts";
 import { checkVolume } from "./check-volumes.ts";
 import { allOrThrow, eachNode } from "./each.ts";
+import type { Outcome } from "./each.ts";
+import { GoneWatch } from "./gone.ts";
 import type { PoolNode } from "./node.ts";
 import type { PoolContext } from "./pool-context.ts";
+import { writesData } from "./pool-record.ts";
 import type { RecordedVolume } from "./pool-record.ts";
 import type { ProviderPlan } from "./provider.ts";
 import type { NodeSession } from "./session.ts";
@@ -25,6 +28,9 @@ const DEFAULT_MS = {
   mount: 3 * 60_000,
   plan: 60_000,
 } as const satisfies Record<string, Milliseconds>;
+
+/** How often machines that do not come up are replaced, in one launch. */
+const REPLACEMENTS = 2;
 
 /** Everything that can be known before anything is started. @throws HawserError of the first check that failed */
 export async function planPool(context: PoolContext): Promise<ProviderPlan & { volumes: RecordedVolume[] }> {
@@ -63,23 +69,42 @@ export async function planPool(context: PoolContext): Promise<ProviderPlan & { v
 }
 
 /** Plans, provisions, and prepares every node. Afterwards every volume has answered everywhere. */
-export async function preparePool(context: PoolContext): Promise<void> {
+export async function preparePool(
+  context: PoolContext,
+  { endsWithRun }: { endsWithRun: boolean },
+): Promise<void> {
   const { steps, provider } = context;
   const timeouts = context.record.config.timeouts ?? {};
   const stopped = context.record.phase === "stopped";
   const plan = await steps.run("plan", { timeoutMs: DEFAULT_MS.plan }, () => planPool(context));
-  context.update({ phase: stopped ? "stopped" : "provisioning", volumes: plan.volumes });
-  const nodes = await steps.run(
-    "provision",
-    { timeoutMs: timeouts.provision ?? DEFAULT_MS.provision },
-    async (signal) => {
-      if (stopped) await provider.start(context.providerContext(signal), context.record.nodes);
-      return await provider.provision(context.providerContext(signal), { replace: [] });
-    },
-    (made) => `${made.length} node${made.length === 1 ? "" : "s"}`,
-  );
-  context.update({ phase: "preparing", nodes, drained: undefined });
-  await prepareNodes(context, nodes, timeouts.ssh ?? plan.sshTimeoutMs);
+  context.update({ phase: stopped ? "stopped" : "provisioning", volumes: plan.volumes, endsWithRun });
+  const provision = (replace: readonly PoolNode[]): Promise<PoolNode[]> =>
+    steps.run(
+      "provision",
+      { timeoutMs: timeouts.provision ?? DEFAULT_MS.provision },
+      async (signal) => {
+        if (stopped && replace.length === 0)
+          await provider.start(context.providerContext(signal), context.record.nodes);
+        return await provider.provision(context.providerContext(signal), { replace });
+      },
+      (made) => `${made.length} node${made.length === 1 ? "" : "s"}`,
+    );
+  const sshTimeoutMs = timeouts.ssh ?? plan.sshTimeoutMs;
+  let nodes = await provision([]);
+  for (let replacements = 0; ; replacements++) {
+    context.update({ phase: "preparing", nodes });
+    const outcomes = await reachNodes(context, nodes, sshTimeoutMs);
+    const replace = replaceable(context, nodes, outcomes);
+    if (replace.length === 0 || replacements >= REPLACEMENTS) {
+      allOrThrow(outcomes);
+      break;
+    }
+    for (const { node, why } of replace) {
+      context.events({ type: "note", node: node.index, text: `${why} Another machine takes its place` });
+    }
+    nodes = await provision(replace.map(({ node }) => node));
+  }
+  await mountNodes(context, nodes);
   context.update({ phase: "ready", timings: steps.timings });
 }
 
@@ -89,39 +114,91 @@ export async function prepareNodes(
   nodes: readonly PoolNode[],
   sshTimeoutMs: Milliseconds,
 ): Promise<void> {
-  const { steps, record } = context;
-  const timeouts = record.config.timeouts ?? {};
-  const retry = record.provider !== "hosts";
+  allOrThrow(await reachNodes(context, nodes, sshTimeoutMs));
+  await mountNodes(context, nodes);
+}
+
+/** Machines that never came up, and that cannot hold anything which is nowhere else. */
+function replaceable(
+  context: PoolContext,
+  nodes: readonly PoolNode[],
+  outcomes: readonly Outcome<void>[],
+): { node: PoolNode; why: string }[] {
+  const { record, provider } = context;
+  if (!provider.makesMachines) return [];
+  return nodes.flatMap((node, i) => {
+    const outcome = outcomes[i]!;
+    if (outcome.ok || record.writers?.includes(node.id) !== false) return [];
+    const { error } = outcome;
+    // Where the login works, it is the way there that is slow.
+    const slow = HawserError.is(error, "step_timed_out") && context.session(node).wasReached;
+    return !slow && HawserError.is(error, "node_failed", "ssh_unreachable", "step_timed_out")
+      ? [{ node, why: error.message }]
+      : [];
+  });
+}
+
+async function reachNodes(
+  context: PoolContext,
+  nodes: readonly PoolNode[],
+  sshTimeoutMs: Milliseconds,
+): Promise<Outcome<void>[]> {
+  const { steps, record, provider } = context;
+  const { bootstrap = DEFAULT_MS.bootstrap } = record.config.timeouts ?? {};
+  const gone = new GoneWatch(context);
+  return await eachNode(nodes, async (node) => {
+    const session = context.session(node);
+    await steps.run("ssh", { node: node.index, timeoutMs: sshTimeoutMs }, async (signal) => {
+      await session.connection(
+        signal,
+        provider.makesMachines ? () => gone.refuseGone(node, signal) : undefined,
+      );
+      await session.facts(signal);
+    });
+    await steps.run(
+      "bootstrap",
+      { node: node.index, timeoutMs: bootstrap },
+      async (signal) => {
+        const sent = await session.bootstrap(signal);
+        await session.worker(signal);
+        return sent;
+      },
+      (sent) => (sent > 0 ? `sent ${formatBytes(sent)}` : "was there"),
+    );
+  });
+}
+
+async function mountNodes(context: PoolContext, nodes: readonly PoolNode[]): Promise<void> {
+  const { steps, record, signal } = context;
+  const { mount = DEFAULT_MS.mount } = record.config.timeouts ?? {};
+  const specs = await workerSpecs(context, nodes);
+  // Before the nodes are marked: from then on the worker must know the pool, to be able to end it.
   allOrThrow(
     await eachNode(nodes, async (node) => {
-      const session = context.session(node);
-      await steps.run("ssh", { node: node.index, timeoutMs: sshTimeoutMs }, async (signal) => {
-        await session.connection(signal, { retry });
-        await session.facts(signal);
-      });
-      await steps.run(
-        "bootstrap",
-        { node: node.index, timeoutMs: timeouts.bootstrap ?? DEFAULT_MS.bootstrap },
-        async (signal) => {
-          const sent = await session.bootstrap(signal);
-          await session.worker(signal);
-          return sent;
-        },
-        (sent) => (sent > 0 ? `sent ${formatBytes(sent)}` : "was there"),
-      );
+      const worker = await context.session(node).worker(signal);
+      await worker.call("adopt", { spec: specs[node.index]! }, { signal });
     }),
   );
-  const specs = await workerSpecs(context, nodes);
+  await noteWrites(context, nodes);
   allOrThrow(
     await eachNode(nodes, (node) =>
       steps.run(
         "mount",
-        { node: node.index, timeoutMs: timeouts.mount ?? DEFAULT_MS.mount },
+        { node: node.index, timeoutMs: mount },
         (signal) => mountOn(context, context.session(node), specs[node.index]!, signal),
         (count) => `${count} volume${count === 1 ? "" : "s"}`,
       ),
     ),
   );
+}
+
+/** Before anything can be written there: who must be asked before it is ended, by this record and without it. */
+async function noteWrites(context: PoolContext, nodes: readonly PoolNode[]): Promise<void> {
+  const { record, provider } = context;
+  if (!writesData(record)) return;
+  await provider.noteWrites(context.providerContext(), nodes, true);
+  const known = record.writers;
+  if (known) context.update({ writers: [...new Set([...known, ...nodes.map(({ id }) => id)])] });
 }
 
 /** What each node is told; its place among the others can only be told once all have been looked at. */
@@ -152,6 +229,7 @@ export async function workerSpecs(context: PoolContext, nodes: readonly PoolNode
       expiresMs: record.expiresMs,
       idleMs: record.config.idle,
       atEnd: record.provider === "hosts" ? "release" : "poweroff",
+      notices: record.provider === "ec2",
       facts: { id: node.id, ...node.facts },
     };
   });
@@ -164,7 +242,6 @@ async function mountOn(
   signal: AbortSignal,
 ): Promise<number> {
   const worker = await session.worker(signal);
-  await worker.call("adopt", { spec }, { signal });
   await handCredentials(context, session, spec, signal);
   const { notes } = await worker.call("mount", {}, { signal });
   for (const text of notes) context.events({ type: "note", node: spec.rank, text });

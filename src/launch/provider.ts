@@ -100,6 +100,9 @@ export interface DiscoveredPool {
 export interface Provider {
   readonly kind: ProviderKind;
 
+  /** Machines are made and ended by it: one that it does not describe any more is gone, whatever was on it. */
+  readonly makesMachines: boolean;
+
   /** Looks and checks; starts nothing, changes nothing. Problems are failed checks, not errors. */
   plan(context: ProviderContext): Promise<ProviderPlan>;
 
@@ -113,6 +116,12 @@ export interface Provider {
 
   /** What is there right now, in order of index. Nothing for a pool that was never provisioned. */
   describe(context: ProviderContext): Promise<NodeStatus[]>;
+
+  /**
+   * Whether there may be data on these nodes that is nowhere else. Called before anything writable is mounted, and after
+   * a stop has brought everything home, so that `remove` knows whom to ask; may be called again.
+   */
+  noteWrites(context: ProviderContext, nodes: readonly PoolNode[], mayWrite: boolean): Promise<void>;
 
   /** Whether a stopped node is switched off, and cannot be asked anything. */
   readonly switchesOff: boolean;
@@ -144,9 +153,14 @@ export interface Provider {
     signal: AbortSignal;
   }): Promise<DiscoveredPool[]>;
 
-  /** Removes what `discover` found of one pool, nodes included. */
+  /**
+   * Removes what `discover` found of one pool, nodes included. A node that may hold data is asked to bring it home and to
+   * end by itself; one that has not done so when `waitMs` is over is left, with what it needs for it.
+   *
+   * @returns what is still there
+   */
   remove(
     found: DiscoveredPool,
-    options: { environment: Environment; signal: AbortSignal },
+    options: { environment: Environment; signal: AbortSignal; waitMs: Milliseconds },
   ): Promise<Leftover[]>;
 }

@@ -44,9 +44,10 @@ export class NodeSession {
   /**
    * The login, made when there is none.
    *
-   * @param retry goes on trying while nothing answers, until the signal fires: for machines that are just starting
+   * @param retry goes on trying while nothing answers, until the signal fires or this rejects, which is asked before
+   *   each attempt: for machines that are just starting
    */
-  async connection(signal: AbortSignal, { retry = false } = {}): Promise<SshConnection> {
+  async connection(signal: AbortSignal, retry?: () => Promise<void>): Promise<SshConnection> {
     if (this.ssh?.isOpen) return this.ssh;
     this.client = undefined;
     this.connecting ??= this.login(signal, retry).finally(() => {
@@ -56,7 +57,7 @@ export class NodeSession {
     return this.ssh;
   }
 
-  private async login(signal: AbortSignal, retry: boolean): Promise<SshConnection> {
+  private async login(signal: AbortSignal, retry?: () => Promise<void>): Promise<SshConnection> {
     const target = await resolveTarget(this.node, this.target);
     for (;;) {
       try {
@@ -64,8 +65,14 @@ export class NodeSession {
       } catch (error) {
         if (!retry || !HawserError.is(error, "ssh_unreachable")) throw error;
         await sleep(RETRY_MS, undefined, { signal }).catch(() => signal.throwIfAborted());
+        await retry();
       }
     }
+  }
+
+  /** Whether a login has ever been answered. */
+  get wasReached(): boolean {
+    return this.probed !== undefined;
   }
 
   /** What the node is. Asked once. */

@@ -26,7 +26,8 @@ export async function stopPool(context: PoolContext): Promise<void> {
       }),
     ),
   );
-  context.update({ drained: true });
+  await provider.noteWrites(context.providerContext(), nodes, false);
+  context.update({ writers: [] });
   await steps.run("teardown", {}, (signal) => provider.stop(context.providerContext(signal), nodes));
   context.update({ phase: "stopped" });
 }
@@ -44,7 +45,7 @@ export async function startPool(context: PoolContext): Promise<void> {
   const started = await steps.run("provision", {}, (signal) =>
     provider.start(context.providerContext(signal), context.record.nodes),
   );
-  context.update({ phase: "preparing", nodes: started, volumes: plan.volumes, drained: undefined });
+  context.update({ phase: "preparing", nodes: started, volumes: plan.volumes });
   await prepareNodes(context, started, context.record.config.timeouts?.ssh ?? plan.sshTimeoutMs);
   context.update({ phase: "ready" });
 }

@@ -34,7 +34,7 @@ export async function runWhole(
   let result: JobResult | undefined;
   let failure: HawserError | undefined;
   try {
-    await pool.prepare();
+    await pool.prepare({ endsWithRun: !keep && !detach });
     result = await pool.run({ ...run, detach });
     if (detach) {
       pool.close();

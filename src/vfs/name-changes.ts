@@ -214,23 +214,37 @@ export class NameChanges {
    *
    * @param keeps the key gets another file, whose base the object is: it is not deleted
    */
-  async removeFile(row: Row, { keeps = false } = {}): Promise<void> {
-    const { parts, inodes, writeBack, claims, removals } = this.#options;
+  async removeFile(row: Row): Promise<void> {
+    await this.untilStaged(row);
+    await this.removeNow(row);
+  }
+
+  /** Resolves when nobody is staging any of these. */
+  async untilStaged(...rows: readonly Row[]): Promise<void> {
+    const { parts, inodes } = this.#options;
+    for (const row of rows)
+      if (row !== NO_ROW) await inodes.get(parts.tree.table.nodeId(row))?.staging?.catch(() => undefined);
+  }
+
+  /** Nobody stages the file. Journaled as one, with what the caller journals before its next await. @param keeps the object */
+  async removeNow(row: Row, { keeps = false } = {}): Promise<void> {
+    const { parts, inodes, writeBack, claims, removals, strays } = this.#options;
     const { tree } = parts;
     const key = inodes.keyOf(row);
     const inode = inodes.get(tree.table.nodeId(row));
-    await inode?.staging?.catch(() => undefined);
     const etag = tree.table.etag(row);
     const version = inode ? inode.version : etag === "" ? undefined : { etag };
+    const done: Promise<void>[] = [];
     if (inode?.staged) {
-      this.#options.strays.leaves(inode.staged, key);
-      await writeBack.drop(inode.staged);
+      strays.leaves(inode.staged, key);
+      done.push(writeBack.drop(inode.staged));
     }
     if (version && !keeps) {
       const after = inode && inode.opens > 0 ? removals.until(inode.nodeId, key) : undefined;
       claims.removed(key);
-      await writeBack.remove({ key, ...(inode?.moving ? {} : { etag: version.etag }) }, after);
+      done.push(writeBack.remove({ key, ...(inode?.moving ? {} : { etag: version.etag }) }, after));
     }
+    await Promise.all(done);
     if (inode) this.#unname(inode);
   }
 

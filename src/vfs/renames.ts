@@ -28,12 +28,28 @@ export interface Replaced {
   readonly version?: ObjectVersion | undefined;
 }
 
+export interface FileMove {
+  readonly row: Row;
+  readonly fromKey: string;
+  readonly toKey: string;
+  /** What is under the new key. */
+  readonly replaced: Replaced;
+}
+
 export const NOTHING: Replaced = { base: { kind: "absent" } };
 const ANYTHING: Replaced = { base: { kind: "any" } };
 
 export interface Place {
   readonly parent: NodeId;
   readonly name: string;
+}
+
+/** What a folder's rename has to move. */
+interface Below {
+  readonly files: FileMove[];
+  /** Below the renamed one, with their slash; that itself is empty. */
+  readonly folders: string[];
+  readonly markers: Promise<void>[];
 }
 
 export class Renames {
@@ -139,9 +155,14 @@ export class Renames {
     }
     checkKey(key);
     const replaced = this.replaced(target);
-    if (target !== NO_ROW) await this.#names.removeFile(target, { keeps: true });
     const oldType = contentTypeOf(tree.table.name(source));
-    await this.moveFile(source, inodes.keyOf(source), key, replaced);
+    const move = { row: source, fromKey: inodes.keyOf(source), toKey: key, replaced };
+    await this.#names.untilStaged(source, target);
+    // As one: a crash must not take the one that is replaced and leave the other where it was.
+    await Promise.all([
+      target === NO_ROW ? undefined : this.#names.removeNow(target, { keeps: true }),
+      this.#moveNow([move]),
+    ]);
     if (target !== NO_ROW) tree.retire(target);
     tree.move(source, folder, name);
     if (contentTypeOf(name) !== oldType) await this.retype(source);
@@ -162,28 +183,44 @@ export class Renames {
   }
 
   /** Brings a file's bytes from one key to another. The row is moved by the caller. */
-  async moveFile(row: Row, fromKey: string, toKey: string, replaced = NOTHING): Promise<void> {
-    const { inodes, writeBack, claims } = this.#options;
-    const inode = inodes.of(row);
-    await inode.staging?.catch(() => undefined);
-    const { version, staged } = inode;
-    if (staged) {
-      this.#options.strays.leaves(staged, fromKey);
-      await writeBack.rekey(staged, toKey, replaced.base);
-      if (version) {
-        claims.removed(fromKey);
-        await writeBack.remove({ key: fromKey, ...(inode.moving ? {} : { etag: version.etag }) });
-      }
-      inodes.setMoving(inode, false);
-      inode.version = replaced.version;
-      inode.fromScratch = false;
-    } else if (version) {
-      claims.removed(fromKey);
-      await writeBack.move({ ...version, key: fromKey }, toKey);
-      // During an earlier move the bytes stay where that one takes them from.
-      if (!inode.moving) inodes.setMoving(inode, true);
+  async moveFile(row: Row, fromKey: string, toKey: string): Promise<void> {
+    await this.#moveFiles([{ row, fromKey, toKey, replaced: NOTHING }]);
+  }
+
+  async #moveFiles(moves: readonly FileMove[]): Promise<void> {
+    const { inodes } = this.#options;
+    await Promise.all(moves.flatMap(({ row }) => inodes.of(row).staging?.catch(() => undefined) ?? []));
+    await this.#moveNow(moves);
+  }
+
+  /** Nobody stages these files. Journaled as one, with what the caller journals before its next await. */
+  async #moveNow(files: readonly FileMove[]): Promise<void> {
+    const { inodes, writeBack, strays, claims } = this.#options;
+    const moves = files.map((move) => ({ ...move, inode: inodes.of(move.row) }));
+    const done: Promise<void>[] = [];
+    const renames = moves.flatMap(({ inode: { staged }, fromKey, toKey, replaced }) => {
+      if (!staged) return [];
+      strays.leaves(staged, fromKey);
+      return { file: staged, key: toKey, base: replaced.base };
+    });
+    if (renames.length > 0) done.push(writeBack.rekey(renames));
+    for (const { inode, fromKey: key, toKey } of moves) {
+      const { version, staged, moving } = inode;
+      if (!version) continue;
+      claims.removed(key);
+      if (staged) done.push(writeBack.remove({ key, ...(moving ? {} : { etag: version.etag }) }));
+      else done.push(writeBack.move({ ...version, key }, toKey));
     }
-    inodes.dropIdle(inode);
+    await Promise.all(done);
+    for (const { inode, replaced } of moves) {
+      if (inode.staged) {
+        inodes.setMoving(inode, false);
+        inode.version = replaced.version;
+        inode.fromScratch = false;
+        // During an earlier move the bytes stay where that one takes them from.
+      } else if (inode.version && !inode.moving) inodes.setMoving(inode, true);
+      inodes.dropIdle(inode);
+    }
   }
 
   /** The new name has another extension. */
@@ -216,13 +253,12 @@ export class Renames {
     await this.learnBelow(folder, caller);
     // Before anything is done: a folder is not to be left half moved.
     this.checkBelow(folder, toKey);
-    const changes: Promise<void>[] = [];
-    const folders: string[] = [];
-    this.#collect(folder, fromKey, toKey, changes, folders);
-    const gone = folders.map((below) => fromKey + below);
-    const back = folders.map((below) => toKey + below);
-    changes.push(this.#options.writeBack.foldersChanged({ gone, back }));
-    await Promise.all(changes);
+    const found: Below = { files: [], folders: [], markers: [] };
+    this.#collect(folder, fromKey, toKey, found);
+    const gone = found.folders.map((below) => fromKey + below);
+    const back = found.folders.map((below) => toKey + below);
+    const folders = this.#options.writeBack.foldersChanged({ gone, back });
+    await Promise.all([...found.markers, this.#moveFiles(found.files), folders]);
     for (const key of gone) claims.removedFolder(key);
     for (const key of back) claims.restoredFolder(key);
   }
@@ -238,28 +274,21 @@ export class Renames {
     }
   }
 
-  #collect(
-    folder: Row,
-    fromKey: string,
-    toKey: string,
-    changes: Promise<void>[],
-    folders: string[],
-    below = "",
-  ): void {
-    const { parts, removals } = this.#options;
+  #collect(folder: Row, fromKey: string, toKey: string, found: Below, below = ""): void {
+    const { parts, removals, markers } = this.#options;
     const { tree } = parts;
-    folders.push(below);
+    found.folders.push(below);
     // A folder without a marker exists by what is in it, or gets its marker under its new name.
-    if (!tree.hasMarker(folder)) changes.push(this.#options.markers.moved(folder, toKey + below));
-    else changes.push(this.moveMarker(folder, fromKey + below, toKey + below));
+    if (!tree.hasMarker(folder)) found.markers.push(markers.moved(folder, toKey + below));
+    else found.markers.push(this.moveMarker(folder, fromKey + below, toKey + below));
     for (let row = tree.firstChild(folder); row !== NO_ROW; row = tree.nextSibling(row)) {
       if (tree.isDead(row)) continue;
       const path = below + tree.table.name(row);
       if (tree.isFolder(row)) {
-        this.#collect(row, fromKey, toKey, changes, folders, `${path}/`);
+        this.#collect(row, fromKey, toKey, found, `${path}/`);
       } else {
         removals.letGo(toKey + path);
-        changes.push(this.moveFile(row, fromKey + path, toKey + path, NOTHING));
+        found.files.push({ row, fromKey: fromKey + path, toKey: toKey + path, replaced: NOTHING });
       }
     }
   }

@@ -33,6 +33,7 @@ import type {
   Exchanged,
   ObjectMeta,
   PendingFile,
+  Rekeyed,
   RestoredFile,
   RestoredItem,
   StageOptions,
@@ -50,6 +51,8 @@ interface Left {
   readonly fate: Fate;
 }
 
+/** Of a folder that was renamed: a record of the log has an end. */
+const KEYS_OF_A_RECORD = 5_000;
 /** Files closed since the last tick are synced at the next. */
 const TICK_MS: Milliseconds = 1_000;
 
@@ -263,11 +266,7 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
     await this.#context.journal.flush();
   }
 
-  async rekey(file: StagedFile, key: string, base: Base): Promise<void> {
-    await this.rekeyAll([{ file, key, base }]);
-  }
-
-  async rekeyAll(renames: readonly { file: StagedFile; key: string; base: Base }[]): Promise<void> {
+  async rekey(renames: readonly Rekeyed[]): Promise<void> {
     const moved: { file: LocalStaged; from: string; key: string; base: Base }[] = [];
     for (const { file, key, base } of renames) {
       const staged = this.#own(file);
@@ -285,7 +284,8 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
       this.#byKey.delete(file.key);
     }
     const keys = moved.flatMap(({ file, key, base }) => keysOf(file, key, this.#items.fold(key) ?? base));
-    this.#context.journal.add({ t: "keys", keys });
+    for (let at = 0; at < keys.length; at += KEYS_OF_A_RECORD)
+      this.#context.journal.add({ t: "keys", keys: keys.slice(at, at + KEYS_OF_A_RECORD) });
     for (const { file, from } of moved) this.#hasMoved(file, from);
     this.sourcesChanged();
     await this.#context.journal.flush();

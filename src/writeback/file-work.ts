@@ -33,6 +33,8 @@ const LONGEST_TIMER_MS: Milliseconds = 2 ** 30;
 /** The work was given up before anything became visible. */
 export class GivenUp extends Error {
   override readonly name = "GivenUp";
+  /** One for all: a folder's rename gives up thousands, and a stack costs more than the rest of it. */
+  static readonly reason = new GivenUp("It is not published as it was.");
 }
 
 export interface FileWorkOptions {
@@ -124,7 +126,7 @@ export class FileWork implements Work {
   giveUp(): boolean {
     if (this.#keep) return false;
     // Heeded before the next step: a request whose outcome is open is waited for.
-    this.#giveUp.abort(new GivenUp(`${this.key} is not published as it was.`));
+    this.#giveUp.abort(GivenUp.reason);
     this.#wake();
     return !this.#mayBeThere;
   }

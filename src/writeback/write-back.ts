@@ -173,6 +173,13 @@ export interface WriteBackStatus {
   syncedAtMs: EpochMs;
 }
 
+/** A staged file's new place. */
+export interface Rekeyed {
+  readonly file: StagedFile;
+  readonly key: string;
+  readonly base: Base;
+}
+
 export interface WriteBack extends AsyncDisposable {
   /**
    * What replay found pending and still is, for the filesystem to show: to be called once, before anything else, in the
@@ -190,11 +197,11 @@ export interface WriteBack extends AsyncDisposable {
   /** Gives up a staged file (its name was removed). Open handles keep its bytes until they are released. */
   drop(file: StagedFile): Promise<void>;
   /**
-   * Gives a staged file another key, whose present object is `base`: the staged file there, if any, was dropped before.
-   * Sends nothing that has been sent before. What the bucket has under the old key stays and is removed by `remove`,
+   * Gives staged files other keys, all or none (of 5,000 each); `base` is a new key's present object, and a staged file there was dropped
+   * before, or leaves it now. Sends nothing that has been sent before. What the bucket has under the old key stays and is removed by `remove`,
    * which waits for a staged file that still needs its bytes.
    */
-  rekey(file: StagedFile, key: string, base: Base): Promise<void>;
+  rekey(renames: readonly Rekeyed[]): Promise<void>;
   /**
    * Files take each other's places, all or none; nothing is seen in the bucket but their names. What is there is copied
    * on the server where that is possible; of objects that wait for each other the smallest is fetched first.

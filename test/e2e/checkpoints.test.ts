@@ -81,7 +81,7 @@ async function mountKeeping(rules: string): Promise<string> {
   return mount;
 }
 
-test("checkpoints: of a writable volume are kept by its rules after each upload, here and in the bucket", async () => {
+test("W19 checkpoints: of a writable volume are kept by its rules after each upload, here and in the bucket", async () => {
   const mount = await mountKeeping("{ keepLast: 2, keepEvery: 30 }");
   for (const step of [10, 20, 30, 40, 50, 60]) {
     await place(join(mount, "run"), distributed(step));

@@ -174,6 +174,25 @@ describe("outputs are home", () => {
   });
 });
 
+test("a pool whose time is over while its job runs: outputs are home, and the run ends as its job did", async () => {
+  const text = yaml("mkdir -p results; echo so far > results/expired; exec sleep 600");
+  const running = runWhole({ ...world.request(text), baseFolder: folder }, world.options());
+  const written = async (): Promise<boolean> => {
+    const looks = world.bed.hosts.map((host) =>
+      host.exec("test -s /home/worker/hawser/copies/results/expired"),
+    );
+    return (await Promise.all(looks)).every(({ code }) => code === 0);
+  };
+  await eventually("every rank has written", written, 60_000);
+  const other = await Pool.find("copies", undefined, world.options());
+  await other.extend(1);
+  other.close();
+  expect(await running).toMatchObject({ code: 143 });
+  for (const rank of [0, 1, 2]) expect(await home(rank, "expired")).toBe("so far\n");
+  for (const host of world.bed.hosts)
+    expect((await host.exec("ls -A /var/lib/hawser/pools")).stdout).toBe("");
+});
+
 test("an output that the bucket refuses keeps its node, which is named; the next down brings it home", async () => {
   const request = {
     ...world.request(yaml("mkdir -p results; echo $RANK > results/refused")),
@@ -238,3 +257,34 @@ test("credentials are in memory alone: on no disk, in no command line, in no env
   await Promise.all(world.bed.hosts.map((each) => each.exec(`touch ${marker}`)));
   expect(await running).toMatchObject({ code: 0 });
 });
+
+test.each(["inputs", "outputs"])(
+  "a launcher that is killed when the step %s begins: the next 'pool down' brings home what there is",
+  async (step) => {
+    yaml(`mkdir -p results; echo kept > results/killed-${step}`);
+    await new Promise<void>((resolve, reject) => {
+      const child = spawn(process.execPath, [PROGRAM, "pool", "run", "--json"], {
+        cwd: folder,
+        env: world.environment,
+        stdio: ["ignore", "pipe", "ignore"],
+      });
+      let said = "";
+      child.stdout.on("data", (chunk: Buffer) => {
+        said += chunk.toString();
+        if (said.includes(`"type":"begin","step":"${step}"`)) child.kill("SIGKILL");
+      });
+      child.once("close", (code, signal) => {
+        if (signal === "SIGKILL") resolve();
+        else reject(new Error(`It ended with ${code} before the step '${step}': ${said}`));
+      });
+    });
+    const pool = await Pool.find("copies", "down", world.options());
+    await pool.down();
+    pool.close();
+    const expected = step === "outputs" ? "kept\n" : undefined;
+    for (const [rank, host] of world.bed.hosts.entries()) {
+      expect(await home(rank, `killed-${step}`)).toBe(expected);
+      expect((await host.exec("ls -A /var/lib/hawser/pools; pgrep -f '[w]orker copy'")).stdout).toBe("");
+    }
+  },
+);

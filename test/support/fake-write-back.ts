@@ -11,6 +11,7 @@ import { StagedBytes } from "./staged-bytes.ts";
 import type { Base } from "../../src/writeback/verdict.ts";
 import type {
   Exchanged,
+  Rekeyed,
   ObjectMeta,
   RestoredItem,
   StagedFile,
@@ -185,13 +186,16 @@ export class FakeWriteBack implements WriteBack {
     if (this.files.get(file.key) === file) this.files.delete(file.key);
   }
 
-  async rekey(file: FakeFile, key: string, base: Base): Promise<void> {
-    this.asked.push(`rekey ${file.key} ${key} ${base.kind}`);
-    if (this.files.has(key)) throw new Error(`${key} has a staged file`);
-    this.files.delete(file.key);
-    file.key = key;
-    file.base = base;
-    this.files.set(key, file);
+  async rekey(renames: readonly Rekeyed[]): Promise<void> {
+    for (const { file, key, base } of renames) {
+      this.asked.push(`rekey ${file.key} ${key} ${base.kind}`);
+      if (this.files.has(key)) throw new Error(`${key} has a staged file`);
+      const fake = file as FakeFile;
+      this.files.delete(fake.key);
+      fake.key = key;
+      fake.base = base;
+      this.files.set(key, fake);
+    }
   }
 
   async exchange(exchanged: readonly Exchanged[], together?: () => void): Promise<FakeFile[]> {

@@ -56,7 +56,8 @@ export class HostsBed implements AsyncDisposable {
       const programs = await machinePrograms();
       await run("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", bed.identityFile]);
       bed.ledger.add({ link: bed.bridge });
-      await run("ip", ["link", "add", bed.bridge, "type", "bridge"]);
+      // A bridge without an address of its own takes one of its ports', and another one when that port goes.
+      await run("ip", ["link", "add", bed.bridge, "address", "02:00:0a:d5:00:01", "type", "bridge"]);
       await run("ip", ["addr", "add", `${bed.address}/24`, "dev", bed.bridge]);
       await run("ip", ["link", "set", bed.bridge, "up"]);
       for (const [index, options] of hosts.entries()) {

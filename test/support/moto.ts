@@ -49,15 +49,23 @@ const NEVER_THERE: Readonly<Record<string, { status: number; body: string }>> = 
 export class Moto implements AsyncDisposable {
   readonly sent: SentRequest[] = [];
   answer: Answer | undefined;
+  /** Told of every action that moto has answered, before the answer goes on. */
+  onAnswered: ((action: string) => void) | undefined;
+  /** Past the proxy: nothing that is asked here is kept or answered otherwise. */
+  readonly directUrl: string;
   private readonly server: ChildProcess;
   private readonly proxy: Server;
+  private readonly host: string;
 
-  private constructor(server: ChildProcess, proxy: Server) {
+  private constructor(server: ChildProcess, proxy: Server, { host, port }: { host: string; port: number }) {
     this.server = server;
     this.proxy = proxy;
+    this.host = host;
+    this.directUrl = `http://127.0.0.1:${port}`;
   }
 
-  static async start(): Promise<Moto> {
+  /** @param host address of the proxy */
+  static async start({ host = "127.0.0.1" }: { host?: string } = {}): Promise<Moto> {
     const tools = await pipTools("moto[server]");
     const child = spawn(tools.program("moto_server"), ["-H", "127.0.0.1", "-p", "0"], {
       stdio: ["ignore", "ignore", "pipe"],
@@ -88,6 +96,7 @@ export class Moto implements AsyncDisposable {
         const onward = request(
           { host: "127.0.0.1", port, method: incoming.method, path: incoming.url, headers: incoming.headers },
           (reply) => {
+            moto.onAnswered?.(action);
             outgoing.writeHead(reply.statusCode!, reply.headers);
             reply.pipe(outgoing);
           },
@@ -96,13 +105,13 @@ export class Moto implements AsyncDisposable {
         onward.end(body);
       });
     });
-    const moto = new Moto(child, proxy);
-    await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+    const moto = new Moto(child, proxy, { host, port });
+    await new Promise<void>((resolve) => proxy.listen(0, host, resolve));
     return moto;
   }
 
   get url(): string {
-    return `http://127.0.0.1:${(this.proxy.address() as AddressInfo).port}`;
+    return `http://${this.host}:${(this.proxy.address() as AddressInfo).port}`;
   }
 
   /** Forgets everything that was made and sent. */

@@ -192,7 +192,13 @@ async function rename(from: string, to: string): Promise<void> {
   if (victim) changes.push(writeBack.drop(victim));
   if (staged) {
     changes.push(
-      writeBack.rekey(staged, to, target ? { kind: "version", etag: target.etag } : { kind: "absent" }),
+      writeBack.rekey([
+        {
+          file: staged,
+          key: to,
+          base: target ? { kind: "version", etag: target.etag } : { kind: "absent" },
+        },
+      ]),
     );
     if (source) changes.push(writeBack.remove({ key: from }));
   } else {

@@ -15,7 +15,7 @@ import { explainLaunch, mayFallOver } from "./errors.ts";
 import type { Image } from "./image.ts";
 import type { Network } from "./network.ts";
 import type { RankedOffer, Round } from "./offers.ts";
-import { poolTags, resourceName } from "./tags.ts";
+import { poolTags, resourceName, showsTags } from "./tags.ts";
 
 const ROOT_GIB = 100;
 
@@ -51,7 +51,8 @@ export function templateData(
       HttpEndpoint: "enabled",
       // A container on the node is one hop further away.
       HttpPutResponseHopLimit: 2,
-      InstanceMetadataTags: "disabled",
+      // How an orphan is asked to end: see instance-notices.ts.
+      InstanceMetadataTags: showsTags(Tags) ? "enabled" : "disabled",
     },
     BlockDeviceMappings: [
       {

@@ -17,9 +17,19 @@ type Filters = { Name: string; Values: string[] }[];
 
 const ANY_POOL: Filters = [{ Name: "tag-key", Values: [TAG.pool] }];
 
-/** Instances with these tags that are not gone. */
-export async function instancesOf(clients: Clients, whose: Whose | undefined): Promise<Instance[]> {
-  const states = ["pending", "running", "stopping", "stopped", "shutting-down"];
+const THERE = ["pending", "running", "stopping", "stopped", "shutting-down"];
+
+/**
+ * Instances with these tags that are not gone.
+ *
+ * @param ended also those that ended within the last hour or so, for as long as EC2 tells of them
+ */
+export async function instancesOf(
+  clients: Clients,
+  whose: Whose | undefined,
+  { ended = false } = {},
+): Promise<Instance[]> {
+  const states = ended ? [...THERE, "terminated"] : THERE;
   const found: Instance[] = [];
   let token: string | undefined;
   do {

@@ -110,14 +110,22 @@ export async function ownProfile(clients: Clients, context: ProviderContext): Pr
 
 /** Takes profile and role away; what is not there is no failure. */
 export async function removeProfile(clients: Clients, name: string): Promise<void> {
-  await unless(GONE, () =>
-    clients.iam("RemoveRoleFromInstanceProfile", (client, sdk, options) =>
-      client.send(
-        new sdk.RemoveRoleFromInstanceProfileCommand({ InstanceProfileName: name, RoleName: name }),
-        options,
-      ),
+  const found = await unless(GONE, () =>
+    clients.iam("GetInstanceProfile", (client, sdk, options) =>
+      client.send(new sdk.GetInstanceProfileCommand({ InstanceProfileName: name }), options),
     ),
   );
+  // None where a launcher was killed before it gave it one, or after it took it away.
+  for (const { RoleName } of found?.InstanceProfile?.Roles ?? []) {
+    await unless(GONE, () =>
+      clients.iam("RemoveRoleFromInstanceProfile", (client, sdk, options) =>
+        client.send(
+          new sdk.RemoveRoleFromInstanceProfileCommand({ InstanceProfileName: name, RoleName }),
+          options,
+        ),
+      ),
+    );
+  }
   await unless(GONE, () =>
     clients.iam("DeleteInstanceProfile", (client, sdk, options) =>
       client.send(new sdk.DeleteInstanceProfileCommand({ InstanceProfileName: name }), options),

@@ -218,9 +218,14 @@ async function launchMissing(clients: Clients, context: ProviderContext, missing
 }
 
 /** @throws HawserError `provision_failed` when an instance ends instead */
-async function untilRunning(clients: Clients, context: ProviderContext, wanted: number): Promise<Instance[]> {
+async function untilRunning(
+  clients: Clients,
+  context: ProviderContext,
+  wanted: number,
+  except: ReadonlySet<string> = new Set(),
+): Promise<Instance[]> {
   for (;;) {
-    const all = await instancesOf(clients, context);
+    const all = (await instancesOf(clients, context)).filter(({ InstanceId }) => !except.has(InstanceId!));
     const dead = all.find(({ State }) => State?.Name === "shutting-down" || State?.Name === "stopping");
     const running = all.filter(({ State }) => State?.Name === "running");
     if (running.length >= wanted) return running;
@@ -268,6 +273,43 @@ async function removeWhole(clients: Clients, whose: Whose, signal: AbortSignal):
   await removeThings(clients, [...(await thingsOf(clients, whose)), ...(await rolesOf(clients, whose))]);
 }
 
+/**
+ * Ends the instances of a pool that nobody can log in to any more: those that may hold data are asked by a tag, which the
+ * worker on them sees, brings home what it has, and switches the machine off.
+ *
+ * @returns those that are still there
+ */
+async function bringHome(
+  clients: Clients,
+  whose: Whose,
+  { signal, waitMs }: { signal: AbortSignal; waitMs: Milliseconds },
+): Promise<Leftover[]> {
+  const instances = living(await instancesOf(clients, whose));
+  const mayHoldData = instances.filter(({ Tags }) => tagOf(Tags, TAG.writes) === "yes");
+  const idsOf = (some: readonly Instance[]): string[] => some.map(({ InstanceId }) => InstanceId!);
+  await terminateInstances(clients, idsOf(instances.filter((instance) => !mayHoldData.includes(instance))));
+  await tag(clients, idsOf(mayHoldData), { [TAG.end]: new Date().toISOString() });
+  const deadline = performance.now() + waitMs;
+  const asked = new Set(idsOf(mayHoldData));
+  for (;;) {
+    const left = living(await instancesOf(clients, whose)).filter(({ InstanceId }) => asked.has(InstanceId!));
+    const awaited = left.filter(({ State }) => State?.Name !== "stopped" && State?.Name !== "stopping");
+    if (awaited.length > 0 && performance.now() < deadline) {
+      await sleep(LOOK_MS, undefined, { signal });
+      continue;
+    }
+    return left.map(({ InstanceId, State }) => ({
+      kind: "instance",
+      id: InstanceId!,
+      region: clients.region,
+      detail:
+        State?.Name === "stopped" || State?.Name === "stopping"
+          ? "is stopped, and may hold data that is not in the bucket; start it and clean up again"
+          : "was asked to bring its data to the bucket and to end, and has not ended yet; clean up again later",
+    }));
+  }
+}
+
 async function everyRegion(environment: Environment, signal: AbortSignal): Promise<string[]> {
   using clients = new Clients(
     await poolRegion(undefined, [{ region: "us-east-1" }], environment),
@@ -310,6 +352,7 @@ async function discoverIn(
 
 export const ec2Provider: Provider = {
   kind: "ec2",
+  makesMachines: true,
 
   async plan(context) {
     using clients = await clientsOf(context);
@@ -380,9 +423,7 @@ export const ec2Provider: Provider = {
       };
       await launchMissing(clients, now, wanted - present.length);
     }
-    const running = (await untilRunning(clients, now, wanted)).filter(
-      ({ InstanceId }) => !replaced.has(InstanceId!),
-    );
+    const running = await untilRunning(clients, now, wanted, replaced);
     const nodes = [...numbered(running)].slice(0, wanted);
     for (const [index, instance] of nodes) {
       if (tagOf(instance.Tags, TAG.node) === String(index)) continue;
@@ -397,8 +438,19 @@ export const ec2Provider: Provider = {
   async describe(context) {
     if (!stateOf(context)) return [];
     using clients = await clientsOf(context);
-    const found = numbered(living(await instancesOf(clients, context)));
-    return [...found].map(([index, instance]) => statusOf(instance, index, context));
+    const all = await instancesOf(clients, context, { ended: true });
+    const found = numbered(living(all));
+    const gone = all.filter(({ State }) => STATES[State?.Name ?? ""] === "gone");
+    return [
+      ...[...found].map(([index, instance]) => statusOf(instance, index, context)),
+      ...gone.map((instance) => statusOf(instance, Number(tagOf(instance.Tags, TAG.node) ?? 0), context)),
+    ];
+  },
+
+  async noteWrites(context, nodes, mayWrite) {
+    using clients = await clientsOf(context);
+    const ids = nodes.map(({ id }) => id);
+    await tag(clients, ids, { [TAG.writes]: mayWrite ? "yes" : "no" });
   },
 
   switchesOff: true,
@@ -472,8 +524,10 @@ export const ec2Provider: Provider = {
     return found.filter((pool) => everyone || pool.owner.id === owner.id);
   },
 
-  async remove(found, { environment, signal }) {
+  async remove(found, { environment, signal, waitMs }) {
     using clients = new Clients(found.region ?? "us-east-1", environment, signal);
+    const left = await bringHome(clients, found, { signal, waitMs });
+    if (left.length > 0) return left;
     await removeWhole(clients, found, signal);
     return await leftoversOf(clients, found, []);
   },

@@ -7,6 +7,8 @@
 import type { EpochMs } from "../../common/units.ts";
 import type { PoolOwner, ProviderContext } from "../provider.ts";
 
+export const END_TAG = "hawser:end";
+
 export const TAG = {
   pool: "hawser:pool",
   owner: "hawser:owner",
@@ -14,6 +16,10 @@ export const TAG = {
   expires: "hawser:expires",
   version: "hawser:version",
   node: "hawser:node",
+  /** A writable volume was mounted there: what was written may be nowhere else. */
+  writes: "hawser:writes",
+  /** Whoever set it wants the instance to bring its data home and end. The worker reads it from the metadata service. */
+  end: END_TAG,
 } as const;
 
 /** Of the layout of tags, not of the program. */
@@ -49,6 +55,15 @@ export function poolTags({
 
 export function expiryText(expiresMs: EpochMs | undefined): string {
   return expiresMs === undefined ? "never" : new Date(expiresMs).toISOString();
+}
+
+/**
+ * Whether the metadata service can show an instance's tags: a launch with a key that it cannot show would be refused.
+ *
+ * Source: "View tags for your EC2 instances using instance metadata", EC2 User Guide.
+ */
+export function showsTags(tags: readonly Tag[]): boolean {
+  return tags.every(({ Key }) => /^[\w+\-=.,:@]+$/.test(Key) && ![".", "..", "_index"].includes(Key));
 }
 
 type FoundTags = readonly { Key?: string | undefined; Value?: string | undefined }[] | undefined;

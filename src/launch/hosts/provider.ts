@@ -21,6 +21,7 @@ function nodesOf({ config }: ProviderContext): PoolNode[] {
 
 export const hostsProvider: Provider = {
   kind: "hosts",
+  makesMachines: false,
 
   plan(context) {
     const nodes = nodesOf(context);
@@ -37,6 +38,8 @@ export const hostsProvider: Provider = {
 
   describe: (context) =>
     Promise.resolve(nodesOf(context).map((node) => ({ node, state: "unknown" as const }))),
+
+  noteWrites: () => Promise.resolve(),
 
   // Machines that exist are not ours to switch off: a stopped pool has nothing mounted and nothing running there.
   switchesOff: false,

@@ -24,6 +24,8 @@ export interface JobState {
   endedMs?: EpochMs | undefined;
   /** Once it has ended; 128 and more for a signal. */
   code?: number | undefined;
+  /** Why the worker stopped it without being asked. */
+  stoppedBecause?: string | undefined;
   logBytes: Bytes;
 }
 

@@ -70,6 +70,8 @@ export interface WorkerSpec {
   idleMs: Milliseconds | undefined;
   /** What the end of the pool means: leave the machine as it was, or switch it off, which ends it. */
   atEnd: "release" | "poweroff";
+  /** The machine is an instance of EC2, whose metadata service tells of its end. */
+  notices: boolean;
   /** What the provider said of the machine, for programs that ask. */
   facts: Record<string, unknown>;
 }

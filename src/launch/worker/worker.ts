@@ -15,7 +15,9 @@ import { VERSION } from "../../daemon/version.ts";
 import type { Logger } from "../../observe/logger.ts";
 import { PushedFiles } from "./files.ts";
 import { hasLogin } from "./logins.ts";
+import { powerOff } from "./power-off.ts";
 import { Job, asUser } from "./job.ts";
+import { InstanceNotices } from "./instance-notices.ts";
 import { PROGRAM, WorkerMounts } from "./mounts.ts";
 import type {
   DrainProgress,
@@ -48,6 +50,10 @@ const WATCH_MS: Milliseconds = 2000;
 /** How often what the node does is taken down: nvidia-smi is not free. */
 const USAGE_MS: Milliseconds = 6000;
 const PROVE_MS: Milliseconds = 120_000;
+/** For the answer to whoever asked the node to be released. */
+const LAST_WORDS_MS: Milliseconds = 3000;
+/** Between two attempts of a worker that ends its pool by itself: what keeps data from its bucket may pass. */
+const AGAIN_MS: Milliseconds = 30_000;
 
 export class Worker {
   /** Settles when the worker has nothing more to do. */
@@ -61,6 +67,10 @@ export class Worker {
   private readonly files: PushedFiles;
   private spec: WorkerSpec | undefined;
   private kept: Unflushed[] = [];
+  private keptMs: EpochMs = 0;
+  private readonly notices = new InstanceNotices();
+  /** Why the pool ends although nobody asked the worker to. */
+  private ending: string | undefined;
   private end!: () => void;
   private draining: Promise<Unflushed[]> | undefined;
   private busyMs: EpochMs = Date.now();
@@ -116,13 +126,14 @@ export class Worker {
         this.busyMs = Date.now();
         return this.job(wanted.name).start(wanted, this.required().user, this.work());
       },
-      follow: ({ name, run, offset }, emit) => {
+      follow: async ({ name, run, offset }, emit) => {
         const job = this.job(name);
         const state = job.state();
         if (!state || (run !== undefined && state.run !== run)) {
           throw new HawserError("not_found", `There is no such run of '${name}' on this node.`);
         }
-        return job.follow(offset, emit, this.stopping.signal);
+        const ended = await job.follow(offset, emit, this.stopping.signal);
+        return this.ending === undefined ? ended : { ...ended, stoppedBecause: this.ending };
       },
       stop: async ({ name, graceMs }) => (await this.job(name).stop(graceMs)) ?? {},
       marker: ({ name, set }) => ({ value: this.marker(name, set) }),
@@ -193,6 +204,7 @@ export class Worker {
     }
     this.save(spec);
     this.kept = [];
+    this.ending = undefined;
     this.busyMs = Date.now();
     const work = this.work();
     for (const folder of [join(spec.user.home, "hawser"), work]) {
@@ -315,7 +327,16 @@ export class Worker {
     return this.draining;
   }
 
+  /** A machine that is to end does so by itself, should the launcher be gone before it has asked its provider. */
   private async release(force: boolean): Promise<void> {
+    const atEnd = this.spec?.atEnd;
+    await this.leave(force);
+    if (atEnd !== "poweroff") this.end();
+    else setTimeout(() => void powerOff(this.log), LAST_WORDS_MS);
+  }
+
+  /** Leaves the node as it was. */
+  private async leave(force: boolean): Promise<void> {
     if (this.spec) {
       const unflushed = await this.drain(() => {});
       if (unflushed.length > 0 && !force) {
@@ -329,7 +350,6 @@ export class Worker {
     rmSync(this.folder.specPath, { force: true });
     rmSync(this.folder.path, { recursive: true, force: true });
     this.spec = undefined;
-    this.end();
   }
 
   /** The clock, and whether anybody is here. */
@@ -340,7 +360,10 @@ export class Worker {
     try {
       const now = Date.now();
       if (now - (this.sums?.lastMs ?? 0) >= USAGE_MS) await this.takeDownUsage();
-      if (spec.expiresMs !== undefined && now >= spec.expiresMs) await this.endByItself("its time is over");
+      const notice = spec.notices ? await this.notices.look() : undefined;
+      if (notice) await this.endByItself(notice.why, notice);
+      else if (spec.expiresMs !== undefined && now >= spec.expiresMs)
+        await this.endByItself("its time is over");
       else if (spec.idleMs !== undefined) {
         if (await this.isBusy()) this.busyMs = now;
         else if (now - this.busyMs >= spec.idleMs) await this.endByItself("nobody uses it");
@@ -359,16 +382,23 @@ export class Worker {
     return gpus.some(({ percent }) => percent > 5);
   }
 
-  private async endByItself(why: string): Promise<void> {
-    if (this.kept.length > 0) return;
+  /** @param options.taken the machine is ended from outside, in a moment: what is to be done is to save the data */
+  private async endByItself(why: string, { taken = false } = {}): Promise<void> {
+    if (this.ending === why && this.kept.length === 0 && taken) return;
+    if (this.kept.length > 0 && Date.now() - this.keptMs < AGAIN_MS) return;
+    this.ending = why;
     this.log.warn({ why }, "the pool ends by itself");
     const unflushed = await this.drain(() => {});
     if (unflushed.length > 0) {
+      this.keptMs = Date.now();
       this.log.error({ unflushed }, "the node is kept: not everything is in the bucket");
       return;
     }
+    // Whoever follows the job can still ask why it ended.
+    if (taken) return;
     const { atEnd } = this.required();
-    await this.release(false);
-    if (atEnd === "poweroff") await run("shutdown", ["-h", "now"]);
+    await this.leave(false);
+    if (atEnd === "poweroff") await powerOff(this.log);
+    this.end();
   }
 }

@@ -12,6 +12,7 @@
  */
 import { setTimeout } from "node:timers/promises";
 import { HawserError } from "../../common/errors.ts";
+import type { ErrorCode } from "../../common/errors.ts";
 import type { Milliseconds } from "../../common/units.ts";
 import { nothingFound } from "../cleanup/cleanup.ts";
 import { Connection } from "../connection.ts";
@@ -74,6 +75,8 @@ export interface Verified {
 }
 
 export const WATCH_MS: Milliseconds = 5_000;
+/** Of what ends a job, what may be over at the next look. */
+const PASSING: ReadonlySet<ErrorCode> = new Set(["endpoint_unreachable", "credentials_expired"]);
 
 export class Checkpoints implements AsyncDisposable {
   readonly #connection: Connection;
@@ -136,10 +139,14 @@ export class Checkpoints implements AsyncDisposable {
     const { signal, intervalMs = WATCH_MS, onRound } = options;
     const route = pushRoute(await this.place(from), await this.place(to));
     const settled = new Set<string>();
+    let worked = false;
     for (;;) {
       if (signal?.aborted) return;
       const round = await this.#push(route, options, settled);
-      if (round.summary.fatal) throw round.summary.fatal;
+      // What is wrong from the beginning is a mistake, unless it passes by itself; so does what goes wrong later.
+      const { fatal } = round.summary;
+      if (fatal && !worked && !PASSING.has(fatal.code)) throw fatal;
+      worked ||= round.pushed.length + round.present.length > 0;
       if (round.pushed.length + round.summary.failed + round.summary.deleted > 0) onRound?.(round);
       await setTimeout(intervalMs, undefined, signal ? { signal } : {}).catch(() => undefined);
     }

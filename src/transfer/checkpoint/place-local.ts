@@ -3,11 +3,12 @@
  *
  * What is a link is only ever unlinked, never followed, when it is removed.
  */
-import { lstat, open, readFile, readdir, readlink, realpath, rm, writeFile } from "node:fs/promises";
+import { lstat, open, readFile, readdir, readlink, realpath, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Bytes } from "../../common/units.ts";
 import type { ListedObject } from "../../store/object-store.ts";
 import { localError, walkFiles } from "../local-files.ts";
+import { isPartial } from "../partial-name.ts";
 import type { CheckpointPlace } from "./place.ts";
 import { TOMBSTONE } from "./tombstone.ts";
 
@@ -28,7 +29,22 @@ export class LocalPlace implements CheckpointPlace {
   }
 
   async *list(start = "", signal?: AbortSignal): AsyncGenerator<ListedObject[]> {
-    const files = walkFiles(this.folder, {
+    if (start === "") return yield* this.#walk("", signal);
+    // What is beside it may be somebody's whole home.
+    for (const name of (await this.#attempt("", (full) => readdir(full))).sort()) {
+      if (isPartial(name) || !(name.startsWith(start) || start.startsWith(`${name}/`))) continue;
+      const found = await stat(join(this.folder, name)).catch(() => undefined);
+      if (found?.isDirectory()) {
+        for await (const batch of this.#walk(`${name}/`, signal))
+          yield batch.filter(({ key }) => key.startsWith(start));
+      } else if (found?.isFile()) {
+        yield [{ key: name, sizeBytes: found.size, mtimeMs: found.mtimeMs, etag: "" }];
+      }
+    }
+  }
+
+  async *#walk(below: string, signal: AbortSignal | undefined): AsyncGenerator<ListedObject[]> {
+    const files = walkFiles(join(this.folder, below), {
       signal,
       onError: (_path, error) => {
         throw error;
@@ -36,9 +52,12 @@ export class LocalPlace implements CheckpointPlace {
       onSpecial: () => undefined,
     });
     for await (const batch of files) {
-      yield batch.flatMap(({ path, sizeBytes, mtimeMs }) =>
-        path.startsWith(start) ? [{ key: path, sizeBytes, mtimeMs, etag: "" }] : [],
-      );
+      yield batch.map(({ path, sizeBytes, mtimeMs }) => ({
+        key: below + path,
+        sizeBytes,
+        mtimeMs,
+        etag: "",
+      }));
     }
   }
 

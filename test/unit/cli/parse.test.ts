@@ -4,6 +4,7 @@ import { argumentsFor } from "../../../src/cli/mount-options.ts";
 import { helpText, parseArguments } from "../../../src/cli/parse.ts";
 import { volumeFromFlags, withFlags } from "../../../src/cli/volume-options.ts";
 import { command as mount } from "../../../src/cli/commands/mount.ts";
+import { command as run } from "../../../src/cli/commands/run.ts";
 
 const parse = (...argv: string[]) => parseArguments("mount", mount, argv);
 
@@ -27,6 +28,12 @@ describe("arguments", () => {
 
   test("a single dash is a value: standard input", async () => {
     expect((await parse("--region", "-", "s3://x")).text("region")).toBe("-");
+  });
+
+  test("an option that may be given several times has all its values", async () => {
+    const args = await parseArguments("run", run, ["--in", "s3://a:b", "--in=s3://c:d", "--", "--in", "x"]);
+    expect(args.list("in")).toEqual(["s3://a:b", "s3://c:d"]);
+    expect(args.list("out")).toEqual([]);
   });
 
   test("the last of two wins, and -- ends the options", async () => {

@@ -44,6 +44,7 @@ const spec: WorkerSpec = {
   expiresMs: undefined,
   idleMs: undefined,
   atEnd: "release",
+  notices: false,
   facts: { instanceType: "p4d.24xlarge" },
 };
 

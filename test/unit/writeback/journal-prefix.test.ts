@@ -158,7 +158,7 @@ describe("a journal that a workload has written, cut at any frame", () => {
       }
       const file = h.wb.find("file-2")!;
       contents.set("moved", contents.get("file-2")!);
-      await h.wb.rekey(file, "moved", { kind: "absent" });
+      await h.wb.rekey([{ file, key: "moved", base: { kind: "absent" } }]);
       await h.wb.close();
       const path = join(h.folder, "journal");
       const log = await readFile(path);

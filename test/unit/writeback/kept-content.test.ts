@@ -125,7 +125,7 @@ describe("W14 killed while it is rewritten", () => {
   test("after a rename it goes to the new name", async () => {
     const up = storeDown();
     const file = await half();
-    await h.wb.rekey(file, "b", { kind: "absent" });
+    await h.wb.rekey([{ file, key: "b", base: { kind: "absent" } }]);
     await h.crashAndOpen();
     up();
     await h.wb.flush();

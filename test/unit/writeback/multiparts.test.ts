@@ -63,7 +63,7 @@ describe("an upload that was begun and not answered", () => {
     h.store.faults.fail({ method: "createMultipart", errorAfter: lost(), times: 4 });
     const file = await h.write("one", bytesOf(2 * PART));
     await h.until(() => h.count("createMultipart") >= 1);
-    await h.wb.rekey(file, "two", { kind: "absent" });
+    await h.wb.rekey([{ file, key: "two", base: { kind: "absent" } }]);
     await h.until(() => h.count("createMultipart") >= 3);
     await h.wb.drop(file);
     await settle();

@@ -106,7 +106,10 @@ describe("an overlay", () => {
     const file = await h.overlay("old");
     await file.write(5, Buffer.from("x"));
     await h.closeFile(file);
-    await Promise.all([h.wb.rekey(file, "new", { kind: "absent" }), h.wb.remove({ key: "old", etag })]);
+    await Promise.all([
+      h.wb.rekey([{ file, key: "new", base: { kind: "absent" } }]),
+      h.wb.remove({ key: "old", etag }),
+    ]);
     await h.wb.flush();
     content.write("x", 5);
     expect(h.store.keys()).toEqual(["new"]);

@@ -21,7 +21,10 @@ async function renamedWhileOpen(): Promise<StagedFile> {
   await file.openForWrite();
   file.unhold();
   const { etag } = await h.version("log");
-  await Promise.all([h.wb.rekey(file, "log.1", { kind: "absent" }), h.wb.remove({ key: "log", etag })]);
+  await Promise.all([
+    h.wb.rekey([{ file, key: "log.1", base: { kind: "absent" } }]),
+    h.wb.remove({ key: "log", etag }),
+  ]);
   return file;
 }
 

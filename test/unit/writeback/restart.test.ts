@@ -293,7 +293,7 @@ describe("a restart", () => {
     h.store.faults.hang({ method: "put" });
     const file = await h.write("old", "content");
     await h.until(() => h.store.faults.hits.length === 1);
-    await h.wb.rekey(file, "new", { kind: "absent" });
+    await h.wb.rekey([{ file, key: "new", base: { kind: "absent" } }]);
     const id = (await readFile(join(h.folder, "journal"), "latin1")).match(/"uuid":"([^"]+)"/)![1]!;
     await h.wb.close();
     h.store.faults.heal();
@@ -338,7 +338,7 @@ describe("a journal cut at any byte", () => {
     const before = (await readFile(path)).length;
     await Promise.all([
       h.wb.drop(target),
-      h.wb.rekey(source, "a", { kind: "absent" }),
+      h.wb.rekey([{ file: source, key: "a", base: { kind: "absent" } }]),
       h.wb.remove({ key: "b" }),
     ]);
     await h.wb.close();

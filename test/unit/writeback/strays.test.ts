@@ -31,7 +31,7 @@ async function leave(how: "renamed" | "removed", file: StagedFile): Promise<stri
     await h.wb.drop(file);
     return [];
   }
-  await h.wb.rekey(file, "new", { kind: "absent" });
+  await h.wb.rekey([{ file, key: "new", base: { kind: "absent" } }]);
   return ["new"];
 }
 

@@ -57,7 +57,7 @@ describe("a new file", () => {
 
   test("waits 100 ms when it is small, so that a rename and a chmod fold into one PUT", async () => {
     const file = await h.write("a.tmp", "content");
-    await h.wb.rekey(file, "a", { kind: "absent" });
+    await h.wb.rekey([{ file, key: "a", base: { kind: "absent" } }]);
     await file.setMeta({ metadata: { mode: "33261" } });
     await h.until(() => h.told.published.length === 1);
     expect(h.store.keys()).toEqual(["a"]);
@@ -168,7 +168,7 @@ describe("fsync", () => {
     await file.fsync();
     await h.closeFile(file);
     const [, etag] = h.told.published[0]!;
-    await h.wb.rekey(file, "a", { kind: "absent" });
+    await h.wb.rekey([{ file, key: "a", base: { kind: "absent" } }]);
     await h.wb.remove({ key: "a.tmp", etag });
     await h.wb.flush();
     expect(h.store.keys()).toEqual(["a"]);
@@ -216,7 +216,9 @@ describe("names", () => {
   test("a pending file and a folder of them move without sending anything twice", async () => {
     const files = [];
     for (let at = 0; at < 20; at++) files.push(await h.write(`old/${at}`, `content ${at}`));
-    await Promise.all(files.map((file, at) => h.wb.rekey(file, `new/${at}`, { kind: "absent" })));
+    await Promise.all(
+      files.map((file, at) => h.wb.rekey([{ file, key: `new/${at}`, base: { kind: "absent" } }])),
+    );
     await h.wb.flush();
     expect(h.store.keys()).toHaveLength(20);
     expect(h.store.keys().every((key) => key.startsWith("new/"))).toBe(true);
@@ -227,7 +229,7 @@ describe("names", () => {
     const release = h.store.faults.hang({ method: "put" });
     const file = await h.write("a.tmp", "content");
     await h.until(() => h.store.faults.hits.length === 1);
-    await h.wb.rekey(file, "a", { kind: "absent" });
+    await h.wb.rekey([{ file, key: "a", base: { kind: "absent" } }]);
     release();
     await h.wb.flush();
     await h.wb.flush();

@@ -18,6 +18,10 @@ export const command: Command = {
   async run(args, terminal) {
     const root = poolRoot(terminal.environment);
     const known = PoolFolder.list(root).flatMap((folder) => {
+      if (folder.isDamaged()) {
+        terminal.err(`hawser: the record of the pool '${folder.name}' is damaged; see 'hawser pool cleanup'`);
+        return [];
+      }
       const record = folder.read();
       return record ? [{ ...record, at: folder.holder()?.command }] : [];
     });

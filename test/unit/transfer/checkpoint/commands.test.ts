@@ -13,7 +13,7 @@ let program: S3Program;
 let folder: string;
 beforeEach(async () => {
   program = await S3Program.start();
-  folder = mkdtempSync(join(tmpdir(), "hawser-checkpoint-"));
+  folder = mkdtempSync(join(tmpdir(), "hawser-commands-"));
   vi.stubEnv("HAWSER_STATE_DIR", join(folder, ".state"));
 });
 afterEach(async () => {

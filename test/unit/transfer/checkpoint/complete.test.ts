@@ -14,7 +14,7 @@ let folder: string;
 let checkpoints: Checkpoints;
 let connection: Connection;
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "hawser-steps-"));
+  folder = mkdtempSync(join(tmpdir(), "hawser-complete-"));
   connection = new Connection({ env: {} });
   checkpoints = new Checkpoints(connection);
 });
@@ -23,8 +23,10 @@ afterEach(async () => {
   rmSync(folder, { recursive: true });
 });
 
-async function states(options: FindOptions = {}): Promise<Record<string, string>> {
-  const steps = await checkpoints.list(folder, options);
+const states = (options: FindOptions = {}): Promise<Record<string, string>> => statesOf(folder, options);
+
+async function statesOf(place: string, options: FindOptions = {}): Promise<Record<string, string>> {
+  const steps = await checkpoints.list(place, options);
   return Object.fromEntries(steps.map(({ name, state }) => [name, state]));
 }
 
@@ -118,6 +120,12 @@ test("temporary and empty files are signs of work under way", async () => {
 test("a folder whose own name has a number is a run when there are numbered ones in it", async () => {
   place(join(folder, "ckpt3"), { "step_1.pt": torchFile(), "step_2.pt": torchFile() });
   expect(await checkpoints.latest(join(folder, "ckpt3"))).toBe(join(folder, "ckpt3/step_2.pt"));
+});
+
+test("what lies beside a checkpoint that was named is not looked at", async () => {
+  place(folder, { ...distributed(10), ...distributed(100) });
+  symlinkSync("/proc/self/fd", join(folder, "elsewhere"));
+  expect(Object.keys(await statesOf(join(folder, "step_10")))).toEqual(["step_10"]);
 });
 
 test("epoch_10 comes after epoch_9, and best, last and unnumbered ones are none", async () => {

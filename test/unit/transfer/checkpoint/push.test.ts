@@ -165,6 +165,29 @@ test("watch uploads each step once it is complete, and prunes behind it", async 
   expect(await stepsIn()).toEqual(["step_400"]);
 });
 
+test("watch goes on through an outage, and says at once that a bucket is not there", async () => {
+  placeFiles(out(), distributed(100));
+  await expect(checkpoints.watch(out(), "s3://nowhere/run", {})).rejects.toMatchObject({
+    code: "bucket_not_found",
+  });
+  rmSync(out(), { recursive: true });
+  const rounds: { pushed: string[]; failed: number }[] = [];
+  const ending = new AbortController();
+  const onRound: WatchPushOptions["onRound"] = ({ pushed, summary }) =>
+    void rounds.push({ pushed, failed: summary.failed });
+  const watching = checkpoints.watch(out(), RUN, { intervalMs: 10, signal: ending.signal, onRound });
+  // The folder comes after the watch has begun.
+  placeFiles(out(), distributed(100));
+  await vi.waitFor(() => expect(rounds.at(-1)?.pushed).toEqual([`${RUN}/step_100`]), 10_000);
+  const fault = place.s3.faults.add({ error: "InvalidAccessKeyId" });
+  placeFiles(out(), distributed(200));
+  await vi.waitFor(() => expect(rounds.at(-1)?.failed).toBe(1), 20_000);
+  fault.remove();
+  await vi.waitFor(() => expect(rounds.at(-1)?.pushed).toEqual([`${RUN}/step_200`]), 20_000);
+  ending.abort();
+  await watching;
+});
+
 test("watch as a program: a line for each, and Ctrl-C ends it with 130", async () => {
   placeFiles(out(), distributed(100));
   const { child, ended, says } = start("push", out(), RUN, "--watch", "--interval", "50ms");
