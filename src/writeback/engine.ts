@@ -409,7 +409,7 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
   }
 
   async #flushFile(file: LocalStaged): Promise<void> {
-    if (await this.#life.untilSealed(file)) await this.#life.toBucket(file);
+    if ((await this.#life.untilSealed(file)) && !file.isGone) await this.#life.toBucket(file);
   }
 
   async settled(key: string): Promise<void> {

@@ -153,6 +153,7 @@ export class FileLife {
     const stamp = file.local.stamp();
     this.#context.area.resized(file.id, stamp.size);
     if (entry.torn) {
+      file.state = "sealed";
       void this.recover(file, "torn");
       return;
     }
@@ -558,7 +559,8 @@ export class FileLife {
     );
     file.lostAs = told;
     if (reason === "conflict" && file.waiters.size === 0) this.#context.conflicts.lost(key, name);
-    file.settle(Number.POSITIVE_INFINITY, told);
+    // Whoever waits for what a killed program left half done has nothing to wait for.
+    file.settle(Number.POSITIVE_INFINITY, reason === "torn" ? undefined : told);
     const instead = this.#host.find(key);
     const { meta, base } = instead?.entry ?? {};
     events?.conflict(file, name, instead && meta && base ? { file: instead, meta, base } : undefined);
