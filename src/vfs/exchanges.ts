@@ -66,6 +66,10 @@ export class Exchanges {
       ...(await this.#collect(second, secondKey!, firstKey!, relocated, caller)),
     ];
     await this.#relocate(relocated);
+    await this.#options.writeBack.foldersChanged({
+      gone: folders.map(({ from }) => from),
+      back: folders.map(({ to }) => to),
+    });
     for (const { from } of folders) claims.removedFolder(from);
     for (const { row, to } of folders) {
       claims.restoredFolder(to);

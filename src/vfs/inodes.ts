@@ -47,6 +47,8 @@ export interface Inode {
   changes: number;
   /** Handles through which bytes may be changed. */
   writers: number;
+  /** The end of a handle under way. */
+  releasing: Promise<void> | undefined;
   /** The staged file that is held for the handles. */
   held: StagedFile | undefined;
   serving: ServingState;
@@ -117,6 +119,7 @@ export class Inodes {
       opens: 0,
       changes: 0,
       writers: 0,
+      releasing: undefined,
       held: undefined,
       serving: "closed",
       served: 0,

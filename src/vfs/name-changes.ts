@@ -113,7 +113,7 @@ export class NameChanges {
   /** @throws `exists` @returns the row, referred to once */
   mkdir(parent: NodeId, name: string, mode: number, caller: Caller): Promise<Row> {
     return this.#options.locks.within([parent], async () => {
-      const { parts, inodes, markers, claims, clock } = this.#options;
+      const { parts, inodes, markers, claims, clock, writeBack } = this.#options;
       const { tree, metadata, options } = parts;
       const folder = this.folder(parent);
       await this.#mustBeFree(folder, name, caller);
@@ -127,11 +127,13 @@ export class NameChanges {
       // It is new: the bucket knows of nothing in it.
       tree.setWhole(row, clock.monotonic() + options.metadataTtlMs);
       claims.restoredFolder(inodes.keyOf(row));
+      const journaled = writeBack.foldersChanged({ back: [inodes.keyOf(row)] });
       tree.reference(row);
       this.entriesChanged(folder);
       const plain = owner.mode === options.dirMode && owner.uid === options.uid && owner.gid === options.gid;
       if (plain) await markers.becameEmpty(row);
       else await markers.put(row);
+      await journaled;
       return row;
     });
   }
@@ -261,10 +263,13 @@ export class NameChanges {
     const key = inodes.keyOf(row);
     markers.gone(tree.table.nodeId(row));
     // A folder that listings have told of may have a marker that they have not.
+    const journaled: Promise<void>[] = [];
     if (tree.hasMarker(row) || !tree.isLocal(row)) {
       claims.removed(key);
-      await writeBack.remove({ key });
+      journaled.push(writeBack.remove({ key }));
     }
+    journaled.push(writeBack.foldersChanged({ gone: [key] }));
+    await Promise.all(journaled);
     claims.removedFolder(key);
   }
 

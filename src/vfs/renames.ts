@@ -255,11 +255,12 @@ export class Renames {
     this.checkBelow(folder, toKey);
     const found: Below = { files: [], folders: [], markers: [] };
     this.#collect(folder, fromKey, toKey, found);
-    await Promise.all([...found.markers, this.#moveFiles(found.files)]);
-    for (const below of found.folders) {
-      claims.removedFolder(fromKey + below);
-      claims.restoredFolder(toKey + below);
-    }
+    const gone = found.folders.map((below) => fromKey + below);
+    const back = found.folders.map((below) => toKey + below);
+    const folders = this.#options.writeBack.foldersChanged({ gone, back });
+    await Promise.all([...found.markers, this.#moveFiles(found.files), folders]);
+    for (const key of gone) claims.removedFolder(key);
+    for (const key of back) claims.restoredFolder(key);
   }
 
   checkBelow(folder: Row, key: string): void {

@@ -1,7 +1,7 @@
 /**
  * What an earlier mount left undone, shown as names: pending files, moves, deletions and folders.
  */
-import type { ObjectMeta, WriteBack } from "../writeback/write-back.ts";
+import type { ObjectMeta, RestoredFile, WriteBack } from "../writeback/write-back.ts";
 import type { Claims } from "./claims.ts";
 import type { FileType } from "./filesystem.ts";
 import { NO_ROW, ROOT_ROW } from "./inode-table.ts";
@@ -40,6 +40,8 @@ export async function restoreNames(
       claims.removed(item.key);
       const row = inodes.rowAt(item.key);
       if (row !== NO_ROW && row !== ROOT_ROW && !tree.isFolder(row)) tree.retire(row);
+    } else if (item.kind === "gone") {
+      claims.removedFolder(item.key);
     } else if (item.kind === "mark") {
       const row = place(item.key, "directory");
       if (row === NO_ROW) continue;
@@ -59,19 +61,29 @@ export async function restoreNames(
     }
   }
 
-  for (const { file, meta, base } of writeBack.restored()) {
+  for (const restored of writeBack.restored()) {
+    const { file, meta } = restored;
     const { type = "file" } = told("", meta);
     const row = place(file.key, type === "directory" ? "file" : type);
-    if (row === NO_ROW) continue;
-    const metadata = told(tree.table.name(row), meta);
-    tree.setSize(row, await file.size());
-    tree.setMtime(row, await file.mtimeMs());
-    const inode = inodes.of(row);
-    inodes.setMetadata(inode, { ...metadata, type: undefined, mtimeMs: undefined });
-    if (base.kind === "version")
-      inode.version = { key: file.key, etag: base.etag, sizeBytes: 0, mtimeMs: inodes.mtimeMs(inode) };
-    inodes.attach(inode, file, { fromScratch: false });
+    if (row !== NO_ROW) await showRestored(row, restored, { parts, inodes });
   }
+}
+
+/** Shows a staged file that nobody here has asked for under a name that has just been made. */
+export async function showRestored(
+  row: Row,
+  { file, meta, base }: RestoredFile,
+  { parts, inodes }: { parts: VolumeParts; inodes: Inodes },
+): Promise<void> {
+  const { tree } = parts;
+  const inode = inodes.of(row);
+  const metadata = told(tree.table.name(row), meta);
+  inodes.setMetadata(inode, { ...metadata, type: undefined, mtimeMs: undefined });
+  if (base.kind === "version")
+    inode.version = { key: file.key, etag: base.etag, sizeBytes: 0, mtimeMs: inodes.mtimeMs(inode) };
+  inodes.attach(inode, file, { fromScratch: false });
+  tree.setSize(row, await file.size());
+  tree.setMtime(row, await file.mtimeMs());
 }
 
 function told(name: string, { metadata = {}, contentType, headers }: ObjectMeta): FileMetadata {

@@ -89,9 +89,9 @@ export class WritableFiles {
   async #openStaged(inode: Inode, flags: OpenFlags, caller: Caller, empty: boolean): Promise<OpenReply> {
     let writing: StagedFile | undefined;
     try {
-      const isOld = inode.staged !== undefined;
+      // What was just closed must be known to be closed: it is kept until this open is closed as well.
+      await inode.releasing;
       writing = await this.#options.staging.openForWrite(inode, { empty });
-      if (empty && isOld) await writing.truncate(0);
       if (empty) this.#changed(inode, 0);
       return this.#opened(inode, flags, caller, writing);
     } catch (error) {
@@ -122,14 +122,17 @@ export class WritableFiles {
     const { inode, writing } = file;
     if (!writing || !inode.touched) return this.#released(file);
     // What it has become must be known before it can be published.
-    return this.#options.inodes
+    const released = this.#options.inodes
       .refresh(inode)
       .then(() => true)
       .catch(() => false)
       .then((isKnown) => {
         this.#released(file);
         if (isKnown && inode.writers === 0) inode.touched = false;
+        if (inode.releasing === released) inode.releasing = undefined;
       });
+    inode.releasing = released;
+    return released;
   }
 
   #released(file: WritableHandle): void {
@@ -155,10 +158,16 @@ export class WritableFiles {
   read(file: WritableHandle, offset: Bytes, length: Bytes, caller: Caller): MaybePromise<ReadReply> {
     const { staged } = file.inode;
     if (staged) return staged.read(offset, length).then(plainReply);
-    const span = this.#reader(file).read(offset, length, caller);
+    const reader = this.#reader(file);
+    const { key, etag } = reader.version;
+    const span = reader.read(offset, length, caller);
     if (!(span instanceof Promise)) return span;
     return span.catch((error: unknown) => {
       if (!HawserError.is(error, "stale", "object_changed")) throw error;
+      const { staged: stagedNow, version } = file.inode;
+      // A move was done meanwhile, or a file staged: the bytes are elsewhere now.
+      if (stagedNow || version?.key !== key || version.etag !== etag)
+        return this.read(file, offset, length, caller);
       if (this.#options.inodes.hasArrived(file.inode)) return this.read(file, offset, length, caller);
       this.#options.suspect(file.inode);
       throw error;
@@ -208,6 +217,7 @@ export class WritableFiles {
   ): Promise<T> {
     this.#enter(inode);
     try {
+      await inode.releasing;
       const writing = await this.#options.staging.openForWrite(inode, { empty });
       try {
         return await action(writing);
@@ -257,7 +267,8 @@ export class WritableFiles {
   async flush(file: WritableHandle, caller: Caller): Promise<void> {
     const { inode, writing } = file;
     if (!writing) return;
-    if (inode.fromScratch && inode.staged === writing && (await this.#options.isBeingKilled(caller.pid))) {
+    const fromScratch = writing.keepsClosed || (inode.fromScratch && inode.staged === writing);
+    if (fromScratch && (await this.#options.isBeingKilled(caller.pid))) {
       await writing.tear();
       return;
     }

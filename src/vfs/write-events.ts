@@ -9,12 +9,14 @@ import type { Clock } from "../common/clock.ts";
 import type { HawserError } from "../common/errors.ts";
 import { wholeMicroseconds } from "../common/object-time.ts";
 import type { Logger } from "../observe/logger.ts";
-import type { StagedFile, WriteBackEvents } from "../writeback/write-back.ts";
+import type { RestoredFile, StagedFile, WriteBackEvents } from "../writeback/write-back.ts";
 import type { Claims } from "./claims.ts";
 import type { Kernel } from "./filesystem.ts";
 import { Flag } from "./inode-segment.ts";
 import { NO_ROW } from "./inode-table.ts";
 import type { Inode, Inodes } from "./inodes.ts";
+import type { Row } from "./inode-table.ts";
+import { showRestored } from "./restore.ts";
 import type { VolumeParts } from "./volume-filesystem.ts";
 
 export interface WriteEventsOptions {
@@ -87,15 +89,16 @@ export class WriteEvents implements WriteBackEvents {
     }
   }
 
-  conflict(file: StagedFile, recoveredAs: string): void {
+  conflict(file: StagedFile, recoveredAs: string, kept?: RestoredFile): void {
     const { inodes, logger } = this.#options;
     logger.warn(
       { key: file.key, recoveredAs },
-      "The object in the bucket stays; what was written here is among the recovered files.",
+      "What was there before stays; what was written here is among the recovered files.",
     );
     const inode = inodes.byFile(file);
     if (!inode) return;
-    this.#showBucket(inode);
+    if (kept && inodes.isNamed(inode)) this.#showKept(inode, kept);
+    else this.#showBucket(inode);
     if (inode.opens === 0) {
       inodes.detach(inode);
       inodes.closed(inode);
@@ -118,6 +121,29 @@ export class WriteEvents implements WriteBackEvents {
     }
   }
 
+  /** The name is that of what was closed before: under a node id of its own, since others may have this one open. */
+  #showKept(inode: Inode, kept: RestoredFile): void {
+    const { inodes, parts, logger } = this.#options;
+    const { tree } = parts;
+    const row = inodes.row(inode);
+    const folder = tree.parent(row);
+    const name = tree.table.name(row);
+    const type = tree.type(row);
+    inode.unlinked = true;
+    inodes.setMoving(inode, false);
+    tree.retire(row);
+    const again = tree.create(folder, name, type);
+    showRestored(again, kept, { parts, inodes }).catch((error: unknown) => {
+      logger.warn({ err: error, key: kept.file.key }, "what was closed before could not be shown");
+    });
+    this.#forgetName(folder, again);
+  }
+
+  #forgetName(folder: Row, row: Row): void {
+    const { table } = this.#options.parts.tree;
+    void this.#kernel?.invalidateEntry(table.nodeId(folder), table.nameBytes(row).slice());
+  }
+
   /** The name is somebody else's again: the next lookup asks what is there, and finds another node id. */
   #showBucket(inode: Inode): void {
     const { inodes, parts, claims, clock } = this.#options;
@@ -131,8 +157,7 @@ export class WriteEvents implements WriteBackEvents {
     for (let at = tree.parent(row); at !== NO_ROW; at = tree.parent(at)) {
       if (tree.isLocal(at)) claims.settleRow(at, clock.monotonic());
     }
-    const parent = tree.table.nodeId(tree.parent(row));
-    void this.#kernel?.invalidateEntry(parent, tree.table.nameBytes(row).slice());
+    this.#forgetName(tree.parent(row), row);
   }
 }
 

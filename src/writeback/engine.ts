@@ -34,6 +34,7 @@ import type {
   ObjectMeta,
   PendingFile,
   Rekeyed,
+  RestoredFile,
   RestoredItem,
   StageOptions,
   StagedFile,
@@ -41,6 +42,14 @@ import type {
   WriteBackEvents,
   WriteBackStatus,
 } from "./write-back.ts";
+
+/** A file that a process before has left. */
+interface Left {
+  readonly file: LocalStaged;
+  /** Of the local file. */
+  readonly inode: number | undefined;
+  readonly fate: Fate;
+}
 
 /** Of a folder that was renamed: a record of the log has an end. */
 const KEYS_OF_A_RECORD = 5_000;
@@ -61,7 +70,8 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
   /** Objects that may have been left behind, and the store has not let us look. */
   #unresolved: Stray[] = [];
   #restored: LocalStaged[] = [];
-  #restoredItems: RestoredItem[] = [];
+  /** They have no names: the filesystem is not told of them. */
+  #restoredKept: LocalStaged[] = [];
   readonly #session = randomBytes(4).toString("hex");
   #syncedAtMs: EpochMs;
   #cancelTick = (): void => undefined;
@@ -79,37 +89,59 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
 
   /** Takes up what a process before has left. */
   async recover(now: Circumstances): Promise<void> {
-    const { journal, area, logger } = this.#context;
+    const { journal, area } = this.#context;
     const present = await area.present();
-    const fates: { file: LocalStaged; fate: Fate }[] = [];
+    const left = new Map<number, Left>();
     for (const entry of journal.state.files.values()) {
       const stamp = present.has(entry.id) ? await stampOf(area.path(entry.id)) : undefined;
       present.delete(entry.id);
       const file = new LocalStaged(this.#context, this.#life, entry);
       if (now.otherBoot) distrustUnsynced(file);
       if (stamp) area.resized(entry.id, stamp.size);
-      fates.push({ file, fate: fateOf(entry, stamp, now) });
+      left.set(entry.id, { file, inode: stamp?.inode, fate: fateOf(entry, stamp, now) });
     }
     // Files of which no record has survived were never promised to anybody.
     for (const id of present) {
       journal.state.nextId = Math.max(journal.state.nextId, id + 1);
       await area.remove(id);
     }
-    for (const { file, fate } of fates) {
-      if (fate.kind === "lost") {
-        logger.error(
-          { key: file.key },
-          "a staged file is missing from the staging folder: it cannot be published",
-        );
-        journal.add({ t: "drop", id: file.id });
-      } else await this.#takeUp(file, fate);
-    }
+    const keptIds = new Set(Array.from(left.values(), ({ file }) => file.entry.kept));
+    for (const [id, one] of left) if (!keptIds.has(id)) await this.#takeUpWithKept(one, left);
     this.#startInOrder();
     await journal.flush();
     this.#tickLater();
   }
 
-  async #takeUp(file: LocalStaged, fate: Exclude<Fate, { kind: "lost" }>): Promise<void> {
+  /** Takes up a file, and what it held when it was closed where it was being rewritten. */
+  async #takeUpWithKept(one: Left, left: ReadonlyMap<number, Left>): Promise<void> {
+    const { journal, area } = this.#context;
+    const { file } = one;
+    const kept = file.entry.kept === undefined ? undefined : left.get(file.entry.kept);
+    // It ended before an empty file had taken the place.
+    const isSame = kept?.inode !== undefined && kept.inode === one.inode;
+    if (isSame) {
+      journal.add({ t: "drop", id: file.id });
+      await journal.flush();
+      await area.remove(file.id);
+    } else await this.#takeUp(one);
+    if (!kept) return;
+    if (!this.#files.has(file.id)) return await this.#takeUp(kept);
+    this.#keep(kept.file, file);
+    if (kept.fate.kind === "publish") kept.file.state = "sealed";
+    else if (kept.fate.kind !== "seal" && kept.fate.kind !== "open") return this.#life.drop(kept.file);
+    kept.file.isDoubtful = kept.file.entry.n > 0;
+    this.#restoredKept.push(kept.file);
+  }
+
+  async #takeUp({ file, fate }: Left): Promise<void> {
+    if (fate.kind === "lost") {
+      this.#context.logger.error(
+        { key: file.key },
+        "a staged file is missing from the staging folder: it cannot be published",
+      );
+      this.#context.journal.add({ t: "drop", id: file.id });
+      return;
+    }
     this.#register(file);
     switch (fate.kind) {
       case "recover":
@@ -134,31 +166,42 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
   #startInOrder(): void {
     const { state } = this.#context.journal;
     for (const stray of state.strays.values()) {
-      const owner = this.#restored.find(({ entry }) => entry.uuid === stray.uuid);
+      const restored = [...this.#restored, ...this.#restoredKept];
+      const owner = restored.find(({ entry }) => entry.uuid === stray.uuid);
       this.#context.queue.add(new StrayWork(this.#context, this, stray, owner));
     }
     const starts: { seq: number; start: () => void }[] = [];
-    for (const file of this.#restored) {
+    for (const file of this.#restored) if (file.state === "sealed") void this.#life.closedAgain(file);
+    const kept = this.#restoredKept.filter((file) => !file.isGone);
+    const files = [...this.#restored, ...kept];
+    for (const file of files) {
       if (file.state !== "sealed") continue;
       starts.push({ seq: file.entry.sealed!.seq, start: () => this.#life.enqueue(file, 0) });
     }
     for (const [seq, item] of state.items) {
       starts.push({ seq, start: () => this.#items.start(seq, item) });
-      if (item.kind === "remove") this.#restoredItems.push({ kind: "remove", key: item.key });
-      else if (item.kind !== "meta") this.#restoredItems.push(item);
     }
     for (const { start } of starts.sort((a, b) => a.seq - b.seq)) start();
-    for (const file of this.#restored) if (file.state === "closed") this.#life.seal(file);
+    for (const file of files) if (file.state === "closed") this.#life.seal(file);
   }
 
-  restored(): Iterable<{ file: StagedFile; meta: ObjectMeta; base: Base }> {
-    const files = this.#restored;
+  restored(): Iterable<RestoredFile> {
+    // Of what has arrived by now the bucket tells.
+    const files = this.#restored.filter((file) => !file.isGone && file.state !== "published");
     this.#restored = [];
     return files.map((file) => ({ file, meta: file.entry.meta, base: file.entry.base }));
   }
 
+  /** As it is now: nobody was told of what has been done since the start. */
   restoredItems(): Iterable<RestoredItem> {
-    return this.#restoredItems.splice(0);
+    const { items, goneFolders } = this.#context.journal.state;
+    const left: RestoredItem[] = [];
+    for (const [, item] of [...items].sort(([one], [other]) => one - other)) {
+      if (item.kind === "remove") left.push({ kind: "remove", key: item.key });
+      else if (item.kind !== "meta") left.push(item);
+    }
+    for (const key of goneFolders) left.push({ kind: "gone", key });
+    return left;
   }
 
   onEvents(events: WriteBackEvents): void {
@@ -173,7 +216,7 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
     const { state } = journal;
     const id = state.nextId++;
     const base = this.#items.fold(key) ?? options.base;
-    const uuid = this.#uuidOf(id);
+    const uuid = this.uuidOf(id);
     const { overlayOf: overlay, meta } = options;
     // On its way to the log is enough: a file that nobody has closed may be lost, and one without a record is swept.
     journal.add({ t: "stage", id, uuid, key, base, overlay, meta, at: clock.now() });
@@ -195,8 +238,21 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
     }
   }
 
-  #uuidOf(id: number): string {
+  uuidOf(id: number): string {
     return `${this.#context.journal.state.volumeId}.${this.#session}.${id}`;
+  }
+
+  nameless(id: number, keptFor: LocalStaged): LocalStaged {
+    const kept = new LocalStaged(this.#context, this.#life, this.#context.journal.state.files.get(id)!);
+    this.#keep(kept, keptFor);
+    return kept;
+  }
+
+  /** What a file held when it was closed, without a name while that file has it. */
+  #keep(kept: LocalStaged, keptFor: LocalStaged): void {
+    keptFor.kept = kept;
+    kept.keptFor = keptFor;
+    this.#registerNameless(kept);
   }
 
   find(key: string): LocalStaged | undefined {
@@ -223,19 +279,26 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
       if (there && !leaving.has(there)) throw new HawserError("exists", `${key} has a staged file already.`);
     }
     for (const { file } of moved) {
+      if (file.kept) this.#life.leaveKey(file.kept);
       this.#life.leaveKey(file);
       this.#byKey.delete(file.key);
     }
-    const keys = moved.map(({ file, key, base }) => [file.id, key, this.#items.fold(key) ?? base] as const);
+    const keys = moved.flatMap(({ file, key, base }) => keysOf(file, key, this.#items.fold(key) ?? base));
     for (let at = 0; at < keys.length; at += KEYS_OF_A_RECORD)
       this.#context.journal.add({ t: "keys", keys: keys.slice(at, at + KEYS_OF_A_RECORD) });
-    for (const { file, from } of moved) {
-      this.#byKey.set(file.key, file);
-      this.#foreign.add(file);
-      this.#life.moved(file, from);
-    }
+    for (const { file, from } of moved) this.#hasMoved(file, from);
     this.sourcesChanged();
     await this.#context.journal.flush();
+  }
+
+  #hasMoved(file: LocalStaged, from: string): void {
+    this.#byKey.set(file.key, file);
+    // In this order: what was closed before is published before.
+    for (const each of [file.kept, file]) {
+      if (!each) continue;
+      this.#foreign.add(each);
+      this.#life.moved(each, from);
+    }
   }
 
   async exchange(exchanged: readonly Exchanged[], together?: () => void): Promise<StagedFile[]> {
@@ -256,25 +319,22 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
     }
     together?.();
     for (const { file } of moved) {
+      if (file.kept) this.#life.leaveKey(file.kept);
       this.#life.leaveKey(file);
       this.#byKey.delete(file.key);
     }
     const records: JournalRecord[] = [];
     for (const { file, to } of moved)
-      records.push({ t: "keys", keys: [[file.id, to.key, this.#items.fold(to.key) ?? to.base]] });
+      records.push({ t: "keys", keys: keysOf(file, to.key, this.#items.fold(to.key) ?? to.base) });
     for (const [to, { id, stamp }] of overlays) {
-      const uuid = this.#uuidOf(id);
+      const uuid = this.uuidOf(id);
       const base = this.#items.fold(to.key) ?? to.base;
       const at = this.#context.clock.now();
       records.push({ t: "stage", id, uuid, key: to.key, base, overlay: to.version, meta: to.meta, at });
       records.push({ t: "flush", id, ...stamp }, { t: "synced", id, ...stamp });
     }
     journal.add(...records);
-    for (const { file, from } of moved) {
-      this.#byKey.set(file.key, file);
-      this.#foreign.add(file);
-      this.#life.moved(file, from);
-    }
+    for (const { file, from } of moved) this.#hasMoved(file, from);
     const made = new Map<Exchanged, LocalStaged>();
     for (const [to, { id, stamp }] of overlays) {
       const file = new LocalStaged(this.#context, this.#life, journal.state.files.get(id)!);
@@ -318,6 +378,16 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
     const withdraw = (): void => journal.add({ t: "done", seq });
     await journal.flush();
     return withdraw;
+  }
+
+  async foldersChanged(folders: { gone?: readonly string[]; back?: readonly string[] }): Promise<void> {
+    const { journal } = this.#context;
+    const { gone = [] } = folders;
+    const known = new Set([...journal.state.goneFolders, ...gone]);
+    const back = (folders.back ?? []).filter((key) => known.has(key));
+    if (gone.length === 0 && back.length === 0) return;
+    journal.add({ t: "folders", gone, back });
+    await journal.flush();
   }
 
   async flush(prefix = "", signal?: AbortSignal): Promise<void> {
@@ -467,7 +537,15 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
   }
 
   forget(file: LocalStaged): void {
+    const { kept, keptFor } = file;
+    if (keptFor?.kept === file) keptFor.kept = undefined;
     if (this.#byKey.get(file.key) === file) this.#byKey.delete(file.key);
+    if (kept) {
+      // It has the name again.
+      kept.keptFor = undefined;
+      file.kept = undefined;
+      this.#byKey.set(kept.key, kept);
+    }
     this.#files.delete(file.id);
     this.#foreign.delete(file);
     this.sourcesChanged();
@@ -541,8 +619,12 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
   }
 
   #register(file: LocalStaged): void {
-    this.#files.set(file.id, file);
     this.#byKey.set(file.key, file);
+    this.#registerNameless(file);
+  }
+
+  #registerNameless(file: LocalStaged): void {
+    this.#files.set(file.id, file);
     const { overlay, uploaded } = file.entry;
     if ((overlay && overlay.key !== file.key) || (uploaded && uploaded.key !== file.key))
       this.#foreign.add(file);
@@ -593,15 +675,25 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
   }
 }
 
+/** A file, and what is kept of it, under another key. */
+function keysOf(
+  file: LocalStaged,
+  key: string,
+  base: Base,
+): (readonly [id: number, key: string, base: Base])[] {
+  return [file.kept, file].filter((each) => each !== undefined).map(({ id }) => [id, key, base]);
+}
+
 /** A work after which an object may be where none belongs. */
 function mayLeaveStray(work: Work): work is FileWork | StrayWork {
   return work instanceof StrayWork || (work instanceof FileWork && work.isGivenUp);
 }
 
-/** After a power loss: what was fetched and not synced may be zeros. */
+/** After a power loss: what was fetched, or written where nothing was, and not synced may be zeros. */
 function distrustUnsynced(file: LocalStaged): void {
-  const { id, fetchedUnsynced, synced } = file.entry;
-  const ranges = fetchedUnsynced.ranges.map(({ start, end }) => [start, end] as const);
+  const { id, fetchedUnsynced, writtenUnsynced, synced } = file.entry;
+  const doubtful = [...fetchedUnsynced.ranges, ...(synced ? writtenUnsynced.ranges : [])];
+  const ranges = doubtful.map(({ start, end }) => [start, end] as const);
   if (ranges.length > 0) file.journal({ t: "lost", id, ranges });
   file.isUncertain = synced === undefined;
 }
@@ -611,10 +703,10 @@ function isPending({ state }: LocalStaged): boolean {
   return state === "sealed" || state === "uploading" || state === "failed";
 }
 
-async function stampOf(path: string): Promise<FileStamp | undefined> {
+async function stampOf(path: string): Promise<(FileStamp & { inode: number }) | undefined> {
   try {
-    const { size, mtimeMs } = await stat(path);
-    return { size, mtime: mtimeMs };
+    const { size, mtimeMs, ino } = await stat(path);
+    return { size, mtime: mtimeMs, inode: ino };
   } catch {
     return undefined;
   }

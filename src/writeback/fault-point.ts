@@ -10,6 +10,7 @@ export type FaultPoint =
   | "staging.created"
   | "staging.written"
   | "staging.truncated"
+  | "kept"
   | "seal"
   | "put.before"
   | "put.after"

@@ -5,6 +5,7 @@
 import type { ObjectVersion } from "../cache/content.ts";
 import type { Bytes, EpochMs } from "../common/units.ts";
 import { IntervalSet } from "./interval-set.ts";
+import { sameTime } from "./object-meta.ts";
 import type { ContentSums, FileRecord, FileStamp, JournaledPart, RangePair } from "./records.ts";
 import type { RecoverReason } from "./recovered.ts";
 import type { ByteRange } from "./part-plan.ts";
@@ -53,6 +54,8 @@ export class FileEntry {
   readonly missing = new IntervalSet();
   /** Fetched since the bytes were synced last: gone after a power loss, for all anybody knows. */
   readonly fetchedUnsynced = new IntervalSet();
+  /** Written over the base since the bytes were synced last: after a power loss the base's, for all anybody knows. */
+  readonly writtenUnsynced = new IntervalSet();
   /** Of the overlay, what nobody has written. */
   readonly unchanged = new IntervalSet();
   /** The stamp of the last FLUSH, until the file is opened for writing again or changed. */
@@ -66,6 +69,8 @@ export class FileEntry {
   multipart: EntryMultipart | undefined;
   uploaded: InBucket | undefined;
   recovering: { readonly name: string; readonly reason: RecoverReason } | undefined;
+  /** The file that holds what this one held when it was closed; it may be gone. */
+  kept: number | undefined;
 
   constructor(record: Extract<FileRecord, { t: "stage" }>) {
     this.id = record.id;
@@ -95,6 +100,8 @@ export class FileEntry {
     switch (record.t) {
       case "local":
         for (const [start, end] of record.ranges) {
+          for (const absent of [this.missing, this.fetchedUnsynced])
+            for (const gap of absent.within(start, end)) this.writtenUnsynced.add(gap.start, gap.end);
           this.missing.remove(start, end);
           this.unchanged.remove(start, end);
           this.fetchedUnsynced.remove(start, end);
@@ -107,6 +114,7 @@ export class FileEntry {
         for (const [start, end] of record.ranges) {
           this.missing.add(start, end);
           this.fetchedUnsynced.remove(start, end);
+          this.writtenUnsynced.remove(start, end);
         }
         return;
       case "own":
@@ -115,6 +123,7 @@ export class FileEntry {
         this.missing.remove(0, Number.MAX_SAFE_INTEGER);
         this.unchanged.remove(0, Number.MAX_SAFE_INTEGER);
         this.fetchedUnsynced.clear();
+        this.writtenUnsynced.clear();
         return;
       case "flush":
       case "tear":
@@ -127,6 +136,11 @@ export class FileEntry {
         if (this.torn) this.flushed = undefined;
         this.torn = false;
         if (!this.synced?.fsync) this.synced = undefined;
+        return;
+      case "kept":
+        this.kept = record.as;
+        this.flushed = undefined;
+        this.synced = undefined;
         return;
       case "meta":
         this.meta = record.meta;
@@ -146,6 +160,10 @@ export class FileEntry {
         return;
       case "seal": {
         const { n, seq, size, mtime } = record;
+        const { synced } = this;
+        // What a program had synced and changed since is not on the disk: the next tick brings it there.
+        const isChanged = synced?.fsync && (synced.size !== size || !sameTime(synced.mtime, mtime));
+        if (isChanged && this.sealed?.n !== n) this.synced = undefined;
         this.sealed = { n, seq, size, mtime };
         this.n = Math.max(this.n, n);
         return;
@@ -156,6 +174,7 @@ export class FileEntry {
       case "synced":
         this.synced = { size: record.size, mtime: record.mtime, fsync: record.fsync };
         this.fetchedUnsynced.clear();
+        this.writtenUnsynced.clear();
         return;
       case "multipart": {
         const { n, key, mp, partBytes, base, mtime, meta } = record;
@@ -188,8 +207,35 @@ export class FileEntry {
     }
   }
 
+  /** Records of another file that holds the same, closed; nothing of it is known to be on the disk itself. */
+  *recordsAs(id: number, uuid: string, stamp: FileStamp): Generator<FileRecord> {
+    yield* this.#started(id, uuid);
+    if (this.overlay) yield { t: "fetched", id, ranges: outside(this.missing, this.overlay.sizeBytes) };
+    yield* this.#written(id);
+    yield { t: "flush", id, ...stamp };
+  }
+
+  /** What it was made from, what goes with it, and which bytes are its own. */
+  *#started(id: number, uuid: string): Generator<FileRecord> {
+    const { key, base, overlay, stagedMeta, meta, createdMs: at } = this;
+    yield { t: "stage", id, uuid, key, base, overlay, meta: stagedMeta, at };
+    if (meta !== stagedMeta) yield { t: "meta", id, meta };
+    if (this.timesSet !== undefined) yield { t: "times", id, mtime: this.timesSet };
+    if (!overlay) return;
+    const rest = new IntervalSet([...this.unchanged.ranges, ...this.writtenUnsynced.ranges]);
+    yield { t: "local", id, ranges: outside(rest, overlay.sizeBytes) };
+  }
+
+  /** What was written and never synced, after all that says what is on the disk. */
+  *#written(id: number): Generator<FileRecord> {
+    if (!this.writtenUnsynced.isEmpty) yield { t: "local", id, ranges: pairsOf(this.writtenUnsynced.ranges) };
+  }
+
   #fetchedSynced(sizeBytes: Bytes): RangePair[] {
-    const absent = new IntervalSet([...this.missing.ranges, ...this.fetchedUnsynced.ranges]);
+    const { missing, fetchedUnsynced, writtenUnsynced } = this;
+    const absent = new IntervalSet(
+      [missing, fetchedUnsynced, writtenUnsynced].flatMap((set) => [...set.ranges]),
+    );
     return outside(absent, sizeBytes);
   }
 
@@ -202,14 +248,10 @@ export class FileEntry {
 
   /** Records that, replayed, give this entry. */
   *records(): Generator<FileRecord> {
-    const { id, uuid, key, base, overlay, stagedMeta, meta, createdMs: at } = this;
-    yield { t: "stage", id, uuid, key, base, overlay, meta: stagedMeta, at };
-    if (meta !== stagedMeta) yield { t: "meta", id, meta };
-    if (this.timesSet !== undefined) yield { t: "times", id, mtime: this.timesSet };
-    if (overlay) {
-      yield { t: "local", id, ranges: outside(this.unchanged, overlay.sizeBytes) };
-      yield { t: "fetched", id, ranges: this.#fetchedSynced(overlay.sizeBytes), synced: true };
-    }
+    const { id, key, base, overlay } = this;
+    yield* this.#started(id, this.uuid);
+    if (overlay) yield { t: "fetched", id, ranges: this.#fetchedSynced(overlay.sizeBytes), synced: true };
+    if (this.kept !== undefined) yield { t: "kept", id, as: this.kept };
     if (this.n > 0) yield { t: "turn", id, n: this.n };
     if (this.flushed) yield { t: this.torn ? "tear" : "flush", id, ...this.flushed };
     if (this.uploaded) yield { t: "uploaded", id, ...this.uploaded };
@@ -223,6 +265,7 @@ export class FileEntry {
     if (this.synced) yield { t: "synced", id, ...this.synced };
     if (!this.fetchedUnsynced.isEmpty)
       yield { t: "fetched", id, ranges: pairsOf(this.fetchedUnsynced.ranges) };
+    yield* this.#written(id);
     if (this.recovering) yield { t: "recover", id, ...this.recovering };
   }
 }

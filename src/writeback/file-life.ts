@@ -14,6 +14,8 @@ import { whoGivesWay } from "./circle.ts";
 import type { Context } from "./context.ts";
 import type { FileEntry, InBucket } from "./file-entry.ts";
 import { FileWork } from "./file-work.ts";
+import { KeptContents } from "./kept-content.ts";
+import type { KeptHost } from "./kept-content.ts";
 import type { Stray } from "./journal-state.ts";
 import { metaWithTime, sameTime, timeOf } from "./object-meta.ts";
 import { isWorthKeeping } from "./part-plan.ts";
@@ -36,7 +38,7 @@ const TOGETHER_MS: Milliseconds = 20;
 export const STARVED_MS: Milliseconds = 60_000;
 
 /** What FileLife asks of the others. */
-export interface LifeHost {
+export interface LifeHost extends Pick<KeptHost, "nameless" | "uuidOf"> {
   /** The staged file that has this key now. */
   find(key: string): LocalStaged | undefined;
   /** The file is nobody's any more. */
@@ -66,6 +68,7 @@ export class FileLife {
   readonly #context: Context;
   readonly #host: LifeHost;
   readonly #sealing: Sealing;
+  readonly #kept: KeptContents;
   /** When a small file was sealed last, by the monotonic clock. */
   #lastSmallMs: Milliseconds = -Infinity;
 
@@ -73,6 +76,12 @@ export class FileLife {
     this.#context = context;
     this.#host = host;
     this.#sealing = new Sealing(context, (file) => this.#sealNow(file));
+    this.#kept = new KeptContents(context, {
+      nameless: (id, keptFor) => host.nameless(id, keptFor),
+      uuidOf: (id) => host.uuidOf(id),
+      seal: (file) => this.seal(file),
+      drop: (file) => this.drop(file),
+    });
   }
 
   /** An open for writing has begun. */
@@ -80,9 +89,10 @@ export class FileLife {
     this.#sealing.stop(file);
     file.state = file.isGone ? "dropped" : "open";
     this.#host.sourcesChanged();
-    file.reopened();
     const { entry } = file;
+    const isFirst = file.writers === 1;
     await file.local.fd();
+    if (isFirst) file.closed = await file.content.whileQuiet(() => this.#kept.closedContent(file));
     if (file.isGone || (!entry.sealed && !entry.flushed)) return;
     this.#giveUp(file);
     const wasSynced = entry.synced !== undefined;
@@ -90,6 +100,16 @@ export class FileLife {
     // What was safe on the disk may be overwritten there before the log is.
     if (wasSynced) await this.#context.journal.sync();
     else await this.#context.journal.flush();
+  }
+
+  /** Before a file is cut: keeps what was closed. See kept-content.ts. */
+  async keep(file: LocalStaged, isAlone: () => boolean): Promise<void> {
+    await this.#kept.keep(file, isAlone);
+  }
+
+  /** The file is closed again: what was kept of it is not needed any more. */
+  async closedAgain(file: LocalStaged): Promise<void> {
+    await this.#kept.closedAgain(file);
   }
 
   /** The last open for writing has ended. */
@@ -140,6 +160,7 @@ export class FileLife {
     file.journal({ t: "seal", id: file.id, n: entry.n + 1, seq: this.#host.nextSeq(), ...stamp });
     this.#context.fault("seal");
     file.state = "sealed";
+    void this.closedAgain(file);
     const now = this.#context.clock.monotonic();
     file.unpublishedSince ??= now;
     if (now - file.unpublishedSince >= STARVED_MS && file.content.isLocal) this.#enqueueSnapshot(file);
@@ -215,6 +236,8 @@ export class FileLife {
       const reached = file.reached(file.generation);
       this.#hastenWithBlockers(file.work);
       if (await reached) return;
+      // It is rewritten from scratch: what was closed is what was asked for.
+      if (file.kept) return await this.toBucket(file.kept);
     }
     await this.#liveAfterThePresent(file);
   }
@@ -245,7 +268,18 @@ export class FileLife {
     await file.liveNext;
   }
 
+  /** What was kept need not be published before: what the program asked for takes its place. */
   async #publishLive(file: LocalStaged): Promise<void> {
+    const { kept } = file;
+    if (kept) this.#giveUp(kept);
+    try {
+      await this.#publishOpen(file);
+    } finally {
+      if (kept && !kept.isGone && kept.state !== "published") this.enqueue(kept, 0);
+    }
+  }
+
+  async #publishOpen(file: LocalStaged): Promise<void> {
     const { journal, clock } = this.#context;
     while (!file.isGone) {
       const n = file.entry.n + 1;
@@ -338,6 +372,7 @@ export class FileLife {
   /** The name was removed. */
   drop(file: LocalStaged): void {
     const { journal } = this.#context;
+    if (file.kept) this.drop(file.kept);
     this.#sealing.stop(file);
     this.#leaveHidden(file);
     file.work = undefined;
@@ -378,6 +413,7 @@ export class FileLife {
     const { entry } = file;
     const isNew = entry.uploaded?.n !== there.n || entry.uploaded.etag !== there.etag;
     if (isNew) file.journal({ t: "uploaded", id: file.id, ...there });
+    if (file.kept && file.key === work.key && there.n >= file.keptN) this.drop(file.kept);
     this.#rebaseSuccessor(work, there);
     // In the same turn: after a crash both hold, what has arrived and that it is to go again.
     const wasLeft = this.#clear(work, there.etag);
@@ -429,6 +465,7 @@ export class FileLife {
     const { adopt, area, logger, journal, fault } = this.#context;
     const { uploaded } = file.entry;
     if (file.isGone) return;
+    if (file.kept) this.drop(file.kept);
     file.content.journaled = false;
     this.#host.forget(file);
     fault("adopt.before");
@@ -524,7 +561,9 @@ export class FileLife {
     if (reason === "conflict" && file.waiters.size === 0) this.#context.conflicts.lost(key, name);
     // Whoever waits for what a killed program left half done has nothing to wait for.
     file.settle(Number.POSITIVE_INFINITY, reason === "torn" ? undefined : told);
-    events?.conflict(file, name);
+    const instead = this.#host.find(key);
+    const { meta, base } = instead?.entry ?? {};
+    events?.conflict(file, name, instead && meta && base ? { file: instead, meta, base } : undefined);
   }
 
   #noteOf(file: LocalStaged, reason: RecoverReason): RecoveredNote {

@@ -29,6 +29,8 @@ export class JournalState {
   /** They may outlive their files. */
   readonly begins = new Map<string, Beginning>();
   readonly strays = new Map<string, Stray>();
+  /** Folders that are there no more, while items are to be done: the bucket may still show them. */
+  readonly goneFolders = new Set<string>();
   nextId = 1;
   nextSeq = 1;
 
@@ -76,6 +78,11 @@ export class JournalState {
         return;
       case "done":
         this.items.delete(record.seq);
+        if (this.items.size === 0) this.goneFolders.clear();
+        return;
+      case "folders":
+        for (const key of record.gone) this.goneFolders.add(key);
+        for (const key of record.back) this.goneFolders.delete(key);
         return;
       case "begin": {
         const { id, key, at } = record;
@@ -98,6 +105,7 @@ export class JournalState {
       case "flush":
       case "tear":
       case "open":
+      case "kept":
       case "meta":
       case "times":
       case "recover":
@@ -120,6 +128,8 @@ export class JournalState {
     for (const [mp, key] of this.abandoned) yield { t: "orphan", mp, key };
     for (const stray of this.strays.values()) yield { t: "stray", ...stray };
     for (const [seq, item] of this.items) yield { t: "item", seq, item };
+    if (this.items.size > 0 && this.goneFolders.size > 0)
+      yield { t: "folders", gone: [...this.goneFolders], back: [] };
   }
 
   #forget(id: number): void {

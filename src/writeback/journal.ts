@@ -42,6 +42,8 @@ export class Journal {
   #failure: unknown;
   readonly #path: string;
   #added = 0;
+  /** Of those, what has been handed to the log: the rest belongs to a turn that has not ended. */
+  #appended = 0;
   #written = 0;
   #writing: Promise<void> | undefined;
   /** Added in this turn. */
@@ -90,6 +92,7 @@ export class Journal {
     if (this.#turn.length === 0) return;
     const turn = this.#turn;
     this.#turn = [];
+    this.#appended += turn.length;
     for (let at = 0; at < turn.length; at += MOST_AT_ONCE) {
       this.#log.append(encodeRecords(turn.slice(at, at + MOST_AT_ONCE)));
     }
@@ -117,11 +120,11 @@ export class Journal {
     this.#fault("journal.flushed");
   }
 
-  /** One write at a time takes all that has been added. */
+  /** One write at a time takes all that has been appended. */
   async #write(): Promise<void> {
-    const added = this.#added;
+    const appended = this.#appended;
     await this.#withReserve(() => this.#log.flush());
-    this.#written = added;
+    this.#written = appended;
   }
 
   /** Resolves when what was added survives a power loss. */

@@ -163,6 +163,17 @@ export class LocalFile {
     if (fd !== undefined) await closeFd(fd, this.#area.pace);
   }
 
+  /** An empty file takes the place of this one, which has another name as well. Nobody else writes either. */
+  async startOver(): Promise<void> {
+    await this.closeWriter();
+    const before = this.#fd;
+    this.#setFd(await this.#area.renew(this.id));
+    if (before === undefined) return;
+    // Who reads goes on with what it began to read.
+    if (this.#users > 0) await new Promise<void>((idle) => (this.#idle = idle));
+    await closeFd(before, this.#area.pace);
+  }
+
   #setFd(fd: number | undefined): void {
     if (this.#fd !== undefined) this.#area.descriptors--;
     if (fd !== undefined) this.#area.descriptors++;

@@ -63,6 +63,8 @@ export type FileRecord =
   | ({ readonly t: "tear"; readonly id: number } & FileStamp)
   /** Opened for writing again. */
   | { readonly t: "open"; readonly id: number }
+  /** What it held when it was closed is file `as` from now on: it is rewritten from scratch. */
+  | { readonly t: "kept"; readonly id: number; readonly as: number }
   | { readonly t: "meta"; readonly id: number; readonly meta: ObjectMeta }
   /** The time of its last change is about to be set. */
   | { readonly t: "times"; readonly id: number; readonly mtime: EpochMs }
@@ -159,6 +161,8 @@ export type JournalRecord =
   | { readonly t: "stray"; readonly uuid: string; readonly n: number; readonly key: string }
   | { readonly t: "cleared"; readonly uuid: string; readonly n: number; readonly key: string }
   | { readonly t: "item"; readonly seq: number; readonly item: Item }
+  /** Folders that are there no more, and folders that are there again, whatever of them the bucket still has. */
+  | { readonly t: "folders"; readonly gone: readonly string[]; readonly back: readonly string[] }
   | { readonly t: "done"; readonly seq: number };
 
 /** Several hold together or not at all. */

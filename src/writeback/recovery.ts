@@ -9,6 +9,17 @@ import { sameTime } from "./object-meta.ts";
 import type { RecoverReason } from "./recovered.ts";
 import type { FileStamp } from "./records.ts";
 
+/** It is as it was when it was closed last, by size and time. */
+export function isAsFlushed({ flushed, timesSet }: FileEntry, stamp: FileStamp): boolean {
+  const isTime = (time: number | undefined): boolean => time !== undefined && sameTime(time, stamp.mtime);
+  return flushed?.size === stamp.size && (isTime(flushed.mtime) || isTime(timesSet));
+}
+
+/** An fsync, or a publication, has brought all of it to the bucket. */
+export function isInBucket({ uploaded, key }: FileEntry, stamp: FileStamp): boolean {
+  return uploaded?.key === key && uploaded.size === stamp.size && sameTime(uploaded.mtime, stamp.mtime);
+}
+
 export type Fate =
   /** Sealed: it goes on where it was. */
   | { readonly kind: "publish" }
@@ -31,7 +42,7 @@ export interface Circumstances {
 
 /** Decides from what the journal says and what the local file is now; `stamp` is undefined when it is not there. */
 export function fateOf(entry: FileEntry, stamp: FileStamp | undefined, now: Circumstances): Fate {
-  const { sealed, uploaded, flushed, synced, torn, timesSet } = entry;
+  const { sealed, uploaded, flushed, synced, torn } = entry;
   const isPublished = sealed !== undefined && uploaded?.n === sealed.n && uploaded.key === entry.key;
   if (entry.recovering) return { kind: "recover", reason: entry.recovering.reason };
   // The cache may have taken the file just before the end.
@@ -46,11 +57,7 @@ export function fateOf(entry: FileEntry, stamp: FileStamp | undefined, now: Circ
   }
   if (now.connectionKept) return sealed ? { kind: "publish" } : { kind: "open" };
   if (sealed) return { kind: "publish" };
-  const isTime = (time: number | undefined): boolean => time !== undefined && sameTime(time, stamp.mtime);
-  // An fsync has brought all of it to the bucket.
-  const isInBucket = uploaded?.key === entry.key && uploaded.size === stamp.size && isTime(uploaded.mtime);
-  if (isInBucket && !torn) return { kind: "finish" };
-  const isAsFlushed = flushed?.size === stamp.size && (isTime(flushed.mtime) || isTime(timesSet));
-  if (!isAsFlushed) return { kind: "recover", reason: "never_closed" };
+  if (isInBucket(entry, stamp) && !torn) return { kind: "finish" };
+  if (!isAsFlushed(entry, stamp)) return { kind: "recover", reason: "never_closed" };
   return torn ? { kind: "recover", reason: "torn" } : { kind: "seal" };
 }

@@ -55,8 +55,17 @@ export class StagedContent {
     await this.#changed([offset, offset + source.length], () => this.#local.write(source, offset));
   }
 
-  async truncate(sizeBytes: Bytes): Promise<void> {
-    await this.#changed([sizeBytes, Number.MAX_SAFE_INTEGER], () => this.#local.truncate(sizeBytes));
+  /** @param before done while nothing is fetched */
+  async truncate(sizeBytes: Bytes, before?: () => Promise<void>): Promise<void> {
+    await this.#changed([sizeBytes, Number.MAX_SAFE_INTEGER], async () => {
+      await before?.();
+      await this.#local.truncate(sizeBytes);
+    });
+  }
+
+  /** What is fetched meanwhile would change size or time of the local file for a moment. */
+  async whileQuiet<T>(work: () => T): Promise<T> {
+    return this.#entry.overlay ? await this.#inTurn(async () => work()) : work();
   }
 
   /** @throws `not_supported` for modes that move bytes */

@@ -14,9 +14,11 @@ import type { FileEntry } from "./file-entry.ts";
 import type { FileLife } from "./file-life.ts";
 import type { FileWork } from "./file-work.ts";
 import { LocalFile } from "./local-file.ts";
+import { sameTime } from "./object-meta.ts";
+import type { ClosedContent } from "./kept-content.ts";
 import type { FileRecord } from "./records.ts";
 import { StagedContent } from "./staged-content.ts";
-import type { ObjectMeta, StagedFile, StagedState } from "./write-back.ts";
+import type { ObjectMeta, OpenForWrite, StagedFile, StagedState } from "./write-back.ts";
 
 /** Somebody who waits until a generation is in the bucket. */
 export interface GenerationWaiter {
@@ -65,6 +67,14 @@ export class LocalStaged implements StagedFile {
   sentBlocks: { readonly etag: string; readonly sums: Uint32Array } | undefined;
   /** A power loss may have taken bytes of it: nobody else may rely on them. */
   isUncertain = false;
+  /** What it held when it was opened for writing, while that may still be there. */
+  closed: ClosedContent | undefined;
+  /** What it held when it was closed last: it is being rewritten from scratch. See kept-content.ts. */
+  kept: LocalStaged | undefined;
+  /** The number that what is kept had here. */
+  keptN = Infinity;
+  /** The file whose content this is; it has no name of its own then. */
+  keptFor: LocalStaged | undefined;
   /** Parts that are sent while it is open. */
   early: EarlyUpload | undefined;
 
@@ -104,13 +114,14 @@ export class LocalStaged implements StagedFile {
   }
 
   backing(): number | undefined {
-    if (!this.content.isLocal) return undefined;
+    // While it is frozen another file may be taking its place.
+    if (!this.content.isLocal || this.frozen) return undefined;
     this.#handedOut = true;
     this.#forgetUnchanged();
     return this.local.fdNow();
   }
 
-  async openForWrite(): Promise<void> {
+  async openForWrite({ empty = false, isAlone = () => false }: OpenForWrite = {}): Promise<void> {
     await this.frozen;
     await this.#context.area.makeRoom();
     this.writers++;
@@ -118,10 +129,19 @@ export class LocalStaged implements StagedFile {
     try {
       this.#forgetUnchanged();
       await this.#life.opened(this);
+      // The local file of one that is done with may be the cache's.
+      if (empty && (!this.isGone || this.holds > 0)) await this.#empty(isAlone);
+      this.reopened();
     } catch (error) {
       this.releaseWrite();
       throw error;
     }
+  }
+
+  async #empty(isAlone: () => boolean): Promise<void> {
+    await this.#cut(0, () => this.writers === 1 && isAlone());
+    this.#context.fault("staging.truncated");
+    this.measure();
   }
 
   releaseWrite(): void {
@@ -142,10 +162,20 @@ export class LocalStaged implements StagedFile {
     return bytes.length;
   }
 
+  get keepsClosed(): boolean {
+    return this.kept !== undefined;
+  }
+
   async truncate(sizeBytes: Bytes): Promise<void> {
-    await this.#asWriter(() => this.content.truncate(sizeBytes));
+    await this.#asWriter(() => this.#cut(sizeBytes, () => false));
     this.#context.fault("staging.truncated");
     this.measure();
+  }
+
+  async #cut(sizeBytes: Bytes, isAlone: () => boolean): Promise<void> {
+    await this.local.fd();
+    const isCut = sizeBytes === 0 || sizeBytes < this.size();
+    await this.content.truncate(sizeBytes, isCut ? () => this.#life.keep(this, isAlone) : undefined);
   }
 
   async allocate(mode: number, offset: Bytes, length: Bytes): Promise<void> {
@@ -162,13 +192,16 @@ export class LocalStaged implements StagedFile {
   async setTimes(mtimeMs: EpochMs): Promise<void> {
     await this.local.fd();
     const before = this.local.stamp();
-    const { flushed, torn } = this.entry;
+    const { flushed, torn, synced } = this.entry;
+    const wasSynced = synced?.size === before.size && sameTime(synced.mtime, before.mtime);
     const wasClosed = flushed?.size === before.size && flushed.mtime === before.mtime;
     // Said first: after a crash the file still counts as closed, with the old time or the new one.
     this.journal({ t: "times", id: this.id, mtime: wholeMicroseconds(mtimeMs) });
     await this.#context.journal.flush();
     await this.local.setMtime(mtimeMs);
     if (wasClosed) this.#stamped(torn ? "tear" : "flush");
+    // The bytes are on the disk as they were.
+    if (wasSynced) this.journal({ t: "synced", id: this.id, ...synced, ...this.local.stamp() });
     await this.#life.metaChanged(this);
   }
 
@@ -221,9 +254,12 @@ export class LocalStaged implements StagedFile {
   async syncBytes(asked: boolean): Promise<void> {
     await this.local.fd();
     const stamp = this.local.stamp();
-    await this.content.sync(() =>
-      this.journal({ t: "synced", id: this.id, ...stamp, ...(asked ? { fsync: true } : {}) }),
-    );
+    const { generation } = this;
+    await this.content.sync(() => {
+      // Opened for writing meanwhile: what was synced may be overwritten already.
+      if (!asked && generation !== this.generation) return;
+      this.journal({ t: "synced", id: this.id, ...stamp, ...(asked ? { fsync: true } : {}) });
+    });
   }
 
   /** Tells the staging area how large it is now. */

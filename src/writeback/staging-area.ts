@@ -5,7 +5,7 @@
  * writers are slowed down: it waits while the area is full and something is on its way out of it.
  */
 import { constants } from "node:fs";
-import { mkdir, readdir, statfs, unlink } from "node:fs/promises";
+import { copyFile, link, mkdir, readdir, rename, rm, stat, statfs, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../common/clock.ts";
 import { DiskPace } from "../common/disk-pace.ts";
@@ -82,6 +82,41 @@ export class StagingArea {
       return fd;
     } catch (error) {
       throw localError(error, path);
+    }
+  }
+
+  /** What the file holds is under another id as well, by a second name. */
+  async linkAs(id: number, as: number): Promise<void> {
+    await this.#made(as, link(this.path(id), this.path(as)));
+  }
+
+  /** A copy of the file under another id; blocks are shared where the file system can. */
+  async copyAs(id: number, as: number): Promise<void> {
+    const how = constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE;
+    await this.#made(as, copyFile(this.path(id), this.path(as), how));
+  }
+
+  async #made(id: number, making: Promise<void>): Promise<void> {
+    try {
+      await making;
+      this.resized(id, (await stat(this.path(id))).size);
+    } catch (error) {
+      await this.remove(id);
+      throw localError(error, this.path(id));
+    }
+  }
+
+  /** Puts an empty file in the place of one. @returns its reading descriptor */
+  async renew(id: number): Promise<number> {
+    const fresh = this.snapshotPath(id);
+    try {
+      await rm(fresh, { force: true });
+      const fd = await openFd(fresh, constants.O_RDONLY | constants.O_CREAT | constants.O_EXCL, this.pace);
+      await rename(fresh, this.path(id));
+      this.resized(id, 0);
+      return fd;
+    } catch (error) {
+      throw localError(error, this.path(id));
     }
   }
 

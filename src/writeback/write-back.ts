@@ -44,6 +44,13 @@ export interface Exchanged {
   base: Base;
 }
 
+export interface OpenForWrite {
+  /** Cuts the file to nothing at once, like `truncate`. */
+  empty?: boolean | undefined;
+  /** True while the kernel has no descriptor of the local file: what is kept of it need not be copied. */
+  isAlone?: (() => boolean) | undefined;
+}
+
 export type StagedState = "open" | "closed" | "sealed" | "uploading" | "published" | "failed" | "dropped";
 
 /**
@@ -62,21 +69,25 @@ export interface StagedFile {
   /** A read-only descriptor of the local file, for passthrough; undefined while parts of an overlay are not local. */
   backing(): number | undefined;
   /** An open for writing: raises the generation. Waits while the staging area is full. @throws `no_space` */
-  openForWrite(): Promise<void>;
+  openForWrite(how?: OpenForWrite): Promise<void>;
   /** The end of an open for writing; after the last one the seal begins. */
   releaseWrite(): void;
   read(offset: Bytes, length: Bytes): Promise<Uint8Array>;
   /** @throws `no_space` before anything is lost */
   write(offset: Bytes, bytes: Uint8Array): Promise<Bytes>;
+  /** What was closed and is not in the bucket yet is kept until the file is closed again: it goes there meanwhile. */
   truncate(sizeBytes: Bytes): Promise<void>;
+  /** What it held when it was closed last is kept: it is being rewritten from scratch. */
+  readonly keepsClosed: boolean;
   allocate(mode: number, offset: Bytes, length: Bytes): Promise<void>;
   seek(offset: Bytes, whence: "data" | "hole"): Promise<Bytes>;
   setTimes(mtimeMs: EpochMs): Promise<void>;
   /** Journals size and mtime: a close as far as a crash of the daemon is concerned. */
   flush(): Promise<void>;
   /**
-   * Says that the writer was killed while it was rewriting the base from scratch: unless somebody opens it for writing
-   * first, the file goes to `recovered/` when it is sealed, and the base stays. Journaled like a FLUSH.
+   * Says that the writer was killed while it was rewriting the base, or what was closed here, from scratch: unless
+   * somebody opens it for writing first, the file goes to `recovered/` when it is sealed, and the other stays. Journaled
+   * like a FLUSH.
    */
   tear(): Promise<void>;
   /**
@@ -105,14 +116,25 @@ export interface WriteBackEvents {
   published(file: StagedFile, version: ObjectVersion): void;
   /** A move, a replaceMeta or a setMeta has made this version by a copy of `from`: its bytes are the same. */
   copied(from: Pick<ObjectVersion, "key" | "etag">, version: ObjectVersion): void;
-  /** What is in the bucket stays (somebody else changed it, or the file was torn); ours is in `recovered/`. */
-  conflict(file: StagedFile, recoveredAs: string): void;
+  /**
+   * What is in the bucket stays (somebody else changed it, or the file was torn); ours is in `recovered/`.
+   *
+   * @param kept has the name now: what the file held when it was closed last
+   */
+  conflict(file: StagedFile, recoveredAs: string, kept?: RestoredFile): void;
   failed(file: StagedFile, error: HawserError): void;
   /**
    * Deletes, moves and marks have been done in the bucket: listings begun from now on show it. Of a move both keys are
    * told, after `copied`.
    */
   settled(keys: readonly string[]): void;
+}
+
+/** A file that is shown without having been asked for. */
+export interface RestoredFile {
+  readonly file: StagedFile;
+  readonly meta: ObjectMeta;
+  readonly base: Base;
 }
 
 /** A work item that replay found, for the filesystem to show what it will come to. */
@@ -125,7 +147,9 @@ export type RestoredItem =
       /** The copy has been made: the object is under its new key, and may be gone from the old one. */
       readonly copied?: { readonly etag: string } | undefined;
     }
-  | { readonly kind: "mark"; readonly key: string; readonly meta: ObjectMeta };
+  | { readonly kind: "mark"; readonly key: string; readonly meta: ObjectMeta }
+  /** A folder that was removed, or moved, with all that was in it; told after what is to be done below it. */
+  | { readonly kind: "gone"; readonly key: string };
 
 export interface PendingFile {
   key: string;
@@ -157,9 +181,12 @@ export interface Rekeyed {
 }
 
 export interface WriteBack extends AsyncDisposable {
-  /** What replay found pending, for the filesystem to show: call once, before anything else. */
-  restored(): Iterable<{ file: StagedFile; meta: ObjectMeta; base: Base }>;
-  /** What replay found to be done and is not settled, in order. */
+  /**
+   * What replay found pending and still is, for the filesystem to show: to be called once, before anything else, in the
+   * turn of `onEvents`, since what is done before that nobody hears of.
+   */
+  restored(): Iterable<RestoredFile>;
+  /** What replay found to be done and is not, in order; to be called in the same turn. */
   restoredItems(): Iterable<RestoredItem>;
   onEvents(events: WriteBackEvents): void;
 
@@ -205,6 +232,12 @@ export interface WriteBack extends AsyncDisposable {
    * @returns takes it back
    */
   owe(key: string, meta: ObjectMeta): Promise<() => void>;
+
+  /**
+   * Journals which folders are there no more and which are there again, for whoever takes the journal up while the
+   * bucket still shows what is to be moved or deleted below them.
+   */
+  foldersChanged(folders: { gone?: readonly string[]; back?: readonly string[] }): Promise<void>;
 
   /**
    * Barrier: resolves when everything written or renamed so far below the prefix is in the bucket.

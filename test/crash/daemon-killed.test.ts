@@ -8,6 +8,7 @@ import { beforeAll, expect, test } from "vitest";
 import { MiB } from "../../src/common/units.ts";
 import type { FileCommand } from "../e2e/file-commands.ts";
 import { carryOut } from "../e2e/file-commands.ts";
+import { eventually } from "../e2e/harness.ts";
 import { folderTree } from "../e2e/stored-tree.ts";
 import { compileChildPrograms } from "../support/child-programs.ts";
 import { CrashWorld } from "./crash-world.ts";
@@ -53,7 +54,7 @@ interface RequestPoint {
 type KillPoint = { steps: number } | RequestPoint;
 
 const POINTS: readonly KillPoint[] = [
-  ...[1, 3, 4, 8, 11, 15, 17].map((steps) => ({ steps })),
+  ...[1, 3, 4, 8, 11, 13, 15, 17].map((steps) => ({ steps })),
   { part: 0, operation: "PutObject", effect: "before" },
   { part: 0, operation: "CreateMultipartUpload", effect: "after" },
   { part: 0, operation: "UploadPart", effect: "before" },
@@ -109,34 +110,85 @@ test.for(POINTS.map((point) => ({ point, when: title(point) })))(
   },
 );
 
-test("killed in mid-write: the file that was there stays, what was never closed is in recovered", async () => {
+test("W14 killed in mid-write: what was closed arrives, in the bucket before or not; what never was is in recovered", async () => {
   await using world = await CrashWorld.open();
   using files = new FileAccess(world.mounted);
-  expect(await files.carryOut({ op: "write", path: "kept", bytes: 1000, seed: 1 })).toBe("done");
+  const kept: readonly FileCommand[] = ["uploaded", "truncated", "open-elsewhere", "cut"].map(
+    (path, seed) => ({
+      op: "write",
+      path,
+      bytes: 1000,
+      seed,
+    }),
+  );
+  expect(await files.carryOut(kept[0]!)).toBe("done");
   expect(await world.hawser(["flush", world.mounted])).toMatchObject({ code: 0 });
+  // From here on nothing reaches the bucket.
+  world.faultAt({ operation: "PutObject", effect: "before" });
+  for (const command of kept.slice(1)) expect(await files.carryOut(command)).toBe("done");
   const writer = world.start("python3", [
     "-uc",
     `
-import os, sys
-kept = os.open(sys.argv[1] + "/kept", os.O_WRONLY | os.O_TRUNC)
-os.write(kept, b"torn")
-new = os.open(sys.argv[1] + "/new", os.O_WRONLY | os.O_CREAT)
-os.write(new, b"never closed")
+import os, signal, sys
+os.chdir(sys.argv[1])
+reader = os.open("open-elsewhere", os.O_RDONLY)
+for name in ("uploaded", "truncated", "open-elsewhere"):
+    os.write(os.open(name, os.O_WRONLY | os.O_TRUNC), b"torn")
+cut = os.open("cut", os.O_RDWR)
+os.ftruncate(cut, 0)
+os.write(cut, b"torn")
+os.write(os.open("new", os.O_WRONLY | os.O_CREAT), b"never closed")
 print("written")
 sys.stdin.read()
-import signal
 signal.pause()`,
     world.mounted,
   ]);
-  await writer.says(/written/);
-  await world.crash();
-  writer.kill("SIGKILL");
-  expect(await world.hawser(["flush", world.mounted])).toMatchObject({ code: 0 });
-  const twin = path.join(world.scratch, "twin");
-  await mkdir(twin);
-  await carryOut(twin, { op: "write", path: "kept", bytes: 1000, seed: 1 });
-  expect(await world.bucketTree()).toEqual(await folderTree(twin));
-  const { stdout } = await world.hawser(["recovered", "ls", world.mounted]);
-  expect(stdout).toContain("kept");
-  expect(stdout).toContain("new");
+  await world.withLogs(async () => {
+    await writer.says(/written/);
+    await world.crash();
+    writer.kill("SIGKILL");
+    const twin = path.join(world.scratch, "twin");
+    await mkdir(twin);
+    for (const command of kept) await carryOut(twin, command);
+    expect(await files.tree()).toEqual(await folderTree(twin));
+    expect(await world.hawser(["flush", world.mounted])).toMatchObject({ code: 0 });
+    expect(await world.bucketTree()).toEqual(await folderTree(twin));
+    const { stdout } = await world.hawser(["recovered", "ls", world.mounted]);
+    for (const name of [...kept.map((command) => command.path), "new"]) expect(stdout).toContain(name);
+  });
+}, 120_000);
+
+test("W15 a writer that is killed while it rewrites what was just closed leaves that as it was", async () => {
+  await using world = await CrashWorld.open();
+  using files = new FileAccess(world.mounted);
+  const command: FileCommand = { op: "write", path: "model.pt", bytes: 3 * MiB, seed: 1 };
+  await world.withLogs(async () => {
+    world.faultAt({ operation: "PutObject", effect: "before" });
+    expect(await files.carryOut(command)).toBe("done");
+    const writer = world.start("python3", [
+      "-uc",
+      `
+import sys
+file = open(sys.argv[1] + "/model.pt", "wb")
+file.write(b"torn")
+file.flush()
+print("written")
+sys.stdin.read()`,
+      world.mounted,
+    ]);
+    await writer.says(/written/);
+    writer.kill("SIGKILL");
+    const twin = path.join(world.scratch, "twin");
+    await mkdir(twin);
+    await carryOut(twin, command);
+    await eventually("what was closed is shown again", async () => {
+      const shown = await files.tree();
+      return JSON.stringify(shown) === JSON.stringify(await folderTree(twin));
+    });
+    world.world.s3.faults.clear();
+    expect(await world.hawser(["flush", world.mounted])).toMatchObject({ code: 0 });
+    expect(await world.bucketTree()).toEqual(await folderTree(twin));
+    const { stdout } = await world.hawser(["recovered", "ls", world.mounted]);
+    expect(stdout).toContain("model.pt");
+  });
 }, 120_000);

@@ -33,6 +33,8 @@ export class FakeFile implements StagedFile {
   writers = 0;
   holds = 0;
   torn = false;
+  /** Nothing here is lost by a crash. */
+  readonly keepsClosed = false;
   flushes = 0;
   readonly bytes: StagedBytes;
   readonly #owner: FakeWriteBack;
@@ -58,10 +60,11 @@ export class FakeFile implements StagedFile {
     return this.bytes.isWhole ? 1000 + this.id : undefined;
   }
 
-  async openForWrite(): Promise<void> {
+  async openForWrite({ empty = false } = {}): Promise<void> {
     if (this.#owner.full) throw new HawserError("no_space", "The staging area is full.");
     this.writers++;
     this.torn = false;
+    if (empty) await this.bytes.truncate(0);
     if (this.state === "dropped") return;
     this.state = "open";
     this.#owner.files.set(this.key, this);
@@ -281,6 +284,8 @@ export class FakeWriteBack implements WriteBack {
     });
   }
 
+  async foldersChanged(): Promise<void> {}
+
   async owe(): Promise<() => void> {
     return () => undefined;
   }
@@ -341,7 +346,13 @@ export class FakeWriteBack implements WriteBack {
     await this.drain();
   }
 
-  async tellConflicts(): Promise<void> {}
+  /** What has lost a conflict, for whoever asks. */
+  conflicts: HawserError | undefined;
+
+  async tellConflicts(prefix: string, how: string): Promise<void> {
+    this.asked.push(`tellConflicts ${prefix} ${how}`);
+    if (this.conflicts) throw this.conflicts;
+  }
 
   async tidy(): Promise<void> {}
 

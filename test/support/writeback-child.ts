@@ -119,8 +119,8 @@ async function presentAt(...keys: string[]): Promise<(ObjectVersion | undefined)
 async function openForWrite(key: string, empty: boolean): Promise<StagedFile> {
   const staged = writeBack.find(key);
   if (staged) {
-    await staged.openForWrite();
-    if (empty) await staged.truncate(0);
+    // By turns as if the kernel had a descriptor of the local file, and as if it had none.
+    await staged.openForWrite({ empty, isAlone: () => orders.round % 2 === 0 });
     return staged;
   }
   const version = await present(key);

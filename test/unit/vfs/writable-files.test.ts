@@ -1,5 +1,6 @@
 /** Files of a writable volume: bytes, handles, and what closing them means. */
-import { expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
+import { HawserError } from "../../../src/common/errors.ts";
 import { ROOT } from "../../../src/vfs/filesystem.ts";
 import { decideWritableOpen } from "../../../src/vfs/writable-open-policy.ts";
 import type { WritableOpenInputs } from "../../../src/vfs/writable-open-policy.ts";
@@ -8,6 +9,7 @@ import { caller, list, READ, resolve, settle, Sink } from "./support.ts";
 import {
   cat,
   locate,
+  mkdir,
   mv,
   objects,
   put,
@@ -360,6 +362,93 @@ test("what an earlier mount left pending is shown and goes on", async () => {
   expect(await cat(second.fs, "d/new")).toBe("n");
   expect(await cat(second.fs, "e")).toBe("m");
   expect((await resolve(second.fs, "gone")).nodeId).toBe(0);
+});
+
+test("W8 a folder that was moved before a crash is not shown again, though the bucket still has what was in it", async () => {
+  const objectsNow = { "d/x/a": "1", "d/b": "2" };
+  const versionOf = (key: string, etag: string) => ({ key, etag, sizeBytes: 1, mtimeMs: 5 });
+  const { bucket } = await writable(objectsNow);
+  const etags = await Promise.all(Object.keys(objectsNow).map(async (key) => (await bucket.head(key)).etag));
+  const { fs } = await writable(objectsNow, {
+    before: (writeBack) => {
+      for (const [at, key] of Object.keys(objectsNow).entries())
+        writeBack.left.items.push({
+          kind: "move",
+          version: versionOf(key, etags[at]!),
+          toKey: `new/${key.slice(2)}`,
+        });
+      for (const key of ["d/", "d/x/"]) writeBack.left.items.push({ kind: "gone", key });
+    },
+  });
+  expect((await list(fs)).map(({ name }) => name)).toEqual(["new"]);
+  expect((await resolve(fs, "d")).nodeId).toBe(0);
+  expect(await cat(fs, "new/x/a")).toBe("1");
+  // The name is free.
+  await put(fs, "d", "file");
+  expect(await cat(fs, "d")).toBe("file");
+});
+
+test("W7 a read that is under way when its object has been moved goes on under the new name", async () => {
+  const volume = await writable({ a: "content" });
+  const { fs, bucket, writeBack } = volume;
+  await mv(fs, "a", "b");
+  const { handle } = await open(volume, "b", READ);
+  const get = bucket.get.bind(bucket);
+  let go = (): void => undefined;
+  const held = new Promise<void>((resolveHeld) => (go = resolveHeld));
+  vi.spyOn(bucket, "get").mockImplementationOnce(async (...request) => {
+    await held;
+    return await get(...request);
+  });
+  const text = readHandle(fs, handle);
+  await writeBack.drain();
+  go();
+  expect(await text).toBe("content");
+});
+
+describe("W18 conflicts are told", () => {
+  const lost = new HawserError("object_changed", "d/a is in recovered/x");
+
+  test("by a flush of a path, of all below it, each time and after all is in the bucket", async () => {
+    const { fs, bucket, writeBack } = await writable();
+    await mkdir(fs, "d");
+    await put(fs, "d/a", "1");
+    writeBack.conflicts = lost;
+    for (let times = 0; times < 2; times++) await expect(fs.flushBelow("d/")).rejects.toBe(lost);
+    expect(await objects(bucket)).toMatchObject({ "d/a": "1" });
+    const told = writeBack.asked.filter((asked) => asked.startsWith("tell"));
+    expect(told).toEqual(["tellConflicts d/ standing", "tellConflicts d/ standing"]);
+  });
+
+  test("by an fsync of a folder, once, of all below it", async () => {
+    const { fs, writeBack } = await writable({ "d/b": "2" });
+    await put(fs, "d/a", "1");
+    writeBack.conflicts = lost;
+    const { handle } = fs.opendir((await resolve(fs, "d")).nodeId, caller());
+    await expect(fs.fsyncdir(handle, false, caller())).rejects.toBe(lost);
+    expect(writeBack.asked.at(-1)).toBe("tellConflicts d/ once");
+    fs.releasedir(handle);
+  });
+
+  test("by an fsync of the file, of just its key", async () => {
+    const volume = await writable({ a: "1" });
+    const { handle } = await open(volume, "a");
+    volume.writeBack.conflicts = lost;
+    await expect(volume.fs.fsync(handle, false, caller())).rejects.toBe(lost);
+    expect(volume.writeBack.asked.at(-1)).toBe("tellConflicts a exact");
+    await volume.fs.release(handle);
+  });
+
+  test("with fsync: local by neither fsync", async () => {
+    const volume = await writable({ "d/a": "1" }, { fsync: "local" });
+    const { fs, writeBack } = volume;
+    writeBack.conflicts = lost;
+    const { handle } = await open(volume, "d/a");
+    await fs.fsync(handle, false, caller());
+    const folder = fs.opendir((await resolve(fs, "d")).nodeId, caller());
+    await fs.fsyncdir(folder.handle, false, caller());
+    expect(writeBack.asked.filter((asked) => asked.startsWith("tell"))).toEqual([]);
+  });
 });
 
 test("refresh forgets what listings said, and tells the kernel", async () => {

@@ -1,4 +1,5 @@
 /** A journal torn anywhere tells of a state that was true. */
+import { readFileSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -128,6 +129,21 @@ test("each prefix of a journal replays to the state after a turn", async () => {
     }),
     { numRuns: 25 },
   );
+});
+
+test("a flush vouches for what was added, and no write that began before its turn had ended does", async () => {
+  const path = join(folder, "journal");
+  const { journal } = await Journal.open(path, "boot", quiet);
+  for (let at = 1; at <= 20; at++) {
+    // Who flushes first goes on in a microtask between the other's adding and the end of the turn.
+    const first = journal.flush();
+    journal.add({ t: "drop", id: 4700 + at });
+    await journal.flush();
+    // In the same turn: what is on its way to the file does not count.
+    expect(readFileSync(path).includes(`${4700 + at}`), `${at}`).toBe(true);
+    await first;
+  }
+  await journal.close();
 });
 
 describe("a journal that a workload has written, cut at any frame", () => {

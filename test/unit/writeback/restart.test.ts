@@ -1,5 +1,15 @@
 /** What one process leaves and the next takes up. */
-import { appendFile, mkdir, readFile, readdir, rm, truncate, utimes, writeFile } from "node:fs/promises";
+import {
+  appendFile,
+  mkdir,
+  readFile,
+  readdir,
+  rm,
+  stat,
+  truncate,
+  utimes,
+  writeFile,
+} from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { HawserError } from "../../../src/common/errors.ts";
@@ -14,6 +24,12 @@ beforeEach(async () => {
 afterEach(async () => {
   await h.end();
 });
+
+/** Of the staged files. */
+async function localPaths(): Promise<string[]> {
+  const entries = await readdir(join(h.folder, "files"), { recursive: true, withFileTypes: true });
+  return entries.filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name));
+}
 
 const recovered = () => listRecovered(join(h.folder, "recovered"));
 
@@ -43,6 +59,29 @@ describe("a restart", () => {
       { kind: "move", version, toKey: "n" },
       { kind: "mark", key: "f/", meta: {} },
     ]);
+  });
+
+  test("shows nothing of what was done before anybody asked, and a copy that was made as made", async () => {
+    for (const key of ["m", "kept", "gone"]) h.store.seed(key, key);
+    const versions = [await h.version("m"), await h.version("kept")];
+    const up = h.store.faults.fail({
+      error: new HawserError("endpoint_unreachable", "down"),
+      times: Infinity,
+    });
+    await h.wb.move(versions[0]!, "n");
+    await h.wb.move(versions[1]!, "copied");
+    await h.wb.remove({ key: "gone" });
+    await h.write("file", "content");
+    await h.wb.close();
+    up();
+    h.store.faults.hang({ method: "delete", key: "kept" });
+    await h.open();
+    await h.until(() => h.wb.status().items === 1 && h.wb.status().files.length === 0);
+    const { etag } = await h.version("copied");
+    const left = [...h.wb.restoredItems()];
+    expect(left).toMatchObject([{ kind: "move", toKey: "copied", copied: { etag } }]);
+    expect([...h.wb.restored()]).toEqual([]);
+    h.store.faults.heal();
   });
 
   test("goes on with a multipart from the parts that are there", async () => {
@@ -129,6 +168,75 @@ describe("a restart", () => {
     await h.wb.flush();
     expect(h.text("a")).toBe("THE base version");
     expect(await recovered()).toEqual([]);
+  });
+
+  describe("after a power loss, with fsync: local,", () => {
+    /** An overlay of `the base version`, "THE" written and fsynced. */
+    async function fsynced() {
+      h.store.seed("a", "the base version");
+      await h.wb.close();
+      await h.open({ options: { fsync: "local" } });
+      h.store.faults.fail({
+        method: "put",
+        times: Infinity,
+        error: new HawserError("endpoint_unreachable", "down"),
+      });
+      const file = await h.overlay("a");
+      await file.write(0, Buffer.from("THE"));
+      await file.fsync();
+      return file;
+    }
+
+    async function powerLoss(): Promise<void> {
+      await h.wb.close();
+      h.store.faults.heal();
+      await h.open({ bootId: "boot-2", options: { fsync: "local" } });
+      await h.wb.flush();
+    }
+
+    test("what was written after an fsync and never synced is the base's again", async () => {
+      const file = await fsynced();
+      await file.write(4, Buffer.from("BASE"));
+      await h.wb.close();
+      // Nothing of it had reached the disk.
+      const [path] = await localPaths();
+      const bytes = await readFile(path!);
+      bytes.fill(0, 3);
+      const { atime, mtime } = await stat(path!);
+      await writeFile(path!, bytes);
+      await utimes(path!, atime, mtime);
+      await powerLoss();
+      expect([h.text("a"), await recovered()]).toEqual(["THE base version", []]);
+    });
+
+    test("what was changed and closed after an fsync is synced within seconds, and whole then", async () => {
+      const file = await fsynced();
+      await file.write(4, Buffer.from("BASE"));
+      await h.closeFile(file);
+      const closedMs = h.clock.now();
+      await h.until(() => h.wb.status().syncedAtMs > closedMs, 1000);
+      await powerLoss();
+      expect([h.text("a"), await recovered()]).toEqual(["THE BASE version", []]);
+    });
+
+    test("what was changed, closed and not synced since is recovered: it may be torn", async () => {
+      const file = await fsynced();
+      await file.write(4, Buffer.from("BASE"));
+      await h.closeFile(file);
+      await h.until(() => h.wb.find("a")!.state !== "closed", 1);
+      await powerLoss();
+      expect(h.text("a")).toBe("the base version");
+      expect(await recovered()).toMatchObject([{ reason: "power_loss" }]);
+    });
+
+    test("what was only dated after the fsync is whole", async () => {
+      const file = await fsynced();
+      await file.setTimes(1_000_000);
+      await h.closeFile(file);
+      await h.until(() => h.wb.find("a")!.state !== "closed", 1);
+      await powerLoss();
+      expect([h.text("a"), await recovered()]).toEqual(["THE base version", []]);
+    });
   });
 
   test("after a power loss keeps a file whose fetched bytes are gone from the bucket as well", async () => {
