@@ -399,13 +399,33 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
       if (item.keys.some((key) => key.startsWith(prefix))) waits.push(this.#flushItem(item));
     }
     for (const stray of this.#unresolved.splice(0)) this.#look(stray);
-    for (const work of this.#context.queue.works()) {
-      if (mayLeaveStray(work) && work.key.startsWith(prefix)) waits.push(this.#flushStray(work));
-    }
     this.#hastenAll();
-    const settled = Promise.allSettled(waits);
-    const results = signal ? await untilOrAborted(settled, signal) : await settled;
+    const results = await this.#untilSettled(waits, signal);
+    // What was given up meanwhile as well: a kept content goes when its file is closed again.
+    const strays = new Set<Work>();
+    for (let found = true; found;) {
+      const late = [...this.#context.queue.works()].filter(
+        (work): work is FileWork | StrayWork =>
+          mayLeaveStray(work) && work.key.startsWith(prefix) && !strays.has(work),
+      );
+      for (const work of late) strays.add(work);
+      results.push(
+        ...(await this.#untilSettled(
+          late.map((work) => this.#flushStray(work)),
+          signal,
+        )),
+      );
+      found = late.length > 0;
+    }
     for (const result of results) if (result.status === "rejected") throw result.reason;
+  }
+
+  async #untilSettled(
+    waits: readonly Promise<void>[],
+    signal: AbortSignal | undefined,
+  ): Promise<PromiseSettledResult<void>[]> {
+    const settled = Promise.allSettled(waits);
+    return signal ? await untilOrAborted(settled, signal) : await settled;
   }
 
   async #flushFile(file: LocalStaged): Promise<void> {

@@ -212,6 +212,8 @@ export class FileWork implements Work {
     const n = entry.contentOf(present.metadata[UPLOAD_ID_METADATA]);
     if (n === undefined) return false;
     if (n === this.uploadN) {
+      // It may be of an earlier upload than the one that is open.
+      if (entry.multipart?.key === this.key) this.abandon(entry.multipart.mp);
       const { size } = this.stamp;
       // What it was sent with: that may have changed since.
       const { meta, mtime = this.stamp.mtime } = metaOf(present);

@@ -174,7 +174,8 @@ class PublishRun {
     const { store, signal } = this.#options;
     const isOurs = (present: ObjectInfo): boolean => present.metadata[UPLOAD_ID_METADATA] === uploadId;
     const outcome = await settleOutcome(store, key, { base: this.#base, isOurs, isEarlier, signal });
-    if (outcome.kind === "conflict") this.#abandon();
+    // What is there may be of an earlier upload. To abort one that was completed does no harm.
+    if (outcome.kind === "conflict" || outcome.kind === "published") this.#abandon();
     this.#committed(outcome.kind === "published");
     switch (outcome.kind) {
       case "published":

@@ -157,6 +157,15 @@ describe("publish", () => {
     expect(progress.commits.at(-1)).toBe("end");
   });
 
+  test("an upload that finds its content there by an earlier one is abandoned", async () => {
+    const content = bytes(2 * PART);
+    const first = await run(publication(content));
+    expect(await run(publication(content))).toMatchObject({ etag: first.etag });
+    const open = await store.listMultiparts("");
+    expect(open).toHaveLength(1);
+    expect(progress.abandoned).toEqual([open[0]!.uploadId]);
+  });
+
   test.each([1000, 2 * PART])(
     "an object of %d bytes that somebody else has created is a conflict",
     async (size) => {
