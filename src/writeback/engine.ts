@@ -458,6 +458,8 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
   /** An object that an open file is to be copied from stays as long as that is open: nobody waits for a close. */
   async #flushItem(item: ItemWork): Promise<void> {
     const settled = item.settled().then(() => true);
+    // It may fail when nobody waits for it any more.
+    settled.catch(() => undefined);
     for (;;) {
       if (!item.acted && item.vanishing !== undefined && this.writerNeeding(item.vanishing)) return;
       const changed = new Promise<boolean>((resolve) => this.#sourceWaiters.push(() => resolve(false)));

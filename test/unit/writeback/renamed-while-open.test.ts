@@ -1,5 +1,6 @@
 /** A file that was published, opened again and renamed: its object stays until it is closed, and holds nobody up. */
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { HawserError } from "../../../src/common/errors.ts";
 import type { StagedFile } from "../../../src/writeback/write-back.ts";
 import { Harness } from "./harness.ts";
 
@@ -36,6 +37,18 @@ test("W17 flush waits neither for the file nor for its old name, which goes when
   await h.closeFile(file);
   await h.wb.flush();
   expect([h.text("log"), h.text("log.1")]).toEqual([undefined, "one, two"]);
+});
+
+test("the old name that cannot be removed later fails nobody who has left", async () => {
+  const file = await renamedWhileOpen();
+  await h.wb.flush();
+  const denied = new HawserError("access_denied", "denied");
+  h.store.faults.fail({ method: "delete", error: denied, times: Infinity });
+  await h.closeFile(file);
+  await h.until(() => h.logs.some((line) => line.includes("a change waits for 'hawser flush'")));
+  h.store.faults.heal();
+  await h.wb.flush();
+  expect([h.text("log"), h.text("log.1")]).toEqual([undefined, "one"]);
 });
 
 test("a flush that waits for the old name goes on when the file is opened", async () => {
