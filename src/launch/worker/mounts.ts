@@ -23,7 +23,7 @@ import type { PendingProgress } from "../../daemon/write-control.ts";
 import type { DrainProgress, Unflushed, WorkerStatus } from "./protocol.ts";
 import { DEFAULT_CACHE, DEFAULT_STAGING } from "./spec.ts";
 import type { WorkerFolder, WorkerSpec, WorkerVolume } from "./spec.ts";
-import { unitName, unitText } from "./unit.ts";
+import { unitName, unitText, workerUnitName } from "./unit.ts";
 
 const run = promisify(execFile);
 
@@ -245,7 +245,11 @@ export class WorkerMounts {
         // Somebody put something there.
       }
     }
-    if (this.spec.systemd) await run("systemctl", ["daemon-reload"]).catch(() => undefined);
+    if (this.spec.systemd) {
+      // The worker's own unit goes on without its file until the worker ends.
+      rmSync(join(UNITS, workerUnitName(this.spec.pool)), { force: true });
+      await run("systemctl", ["daemon-reload"]).catch(() => undefined);
+    }
     rmSync(this.folder.memoryPath(this.spec), { recursive: true, force: true });
   }
 }
