@@ -206,6 +206,11 @@ export class BedHost {
     return this.machine.exec(command);
   }
 
+  /** Calls `end` when the host has ended, whoever ended it. */
+  onEnd(end: () => void): void {
+    this.machine.onEnd = end;
+  }
+
   /** The power goes: nothing on the host gets to say goodbye. */
   kill(): Promise<void> {
     return this.machine.kill();

@@ -54,6 +54,7 @@ const PROVE_MS: Milliseconds = 120_000;
 const LAST_WORDS_MS: Milliseconds = 3000;
 /** Between two attempts of a worker that ends its pool by itself: what keeps data from its bucket may pass. */
 const AGAIN_MS: Milliseconds = 30_000;
+const TIME_IS_OVER = "its time is over";
 
 export class Worker {
   /** Settles when the worker has nothing more to do. */
@@ -133,7 +134,10 @@ export class Worker {
           throw new HawserError("not_found", `There is no such run of '${name}' on this node.`);
         }
         const ended = await job.follow(offset, emit, this.stopping.signal);
-        return this.ending === undefined ? ended : { ...ended, stoppedBecause: this.ending };
+        const { ending } = this;
+        return ending === undefined
+          ? ended
+          : { ...ended, stoppedBecause: ending, expired: ending === TIME_IS_OVER };
       },
       stop: async ({ name, graceMs }) => (await this.job(name).stop(graceMs)) ?? {},
       marker: ({ name, set }) => ({ value: this.marker(name, set) }),
@@ -362,8 +366,7 @@ export class Worker {
       if (now - (this.sums?.lastMs ?? 0) >= USAGE_MS) await this.takeDownUsage();
       const notice = spec.notices ? await this.notices.look() : undefined;
       if (notice) await this.endByItself(notice.why, notice);
-      else if (spec.expiresMs !== undefined && now >= spec.expiresMs)
-        await this.endByItself("its time is over");
+      else if (spec.expiresMs !== undefined && now >= spec.expiresMs) await this.endByItself(TIME_IS_OVER);
       else if (spec.idleMs !== undefined) {
         if (await this.isBusy()) this.busyMs = now;
         else if (now - this.busyMs >= spec.idleMs) await this.endByItself("nobody uses it");
