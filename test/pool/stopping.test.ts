@@ -13,7 +13,7 @@ let world: PoolWorld;
 beforeAll(async () => {
   world = await PoolWorld.open({ hosts: [{}, {}], login: "worker" });
   await world.put("data/a.txt", "alpha");
-}, 120_000);
+});
 afterEach(async () => {
   world.events.splice(0);
   const pool = await Pool.find("train", "down", world.options()).catch((error: unknown) => {
@@ -47,7 +47,7 @@ describe("stop and start", () => {
     await pool.run({ detach: true });
     for (const [rank, host] of world.bed.hosts.entries()) {
       const wrote = async (): Promise<boolean> => (await host.exec(`test -s /mnt/out/${rank}`)).code === 0;
-      await eventually("the job has written", wrote, 30_000);
+      await eventually("the job has written", wrote, 120_000);
     }
     await pool.stop();
     pool.close();
