@@ -18,7 +18,8 @@ import { hasLogin } from "./logins.ts";
 import { powerOff } from "./power-off.ts";
 import { Job, asUser } from "./job.ts";
 import { InstanceNotices } from "./instance-notices.ts";
-import { PROGRAM, WorkerMounts } from "./mounts.ts";
+import { WorkerMounts } from "./mounts.ts";
+import { PROGRAM } from "./program.ts";
 import type {
   DrainProgress,
   Proof,
