@@ -7,7 +7,7 @@ import { TEST_BUCKET, testClient } from "../support/dev-s3.ts";
 
 let world: CloudWorld;
 beforeAll(async () => {
-  world = await CloudWorld.open({ everyRegion: true });
+  world = await CloudWorld.open();
   await world.put("data/a.txt", "alpha");
 });
 afterAll(() => world?.close());
@@ -119,7 +119,10 @@ test("orphans bring their data home before they end, though nobody can log in to
   running.child.kill("SIGKILL");
   await running.ended;
   world.loseRecord();
+  const { regions } = cloud.moto;
+  cloud.moto.regions = undefined;
   expect((await world.hawser("pool", "ls")).stdout).toMatch(/train +ec2 +orphaned +2/);
+  cloud.moto.regions = regions;
 
   const ids = cloud.instances.map(({ id }) => id);
   const first = await world.hawser("pool", "cleanup", "--wait", "8s");

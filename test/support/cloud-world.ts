@@ -39,10 +39,10 @@ export class CloudWorld implements AsyncDisposable {
     mkdirSync(this.project);
   }
 
-  /** AWS has two regions, unless `everyRegion`. */
-  static async open({ everyRegion = false } = {}): Promise<CloudWorld> {
+  /** AWS has two regions, until a test says otherwise. */
+  static async open(): Promise<CloudWorld> {
     const cloud = await Cloud.open();
-    if (!everyRegion) cloud.moto.regions = ["us-east-1", "eu-west-1"];
+    cloud.moto.regions = ["us-east-1", "eu-west-1"];
     return new CloudWorld(cloud);
   }
 
