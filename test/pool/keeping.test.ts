@@ -11,7 +11,7 @@ beforeAll(async () => {
   world = await PoolWorld.open({ hosts: [{}], login: "worker" });
   host = world.bed.hosts[0]!;
   await world.put("data/a.txt", "alpha");
-}, 120_000);
+});
 afterAll(() => world?.close());
 
 /** The process that serves the pool and has said so; nothing while there is none. */
@@ -30,7 +30,7 @@ async function kill(): Promise<void> {
     const now = await worker();
     return now !== "" && now !== pid;
   };
-  await eventually("another worker is there", another, 60_000);
+  await eventually("another worker is there", another, 120_000);
 }
 
 test("a worker that is killed with -9 comes back, its job goes on, and it ends the pool in time", async () => {
@@ -49,13 +49,13 @@ test("a worker that is killed with -9 comes back, its job goes on, and it ends t
   await eventually(
     "the pool is gone",
     async () => (await host.exec("test -e /var/lib/hawser/pools/train")).code !== 0,
-    60_000,
+    120_000,
   );
   expect(await world.get("out/long")).toBe("begun\n");
   await eventually(
     "nothing keeps the worker any more",
     async () => (await host.exec("pgrep -f '[h]awser.js worker'")).stdout === "",
-    30_000,
+    120_000,
   );
   const left = await host.exec("grep fuse.hawser /proc/mounts; ls -A /run/hawser-pools; pgrep -x sleep");
   expect(left.stdout).toBe("");

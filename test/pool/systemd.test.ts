@@ -20,7 +20,7 @@ beforeAll(async () => {
   world = await PoolWorld.open({ hosts: [{ systemd: true }], login: "worker" });
   host = world.bed.hosts[0]!;
   await world.put("data/a.txt", "alpha");
-}, 120_000);
+});
 afterEach(async () => {
   world.server.s3.faults.clear();
   const pool = await Pool.find("train", "down", world.options()).catch((error: unknown) => {
@@ -57,7 +57,7 @@ async function killed(unit: string): Promise<void> {
     const [state, now] = [await property(unit, "ActiveState"), await property(unit, "MainPID")];
     return state === "active" && now !== pid && now !== "0";
   };
-  await eventually(`${unit} is started again`, isAnother, 60_000);
+  await eventually(`${unit} is started again`, isAnother, 120_000);
 }
 
 test("up makes a unit of the worker and of each volume, and down leaves none", async () => {
@@ -69,7 +69,7 @@ test("up makes a unit of the worker and of each volume, and down leaves none", a
   await pool.down();
   pool.close();
   expect(await world.get("out/ran")).toBe("ran\n");
-  await eventually("no unit is active", async () => (await active()).length === 0, 30_000);
+  await eventually("no unit is active", async () => (await active()).length === 0, 120_000);
   expect(await said("ls /run/systemd/system | grep hawser; grep fuse.hawser /proc/mounts")).toBe("");
 });
 
@@ -103,10 +103,10 @@ describe("killed with -9", () => {
     await eventually(
       "the pool is gone",
       async () => (await host.exec("test -e /var/lib/hawser/pools/train")).code !== 0,
-      60_000,
+      120_000,
     );
     expect(await world.get("out/long")).toBe("begun\n");
-    await eventually("no unit is active", async () => (await active()).length === 0, 30_000);
+    await eventually("no unit is active", async () => (await active()).length === 0, 120_000);
   });
 });
 
@@ -120,7 +120,7 @@ test("a volume's stop waits until everything is in the bucket", async () => {
   await eventually(
     "it stops",
     async () => (await property(OUT_UNIT, "ActiveState")) === "deactivating",
-    30_000,
+    120_000,
   );
   // Meanwhile an upload is refused at least once more.
   await world.server.s3.requests.next(({ key }) => key === "out/late");

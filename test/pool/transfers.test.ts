@@ -28,7 +28,7 @@ beforeAll(async () => {
   await world.put("in/words/c.tmp", "no");
   await world.put("in/model.bin", "m".repeat(9 * MiB));
   for (const rank of [0, 1, 2]) await world.put(`in/shards/${rank}/part.bin`, String(rank).repeat(2 * MiB));
-}, 120_000);
+});
 afterEach(async () => {
   world.events.splice(0);
   world.server.s3.faults.clear();
@@ -155,7 +155,7 @@ describe("outputs are home", () => {
         );
         return (await Promise.all(looks)).every(({ code }) => code === 0);
       },
-      60_000,
+      120_000,
     );
     child.kill("SIGINT");
     expect(await ended).toBe(130);
@@ -183,7 +183,7 @@ test("a pool whose time is over while its job runs: outputs are home, and the ru
     );
     return (await Promise.all(looks)).every(({ code }) => code === 0);
   };
-  await eventually("every rank has written", written, 60_000);
+  await eventually("every rank has written", written, 120_000);
   // While the run has the pool, and to the run's record too.
   const extended = execute(process.execPath, [PROGRAM, "pool", "extend", "copies", "--ttl", "1ms"], {
     cwd: folder,
@@ -250,7 +250,7 @@ test("credentials are in memory alone: on no disk, in no command line, in no env
   const running = runWhole(request, world.options());
   const [host] = world.bed.hosts;
   const started = (): boolean => world.events.some(({ type }) => type === "started");
-  await eventually("the job runs", started, 60_000);
+  await eventually("the job runs", started, 120_000);
   // As a pattern that does not find itself in a command line.
   const secret = world.environment["AWS_SECRET_ACCESS_KEY"]!.replace(/^./, "[$&]");
   expect(

@@ -26,6 +26,7 @@ ${overlay(folder, "/etc")}
 ${overlay(folder, "/usr", sudoRoot(identity))}
 ${DISKS.map((path) => disk(folder, path)).join("\n")}
 ${varLibBytes === undefined ? "" : `mount -t tmpfs -o size=${varLibBytes} tmpfs /var/lib`}
+${image(identity)}
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /dev/shm
 ${withoutFuse ? "mkdir -p /run/nodev; mount --bind /run/nodev /dev/net 2>/dev/null || true; mount -t tmpfs tmpfs /run/nodev; for d in null zero full random urandom tty; do cp -a /dev/$d /run/nodev/; done; mkdir /run/nodev/pts /run/nodev/shm; mount -t devpts devpts /run/nodev/pts -o ptmxmode=666; ln -s pts/ptmx /run/nodev/ptmx; ln -s /proc/self/fd /run/nodev/fd; mount --move /run/nodev /dev" : ""}
@@ -53,6 +54,7 @@ ${overlay(folder, "/etc", [], root)}
 ${overlay(folder, "/usr", sudoRoot(identity), root)}
 ${[...DISKS, "/tmp", "/var/log", "/var/tmp"].map((path) => disk(folder, path, root)).join("\n")}
 chmod 1777 tmp var/tmp
+${image(identity, root)}
 mount -t proc proc proc
 mount --bind proc/sys proc/sys; mount -o remount,bind,ro proc/sys
 mount -t sysfs -o ro sysfs sys
@@ -91,6 +93,14 @@ function overlay(folder: string, path: string, lower: readonly string[] = [], ro
   const own = `${folder}/overlay${path}`;
   const below = [...lower, path].join(":");
   return `mkdir -p ${own} ${own}.work; mount -t overlay overlay -o lowerdir=${below},upperdir=${own},workdir=${own}.work ${root}${path}`;
+}
+
+/** What is installed from the start lies below what the machine installs. */
+function image({ folder, options }: MachineIdentity, root = ""): string {
+  if (options.image === undefined) return "";
+  const own = `${folder}/overlay/parts`;
+  const path = `${root}/var/lib/hawser/parts`;
+  return `mkdir -p ${path} ${own} ${own}.work; mount -t overlay overlay -o lowerdir=${options.image},upperdir=${own},workdir=${own}.work ${path}`;
 }
 
 /** Where sudo is not installed, its package lies over /usr. */

@@ -9,7 +9,7 @@
  */
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { debTool } from "./deb-tools.ts";
 import { plainBoot, systemdBoot } from "./machine-boot.ts";
@@ -26,6 +26,8 @@ export interface HostOptions {
   withoutSudo?: boolean;
   /** A real systemd is its first process, and starts sshd. */
   systemd?: boolean;
+  /** What it has of the worker bundle from the start. */
+  image?: string | undefined;
 }
 
 /** Programs that Debian has and this machine may lack. */
@@ -35,11 +37,12 @@ export interface MachinePrograms {
 }
 
 export async function machinePrograms(): Promise<MachinePrograms> {
-  const sshd = await debTool("sshd", ["openssh-server"], "usr/sbin");
   const sudo = await debTool("sudo", ["sudo"]);
-  if ("missing" in sshd) throw new Error(sshd.missing);
   if ("missing" in sudo) throw new Error(sudo.missing);
-  return { sudo: sudo.program, sshd: sshd.program };
+  // A machine has a /tmp of its own: what is unpacked there is not on it.
+  const sshd = "/usr/sbin/sshd";
+  if (!existsSync(sshd)) throw new Error("Tests of pools want the package openssh-server installed.");
+  return { sudo: sudo.program, sshd };
 }
 
 export interface MachineUser {
@@ -82,6 +85,8 @@ export class Machine {
     mkdirSync(folder, { recursive: true });
     const script = join(folder, "boot.sh");
     const { systemd = false } = this.identity.options;
+    if (systemd && !existsSync("/usr/lib/systemd/systemd"))
+      throw new Error("Tests of pools want the package systemd installed.");
     writeFileSync(script, systemd ? systemdBoot(this.identity) : plainBoot(this.identity));
     this.output = "";
     this.cgroup = systemd ? MachineCgroup.make(`hawser-${process.pid}-${hostName}`) : undefined;

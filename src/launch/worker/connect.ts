@@ -14,8 +14,7 @@ import type { Milliseconds } from "../../common/units.ts";
 import { LineSplitter } from "../../daemon/control-protocol.ts";
 import { until } from "../../daemon/deadline.ts";
 import { isAlive } from "../../daemon/process-table.ts";
-import { PROGRAM } from "./mounts.ts";
-import { liveWorker } from "./serve.ts";
+import { PROGRAM, liveWorker } from "./program.ts";
 import { WorkerFolder } from "./spec.ts";
 import { workerUnitName, workerUnitText } from "./unit.ts";
 

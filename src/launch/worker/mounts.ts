@@ -8,7 +8,6 @@ import { execFile } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, rmSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { packagePath } from "../../common/package-root.ts";
 import { HawserError, toHawserError } from "../../common/errors.ts";
 import type { Milliseconds } from "../../common/units.ts";
 import type { NamedVolume } from "../../config/file.ts";
@@ -21,6 +20,7 @@ import type { KnownMount } from "../../daemon/mounts.ts";
 import type { HandedCredentials } from "../../daemon/supervisor.ts";
 import type { PendingProgress } from "../../daemon/write-control.ts";
 import type { DrainProgress, Unflushed, WorkerStatus } from "./protocol.ts";
+import { PROGRAM } from "./program.ts";
 import { DEFAULT_CACHE, DEFAULT_STAGING } from "./spec.ts";
 import type { WorkerFolder, WorkerSpec, WorkerVolume } from "./spec.ts";
 import { unitName, unitText, workerUnitName } from "./unit.ts";
@@ -30,7 +30,6 @@ const run = promisify(execFile);
 const UNITS = "/run/systemd/system";
 /** How long systemctl may take to start a mount; the mount's own bounds are shorter. */
 const SYSTEMCTL_MS: Milliseconds = 100_000;
-export const PROGRAM = packagePath("bin/hawser.js");
 
 /** What is mounted for a volume of a pool. */
 export function requestFor(
