@@ -58,8 +58,8 @@ export class RegisterAhead {
     for (const [i, fd] of descriptors.entries()) {
       if (fd < 0) continue;
       const entry = entries[i]!;
-      if (!this.#ended && isCandidate(entry) && !isRegistered(entry) && !register(entry, fd))
-        this.#ended = true;
+      const isWanted = !this.#closed && isCandidate(entry) && !isRegistered(entry);
+      if (isWanted && !register(entry, fd)) this.#over = true;
       closeSync(fd);
     }
   }
