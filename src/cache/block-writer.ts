@@ -11,7 +11,7 @@ import { BLOCK, blockCount } from "./blocks.ts";
 import { filePath } from "./cache-file.ts";
 import type { DiskEntry } from "./disk-entry.ts";
 import { errnoOf } from "./fd-io.ts";
-import { SmallFiles } from "./small-files.ts";
+import { SMALL_FILE, SmallFiles } from "./small-files.ts";
 
 /** Says to `writeBlocks` that the file is there. */
 const NOT_CREATED = -1;
@@ -89,7 +89,7 @@ export class BlockWriter {
     const whole = source.length === fileBytes;
     const at = firstBlock * BLOCK;
     const fd =
-      whole && source.length <= BLOCK
+      whole && source.length <= SMALL_FILE
         ? await this.#smallFiles.create(path, source, crcs)
         : await native().writeBlocks(path, source, at, BLOCK, crcs, fileBytes, direct, whole);
     if (fd >= 0) this.#onComplete(entry, fd);

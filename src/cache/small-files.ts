@@ -5,8 +5,12 @@
  * and the busier the machine is, the more of them go together.
  */
 import { native } from "../common/native.ts";
+import { KiB } from "../common/units.ts";
+import type { Bytes } from "../common/units.ts";
 import { BLOCK } from "./blocks.ts";
 
+/** Up to this size the hop costs more than the writing. */
+export const SMALL_FILE: Bytes = 512 * KiB;
 /** In one visit: others want the thread as well. */
 const MOST_TOGETHER = 32;
 

@@ -11,6 +11,7 @@ import type { Bytes } from "../common/units.ts";
 import type { Disk } from "./disk.ts";
 import type { Extent } from "./extent.ts";
 import type { Memory } from "./memory.ts";
+import { SMALL_FILE } from "./small-files.ts";
 
 /** From here on writing around the page cache is cheaper than a copy into it. */
 const DIRECT_FROM: Bytes = MiB;
@@ -128,7 +129,7 @@ export class WriteBehind {
 }
 
 function threadShare({ bodyBytes }: Extent): number {
-  return bodyBytes >= DIRECT_FROM ? 1 : 1 / SMALL_AS_ONE;
+  return bodyBytes > SMALL_FILE ? 1 : 1 / SMALL_AS_ONE;
 }
 
 function isWhole({ bodyBytes, owner }: Extent): boolean {
