@@ -8,7 +8,8 @@ import { HawserError, toHawserError } from "../common/errors.ts";
 import type { Milliseconds } from "../common/units.ts";
 import { accountOf } from "./copying.ts";
 import { eachNode } from "./each.ts";
-import type { PoolNode } from "./node.ts";
+import { GoneWatch } from "./gone.ts";
+import type { NodeStatus, PoolNode } from "./node.ts";
 import type { PoolContext } from "./pool-context.ts";
 import { handCredentials } from "./prepare.ts";
 import { writesData } from "./pool-record.ts";
@@ -18,6 +19,8 @@ import { reportOn } from "./report.ts";
 import type { DrainProgress, TransferResult, WorkerStatus } from "./worker/protocol.ts";
 
 const LOGIN_MS: Milliseconds = 60_000;
+/** Until machines that were switched off run. */
+const WAKE_MS: Milliseconds = 10 * 60_000;
 
 export interface EndOptions {
   /** End nodes although their data is not in the bucket. */
@@ -33,8 +36,10 @@ interface Kept {
 export async function endPool(context: PoolContext, { force = false }: EndOptions = {}): Promise<void> {
   const { steps, provider } = context;
   context.update({ phase: "ending" });
-  const nodes = await nodesToEnd(context);
-  const outcomes = await eachNode(nodes, (node) => endNode(context, node, force));
+  const { nodes, off } = await nodesToEnd(context, force);
+  const outcomes = await eachNode(nodes, (node) =>
+    off.has(node.id) ? endNodeThatIsOff(context, node, force) : endNode(context, node, force),
+  );
   const kept: Kept[] = outcomes.flatMap((outcome, i) =>
     outcome.ok ? [] : [{ index: nodes[i]!.index, reason: outcome.error.message }],
   );
@@ -69,17 +74,31 @@ export async function endPool(context: PoolContext, { force = false }: EndOption
   context.folder.remove();
 }
 
-/** Those of the record, and those that the provider finds besides. */
-async function nodesToEnd(context: PoolContext): Promise<PoolNode[]> {
-  const recorded = context.record.nodes;
-  if (context.record.kept.length > 0) return [...recorded];
-  const found = await context.provider.describe(context.providerContext());
+interface ToEnd {
+  nodes: PoolNode[];
+  /** Ids of those that are switched off, and stay so. */
+  off: ReadonlySet<string>;
+}
+
+/**
+ * Those of the record, and those that the provider finds besides. One that is switched off and may hold data is switched
+ * on, to bring it home.
+ */
+async function nodesToEnd(context: PoolContext, force: boolean): Promise<ToEnd> {
+  const { provider, record } = context;
+  const recorded = record.nodes;
+  const found = await provider.describe(context.providerContext());
+  // Those that are not among the kept ones have ended.
   const more = found.filter(
     ({ node, state }) =>
-      state !== "gone" && !recorded.some(({ id, address }) => id === node.id && address === node.address),
+      record.kept.length === 0 &&
+      state !== "gone" &&
+      !recorded.some(
+        ({ id, address }) => id === node.id && (address === node.address || provider.makesMachines),
+      ),
   );
   const there = new Set(found.filter(({ state }) => state !== "gone").map(({ node }) => node.id));
-  const gone = recorded.filter(({ id }) => context.provider.makesMachines && !there.has(id));
+  const gone = recorded.filter(({ id }) => provider.makesMachines && !there.has(id));
   for (const node of gone) {
     const { reason } = found.find(({ node: { id } }) => id === node.id) ?? {};
     const data = mayHoldData(context, node)
@@ -88,7 +107,53 @@ async function nodesToEnd(context: PoolContext): Promise<PoolNode[]> {
     const text = `${node.id} is gone${reason === undefined ? "" : ` (${reason.replace(/\.$/, "")})`}${data}`;
     context.events({ type: "note", node: node.index, text });
   }
-  return [...recorded.filter((node) => !gone.includes(node)), ...more.map(({ node }) => node)];
+  const left = recorded.filter((node) => !gone.includes(node)).map((node) => atItsAddress(node, found));
+  const nodes = [...left, ...more.map(({ node }) => node)];
+  const isOff = (id: string): boolean =>
+    found.some(({ node, state }) => node.id === id && (state === "stopped" || state === "stopping"));
+  const off = new Set(nodes.map(({ id }) => id).filter(isOff));
+  const toWake = nodes.filter((node) => !force && off.has(node.id) && mayHoldData(context, node));
+  if (toWake.length === 0) return { nodes, off };
+  const woken = new Map((await switchOn(context, toWake)).map((node) => [node.id, node]));
+  for (const id of woken.keys()) off.delete(id);
+  const now = nodes.map((node) => woken.get(node.id) ?? node);
+  context.update({ nodes: now });
+  return { nodes: now, off };
+}
+
+/** A machine that was switched off and on may have another address than the record says. */
+function atItsAddress(node: PoolNode, found: readonly NodeStatus[]): PoolNode {
+  const now = found.find(({ node: { id } }) => id === node.id)?.node;
+  return now ? { ...node, address: now.address, poolAddress: now.poolAddress } : node;
+}
+
+/** Nodes that somebody stopped before they had brought home what they had written. Those that do not start stay off. */
+async function switchOn(context: PoolContext, nodes: readonly PoolNode[]): Promise<PoolNode[]> {
+  const names = nodes.map(({ id }) => id).join(", ");
+  context.events({
+    type: "note",
+    text: `${names} ${nodes.length === 1 ? "is" : "are"} switched off and may hold data that is not in the bucket; switching on`,
+  });
+  try {
+    return await context.steps.run("provision", { timeoutMs: WAKE_MS }, (signal) =>
+      context.provider.start(context.providerContext(signal), nodes),
+    );
+  } catch (error) {
+    if (context.signal.aborted) throw error;
+    context.events({ type: "note", text: `${names} cannot be switched on: ${toHawserError(error).message}` });
+    return [];
+  }
+}
+
+/** @throws HawserError `drain_failed` where data may be on its disk */
+function endNodeThatIsOff(context: PoolContext, node: PoolNode, force: boolean): Promise<undefined> {
+  if (force || !mayHoldData(context, node)) return Promise.resolve(undefined);
+  return Promise.reject(
+    new HawserError(
+      "drain_failed",
+      "it is switched off, and what it has written may not all be in the bucket",
+    ),
+  );
 }
 
 /** @returns what the node said last, where it was asked @throws HawserError why the node must be kept */
@@ -103,7 +168,7 @@ async function endNode(
   let worker: WorkerClient | undefined;
   try {
     worker = await steps.run("ssh", { ...at, timeoutMs: LOGIN_MS }, (signal) =>
-      reach(context, session, signal),
+      reach(context, session, signal, mayHoldData(context, node)),
     );
   } catch (error) {
     if (force || !mayHoldData(context, node)) return undefined;
@@ -126,7 +191,7 @@ async function endNode(
 }
 
 /** What the node has may be from a launcher that is long gone. Whether it is needed, the drain will tell. */
-async function renewCredentials(context: PoolContext, session: NodeSession): Promise<void> {
+export async function renewCredentials(context: PoolContext, session: NodeSession): Promise<void> {
   try {
     const worker = await session.worker(context.signal);
     const { spec } = await worker.call("status", {}, { signal: context.signal });
@@ -179,11 +244,16 @@ export async function drainNode(
 
 /** The worker of a node; `undefined` where there is nothing of the pool, or a pool of that name of somebody else. */
 async function reach(
-  { record }: PoolContext,
+  context: PoolContext,
   session: NodeSession,
   signal: AbortSignal,
+  patient: boolean,
 ): Promise<WorkerClient | undefined> {
-  await session.connection(signal);
+  const { record, provider } = context;
+  const gone = new GoneWatch(context);
+  // A machine of ours that has data is waited for: it may just be starting.
+  const retry = patient && provider.makesMachines ? () => gone.refuseGone(session.node, signal) : undefined;
+  await session.connection(signal, retry);
   if (!(await session.knowsPool(signal))) return undefined;
   await session.bootstrap(signal);
   const worker = await session.worker(signal);

@@ -5,19 +5,24 @@
  * launch template it needs lives for one call of `launch` and carries the tags, so that nothing is ever without them.
  */
 import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { RequestLaunchTemplateData, _InstanceType } from "@aws-sdk/client-ec2";
-import { HawserError } from "../../common/errors.ts";
+import { HawserError, toHawserError } from "../../common/errors.ts";
 import { GiB } from "../../common/units.ts";
+import type { Milliseconds } from "../../common/units.ts";
 import type { ProviderContext } from "../provider.ts";
 import type { Clients } from "./clients.ts";
-import { unless } from "./clients.ts";
-import { explainLaunch, mayFallOver } from "./errors.ts";
+import { serviceCode, unless } from "./clients.ts";
+import { explainLaunch, isUnknownProfile, mayFallOver } from "./errors.ts";
 import type { Image } from "./image.ts";
 import type { Network } from "./network.ts";
 import type { RankedOffer, Round } from "./offers.ts";
 import { poolTags, resourceName, showsTags } from "./tags.ts";
 
 const ROOT_GIB = 100;
+/** How long IAM may take to tell EC2 of a new instance profile; it takes some 10 s. */
+const PROFILE_MS: Milliseconds = 90_000;
+const PROFILE_LOOK_MS: Milliseconds = 2000;
 
 export interface Launch {
   image: Image;
@@ -122,7 +127,7 @@ async function askRounds(
   const refusals: string[] = [];
   for (const round of launch.rounds) {
     const wanted = missing - ids.length;
-    const { made, errors } = await askFleet(clients, launch, round, wanted);
+    const { made, errors } = await askPatiently(clients, context, launch, round, wanted);
     ids.push(...made);
     if (ids.length >= missing) return ids;
     for (const { code, message, where } of errors) {
@@ -145,6 +150,29 @@ function failed(got: number, missing: number, refusals: readonly string[]): Haws
   );
 }
 
+/**
+ * Asks again while EC2 does not know the instance profile: one that was just made takes it seconds to hear of.
+ */
+async function askPatiently(
+  clients: Clients,
+  context: ProviderContext,
+  launch: Launch & { template: string },
+  round: Round,
+  wanted: number,
+): Promise<{ made: string[]; errors: Refusal[] }> {
+  const deadline = performance.now() + PROFILE_MS;
+  const made: string[] = [];
+  for (;;) {
+    const answer = await askFleet(clients, launch, round, wanted - made.length);
+    made.push(...answer.made);
+    const waits = answer.errors.some(({ code, message }) => isUnknownProfile(code, message));
+    if (!waits || made.length >= wanted || performance.now() > deadline)
+      return { made, errors: answer.errors };
+    context.events({ type: "note", text: "EC2 does not know the instance profile yet; asking again" });
+    await sleep(PROFILE_LOOK_MS, undefined, { signal: context.signal });
+  }
+}
+
 interface Refusal {
   code: string | undefined;
   message: string;
@@ -159,7 +187,7 @@ async function askFleet(
 ): Promise<{ made: string[]; errors: Refusal[] }> {
   const subnetOf = ({ zone }: RankedOffer): string =>
     network.subnets.find((subnet) => subnet.zone === zone)!.id;
-  const answer = await clients.ec2("CreateFleet", (client, sdk, options) =>
+  const asked = clients.ec2("CreateFleet", (client, sdk, options) =>
     client.send(
       new sdk.CreateFleetCommand({
         Type: "instant",
@@ -189,6 +217,13 @@ async function askFleet(
       options,
     ),
   );
+  const answer = await asked.catch((error: unknown) => {
+    // Said of the whole request or of each offer, as it comes.
+    const { message } = toHawserError(error);
+    if (isUnknownProfile(serviceCode(error), message)) return { code: serviceCode(error), message };
+    throw error;
+  });
+  if ("message" in answer) return { made: [], errors: [{ ...answer, where: "the fleet" }] };
   return {
     made: (answer.Instances ?? []).flatMap(({ InstanceIds = [] }) => InstanceIds),
     errors: (answer.Errors ?? []).map(

@@ -26,6 +26,8 @@ export interface JobState {
   code?: number | undefined;
   /** Why the worker stopped it without being asked. */
   stoppedBecause?: string | undefined;
+  /** With that: the machine is taken away; else the whole pool is at its end. */
+  losesMachine?: boolean | undefined;
   logBytes: Bytes;
 }
 
