@@ -7,7 +7,7 @@
  */
 import { createRequire } from "node:module";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { packagePath } from "./package-root.ts";
 import { HawserError } from "./errors.ts";
 import type { Bytes } from "./units.ts";
 
@@ -143,7 +143,7 @@ export interface NativeAddon {
 }
 
 /** native/ is beside src/ in a checkout and beside dist/ in the package. */
-const NATIVE_FOLDER = fileURLToPath(new URL("../../native", import.meta.url));
+const NATIVE_FOLDER = packagePath("native");
 
 let loaded: NativeAddon | Error | undefined;
 

@@ -190,6 +190,16 @@ export class LocalStaged implements StagedFile {
   }
 
   async setTimes(mtimeMs: EpochMs): Promise<void> {
+    // Published meanwhile, its local file would be the cache's, or gone.
+    this.hold();
+    try {
+      await this.#setTimes(mtimeMs);
+    } finally {
+      this.unhold();
+    }
+  }
+
+  async #setTimes(mtimeMs: EpochMs): Promise<void> {
     await this.local.fd();
     const before = this.local.stamp();
     const { flushed, torn, synced } = this.entry;

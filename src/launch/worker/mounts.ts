@@ -10,8 +10,8 @@
 import { execFile } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, rmSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { packagePath } from "../../common/package-root.ts";
 import { HawserError, toHawserError } from "../../common/errors.ts";
 import type { Milliseconds } from "../../common/units.ts";
 import type { NamedVolume } from "../../config/file.ts";
@@ -36,7 +36,7 @@ const UNITS = "/run/systemd/system";
 /** How long systemctl may take to start a mount; the mount's own bounds are shorter. */
 const SYSTEMCTL_MS: Milliseconds = 100_000;
 const STATUS_MS: Milliseconds = 3000;
-export const PROGRAM = fileURLToPath(new URL("../../../bin/hawser.js", import.meta.url));
+export const PROGRAM = packagePath("bin/hawser.js");
 
 /** What is mounted for a volume of a pool. */
 export function requestFor(
