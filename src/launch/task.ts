@@ -177,7 +177,10 @@ export async function runTask(
       (restart === 0 ? await runningJob(context) : undefined) ?? (await launchTask(context, restart));
     if (options.detach) return undefined;
     const result = await waitForTask(context, run);
-    if (result.code === 0 || restart >= restarts || result.poolEnded !== undefined) {
+    // A machine that has ended itself in time may be gone before it could say so.
+    const { expiresMs = Number.POSITIVE_INFINITY } = context.record;
+    const isOver = result.poolEnded !== undefined || expiresMs <= context.clock.now();
+    if (result.code === 0 || restart >= restarts || isOver) {
       await pushOutputs(context, result.lost);
       return result;
     }

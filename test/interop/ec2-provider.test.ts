@@ -78,7 +78,10 @@ const down = async (context: ProviderContext, nodes: Awaited<ReturnType<typeof u
 
 test("a plan tells offers, prices and the image, and makes nothing", async () => {
   const plan = await ec2Provider.plan(contextFor());
-  expect(plan.checks.map(({ name, outcome }) => `${name} ${outcome}`)).toEqual(["image ok"]);
+  expect(plan.checks.map(({ name, outcome }) => `${name} ${outcome}`)).toEqual(["image ok", "prices ok"]);
+  expect(plan.checks[1]!.detail).toMatch(
+    /^on demand as of \d{4}-\d{2} by Hawser's table.*presets\.yaml replaces it$/,
+  );
   expect(plan.offers[0]).toMatchObject({ instanceType: "m5.large", spot: false, hourlyCost: 0.096 });
   expect(plan.hourlyCost).toBe(0.192);
   expect(moto.sent.every(({ action }) => /^(Describe|Get|List)/.test(action))).toBe(true);
@@ -195,6 +198,62 @@ describe("hawser ec2", () => {
     expect((await hawser("ec2", "types", "m5.large")).text).toMatch(/m5\.large +2 +8 GiB .*us-east-1a/);
     expect((await hawser("ec2", "spot-history", "m5.large")).text).toMatch(/^TIME/);
     expect((await hawser("pool", "policy")).text).toContain("ec2:CreateFleet");
+  });
+});
+
+describe("Elastic Fabric Adapters", () => {
+  /** What the interfaces of each template are, by their keys. */
+  const interfacesOf = (template: URLSearchParams): Record<string, string>[] => {
+    const found: Record<string, string>[] = [];
+    for (const [key, value] of template) {
+      const match = /^LaunchTemplateData\.NetworkInterface\.(\d+)\.(\w+)$/.exec(key);
+      if (match) (found[Number(match[1]) - 1] ??= {})[match[2]!] = value;
+    }
+    return found;
+  };
+  const contextWith = (types: string[], pool: string): ProviderContext => {
+    const context = contextFor(pool);
+    context.config = {
+      ...context.config,
+      instanceTypes: types,
+      address: "public",
+      callerAddress: "203.0.113.7/32",
+    };
+    return context;
+  };
+
+  test("one for each network card, and a public address by an Elastic IP, which goes with the pool", async () => {
+    // moto knows no placement groups.
+    const context = contextWith(["p4d.24xlarge"], "efa: true, placementGroup: false");
+    const nodes = await up(context);
+    const [template, ...more] = moto.requests("CreateLaunchTemplate");
+    expect(more).toEqual([]);
+    const interfaces = interfacesOf(template!);
+    expect(
+      interfaces.map(({ NetworkCardIndex, DeviceIndex, InterfaceType }) => [
+        NetworkCardIndex,
+        DeviceIndex,
+        InterfaceType,
+      ]),
+    ).toEqual([
+      ["0", "0", "efa"],
+      ["1", "1", "efa-only"],
+      ["2", "1", "efa-only"],
+      ["3", "1", "efa-only"],
+    ]);
+    // EC2 refuses it where there are several interfaces.
+    expect(interfaces.filter((one) => "AssociatePublicIpAddress" in one)).toEqual([]);
+    expect(await down(context, nodes)).toEqual([]);
+  });
+
+  test("one alone where the type has one card, with a public address of its own", async () => {
+    const context = contextWith(["g5.48xlarge"], "efa: true, placementGroup: false");
+    const nodes = await up(context);
+    expect(interfacesOf(moto.requests("CreateLaunchTemplate")[0]!)).toMatchObject([
+      { DeviceIndex: "0", InterfaceType: "efa", AssociatePublicIpAddress: "true" },
+    ]);
+    expect(moto.requests("AllocateAddress")).toEqual([]);
+    expect(await down(context, nodes)).toEqual([]);
   });
 });
 

@@ -26,6 +26,8 @@ import type { Network } from "./network.ts";
 import { roundsOf, takeable } from "./offers.ts";
 import type { OfferWishes, RankedOffer } from "./offers.ts";
 import { INSTANCE_TYPES, onDemandPrice } from "./instance-types.ts";
+import { efaCards, giveAddresses, roundsByCards } from "./network-cards.ts";
+import { loadCatalogue, pricesSaid } from "./presets.ts";
 import { placementGroup, placementOf } from "./placement.ts";
 import type { Placement } from "./placement.ts";
 import { newKeyPair } from "./openssh-key.ts";
@@ -101,7 +103,7 @@ function statusOf(instance: Instance, index: number, context?: ProviderContext):
   } = instance;
   const { config } = context ?? {};
   const state = context ? stateOf(context) : undefined;
-  const known = INSTANCE_TYPES.get(type);
+  const known = (context ? loadCatalogue(context.environment).types : INSTANCE_TYPES).get(type);
   const spot = instance.InstanceLifecycle === "spot";
   const region = Placement?.AvailabilityZone?.replace(/[a-z]$/, "") ?? "";
   const address =
@@ -201,7 +203,14 @@ async function launchMissing(
   const { efa, group, together } = placement;
   const all = takeable(offers, wishes);
   const elsewhere = all.filter(({ instanceType, zone }) => !avoid.has(`${instanceType} ${zone}`));
-  const rounds = roundsOf(elsewhere.length > 0 ? elsewhere : all, together);
+  const taken = elsewhere.length > 0 ? elsewhere : all;
+  const cards = efa
+    ? await efaCards(
+        clients,
+        taken.map(({ instanceType }) => instanceType),
+      )
+    : new Map<string, number>();
+  const rounds = roundsByCards(roundsOf(taken, together), cards);
   const hostKey = newKeyPair();
   const publicKey = userKey(context);
   await context.save({
@@ -359,6 +368,9 @@ export const ec2Provider: Provider = {
       const { offers, wishes, image, placement } = await choose(clients, context);
       const [first] = takeable(offers, wishes);
       checks.push({ name: "image", outcome: "ok", detail: image.id });
+      const named = [...new Set(offers.map(({ instanceType }) => instanceType))];
+      const detail = pricesSaid(loadCatalogue(context.environment), named);
+      checks.push({ name: "prices", outcome: "ok", detail });
       if (placement.group || placement.efa) {
         const what = [placement.group ? "a placement group" : "", placement.efa ? "EFA" : ""];
         checks.push({
@@ -418,7 +430,11 @@ export const ec2Provider: Provider = {
       const made = missing > 0 ? await launchMissing(clients, now, missing, avoid) : [];
       const outcome = await untilRunningOrDead(clients, now, [...before, ...made]);
       running = outcome.running;
-      if (outcome.dead.length === 0) break;
+      if (outcome.dead.length === 0) {
+        if (await giveAddresses(clients, now, running))
+          running = await untilRunning(clients, now, [...before, ...made]);
+        break;
+      }
       // What was there before may have data on its disk, for as long as it has a disk.
       const mayHoldData = outcome.dead.some(({ id, isOff }) => isOff && before.includes(id));
       if (mayHoldData || replacements >= REPLACEMENTS) throw stillborn(outcome.dead, context.name);
