@@ -41,6 +41,8 @@ export interface JobResult {
   lost: number[];
   /** Why the pool has ended by itself meanwhile. */
   poolEnded: string | undefined;
+  /** The pool's time to live ended it. */
+  expired?: boolean | undefined;
 }
 
 /** Starts it everywhere, or nowhere. */
@@ -87,6 +89,7 @@ export async function followJob(
   let first: { code: number; rank: number } | undefined;
   const lost = new Set<number>();
   let poolEnded: string | undefined;
+  let expired: boolean | undefined;
   const codes = await Promise.all(
     nodes.map(async (node): Promise<number | undefined> => {
       const output = new RankLog(context, node.index, join(logs, `${name}-rank${node.index}.log`));
@@ -99,6 +102,7 @@ export async function followJob(
           context.events({ type: "note", node: node.index, text });
           if (ended.losesMachine) lost.add(node.index);
           else poolEnded = ended.stoppedBecause;
+          expired ||= ended.expired;
         }
       } catch (error) {
         if (signal.aborted) throw error;
@@ -120,6 +124,7 @@ export async function followJob(
     codes,
     lost: [...lost].sort((a, b) => a - b),
     poolEnded,
+    expired,
   };
 }
 

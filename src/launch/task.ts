@@ -178,7 +178,7 @@ export async function runTask(
     if (options.detach) return undefined;
     const result = await waitForTask(context, run);
     // A machine that has ended itself in time may be gone before it could say so.
-    const { expiresMs = Number.POSITIVE_INFINITY } = context.record;
+    const { expiresMs = Number.POSITIVE_INFINITY } = context;
     const isOver = result.poolEnded !== undefined || expiresMs <= context.clock.now();
     if (result.code === 0 || restart >= restarts || isOver) {
       await pushOutputs(context, result.lost);
