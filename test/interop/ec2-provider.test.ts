@@ -241,6 +241,8 @@ describe("Elastic Fabric Adapters", () => {
       ["2", "1", "efa-only"],
       ["3", "1", "efa-only"],
     ]);
+    expect(moto.requests("AllocateAddress")).toHaveLength(2);
+    expect(moto.requests("AssociateAddress")).toHaveLength(2);
     // EC2 refuses it where there are several interfaces.
     expect(interfaces.filter((one) => "AssociatePublicIpAddress" in one)).toEqual([]);
     expect(await down(context, nodes)).toEqual([]);

@@ -27,8 +27,12 @@ async function request(...argv: string[]): Promise<PoolRequest> {
 describe("--in and --out", () => {
   test("are inputs: and outputs:, any number of them", async () => {
     const { task } = await request(
-      ...["--in", "s3://data/train/:./data", "--in", "s3://data/model.bin:/opt/model.bin"],
-      ...["--out", "./out:s3://runs/42/{rank}/", "--include-logs"],
+      "--in",
+      "s3://data/train/:./data",
+      "--in=s3://data/model.bin:/opt/model.bin",
+      "--out",
+      "./out:s3://runs/42/{rank}/",
+      "--include-logs",
     );
     expect(task.inputs).toMatchObject([
       { from: "s3://data/train/", to: "./data" },
