@@ -1,5 +1,9 @@
-/** A control group (version 2) for a machine of its own systemd, which makes others below it. */
-import { mkdirSync, readFileSync, readdirSync, rmdirSync } from "node:fs";
+/**
+ * A control group (version 2) for a machine of its own systemd, which makes others below it.
+ *
+ * It carries the number of the test process that made it: what a killed one left is removed by the next.
+ */
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 
 export class MachineCgroup {
@@ -10,11 +14,20 @@ export class MachineCgroup {
   }
 
   /** @throws where there is no hierarchy of version 2 */
-  static make(name: string): MachineCgroup {
+  static make(machine: string): MachineCgroup {
     const mounts = readFileSync("/proc/mounts", "utf8").split("\n");
     const root = mounts.map((line) => line.split(" ")).find(([, , type]) => type === "cgroup2")?.[1];
     if (root === undefined) throw new Error("systemd wants control groups of version 2 (cgroup2) here.");
-    const path = join(root, name);
+    for (const name of readdirSync(root)) {
+      const maker = /^hawser-machine-(\d+)-/.exec(name)?.[1];
+      if (maker === undefined || existsSync(`/proc/${maker}`)) continue;
+      try {
+        new MachineCgroup(join(root, name)).remove();
+      } catch {
+        // Its machine is just ending: the next one removes it.
+      }
+    }
+    const path = join(root, `hawser-machine-${process.pid}-${machine}`);
     mkdirSync(path, { recursive: true });
     return new MachineCgroup(path);
   }

@@ -89,7 +89,7 @@ export class Machine {
       throw new Error("Tests of pools want the package systemd installed.");
     writeFileSync(script, systemd ? systemdBoot(this.identity) : plainBoot(this.identity));
     this.output = "";
-    this.cgroup = systemd ? MachineCgroup.make(`hawser-${process.pid}-${hostName}`) : undefined;
+    this.cgroup = systemd ? MachineCgroup.make(hostName) : undefined;
     const isolated = [
       "--mount",
       "--pid",
