@@ -5,6 +5,7 @@
  */
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
+import { until } from "../../src/daemon/deadline.ts";
 
 export class MachineCgroup {
   private readonly path: string;
@@ -21,11 +22,9 @@ export class MachineCgroup {
     for (const name of readdirSync(root)) {
       const maker = /^hawser-machine-(\d+)-/.exec(name)?.[1];
       if (maker === undefined || existsSync(`/proc/${maker}`)) continue;
-      try {
-        new MachineCgroup(join(root, name)).remove();
-      } catch {
-        // Its machine is just ending: the next one removes it.
-      }
+      const stale = new MachineCgroup(join(root, name));
+      // A machine that is just ending leaves its group to the next one.
+      if (stale.isEmpty) removeFolder(stale.path);
     }
     const path = join(root, `hawser-machine-${process.pid}-${machine}`);
     mkdirSync(path, { recursive: true });
@@ -37,13 +36,19 @@ export class MachineCgroup {
     return ["sh", "-c", 'echo $$ > "$0" && exec "$@"', join(this.path, "cgroup.procs"), ...command];
   }
 
-  /** Once nothing runs in it. */
-  remove(): void {
-    const removeFolder = (folder: string): void => {
-      for (const entry of readdirSync(folder, { withFileTypes: true }))
-        if (entry.isDirectory()) removeFolder(join(folder, entry.name));
-      rmdirSync(folder);
-    };
+  private get isEmpty(): boolean {
+    return readFileSync(join(this.path, "cgroup.events"), "utf8").includes("populated 0");
+  }
+
+  /** Once nothing runs in it: the kernel ends processes a moment after the one that they depend on. */
+  async remove(): Promise<void> {
+    if (!(await until(() => this.isEmpty, 60_000))) throw new Error(`Something still runs in ${this.path}.`);
     removeFolder(this.path);
   }
+}
+
+function removeFolder(folder: string): void {
+  for (const entry of readdirSync(folder, { withFileTypes: true }))
+    if (entry.isDirectory()) removeFolder(join(folder, entry.name));
+  rmdirSync(folder);
 }
