@@ -23,6 +23,7 @@ function node(...program) {
 }
 
 node("node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json");
+node("build/program.js");
 node("test/support/compile-child-programs.js");
 const compiled = path.join(root, "node_modules/.cache/hawser-test/bench", `${suite}.js`);
 const { run } = await import(pathToFileURL(compiled).href);

@@ -1,8 +1,8 @@
 #!/usr/bin/env node
-/** The program. It needs `npm run build` once in a clone; a package comes built. */
+/** The program, bundled by build/program.js. It needs `npm run build` once in a clone; a package comes built. */
 import { existsSync } from "node:fs";
 
-const program = new URL("../dist/cli/main.js", import.meta.url);
+const program = new URL("../dist/program/main.js", import.meta.url);
 if (existsSync(program)) {
   const { main } = await import(program.href);
   await main(process.argv.slice(2));

@@ -11,8 +11,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <cerrno>
+#include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "arena.h"
 #include "checksum.h"
@@ -22,144 +26,218 @@ namespace hawser {
 
 namespace {
 
-class BlockWrite : public Napi::AsyncWorker {
- public:
-  BlockWrite(const Napi::CallbackInfo& info)
-      : Napi::AsyncWorker(info.Env()),
-        deferred_(Napi::Promise::Deferred::New(info.Env())),
-        path_(info[0].ToString().Utf8Value()),
-        source_(RequireBytes(info.Env(), info[1])),
-        offset_(info[2].ToNumber().Int64Value()),
-        blockBytes_(info[3].ToNumber().Uint32Value()),
-        fileBytes_(info[5].ToNumber().Int64Value()),
-        direct_(info[6].ToBoolean()),
-        keepOpen_(info[7].ToBoolean()) {
-    if (!info[4].IsTypedArray() || info[4].As<Napi::TypedArray>().TypedArrayType() != napi_uint32_array) {
-      throw Napi::TypeError::New(info.Env(), "a Uint32Array is expected for the checksums");
-    }
-    Napi::Uint32Array crcs = info[4].As<Napi::Uint32Array>();
-    if (blockBytes_ == 0 || crcs.ElementLength() < (source_.length + blockBytes_ - 1) / blockBytes_) {
-      throw Napi::RangeError::New(info.Env(), "there is no room for the checksum of each block");
-    }
-    crcs_ = crcs.Data();
-    sourceHeld_ = Napi::Persistent(info[1].As<Napi::Object>());
-    crcsHeld_ = Napi::Persistent(info[4].As<Napi::Object>());
-  }
+// A run of blocks to be written to one file.
+struct Job {
+  std::string path;
+  Bytes source{};
+  int64_t offset = 0;
+  uint32_t blockBytes = 0;
+  // >= 0: the file is created with this length.
+  int64_t fileBytes = -1;
+  bool direct = false;
+  bool keepOpen = false;
+  uint32_t* crcs = nullptr;
+  // What came of it: the descriptor that was kept open or -1, or the errno and name of what failed.
+  int kept = -1;
+  int error = 0;
+  const char* syscall = "";
 
-  Napi::Promise promise() const { return deferred_.Promise(); }
-
- protected:
-  void Execute() override {
-    for (size_t at = 0, block = 0; at < source_.length; at += blockBytes_, block++) {
-      crcs_[block] = Crc32c(source_.data + at, std::min<size_t>(blockBytes_, source_.length - at), 0);
+  void Run() {
+    for (size_t at = 0, block = 0; at < source.length; at += blockBytes, block++) {
+      crcs[block] = Crc32c(source.data + at, std::min<size_t>(blockBytes, source.length - at), 0);
     }
-    const bool create = fileBytes_ >= 0;
-    const int flags = (keepOpen_ ? O_RDWR : O_WRONLY) | O_CLOEXEC | (create ? O_CREAT | O_EXCL : 0);
+    const bool create = fileBytes >= 0;
+    const int flags = (keepOpen ? O_RDWR : O_WRONLY) | O_CLOEXEC | (create ? O_CREAT | O_EXCL : 0);
     int fd = Open(flags | (IsAligned() ? O_DIRECT : 0));
     // A file system without O_DIRECT may have created the file before it says so.
     if (fd < 0 && errno == EINVAL && IsAligned()) {
-      direct_ = false;
+      direct = false;
       fd = Open(flags & ~O_EXCL);
     }
     if (fd < 0) return Failed("open");
     // At its full length from the start: writes within a file may run beside each other.
-    if (create && static_cast<int64_t>(offset_ + source_.length) != fileBytes_ && ftruncate(fd, fileBytes_) < 0) {
+    if (create && static_cast<int64_t>(offset + source.length) != fileBytes && ftruncate(fd, fileBytes) < 0) {
       Failed("ftruncate");
     }
-    if (error_ == 0) Write(fd);
-    if (error_ == 0 && keepOpen_ && IsAligned() && fcntl(fd, F_SETFL, 0) < 0) Failed("fcntl");
-    if (error_ == 0 && keepOpen_) {
-      kept_ = fd;
+    if (error == 0) Write(fd);
+    if (error == 0 && keepOpen && IsAligned() && fcntl(fd, F_SETFL, 0) < 0) Failed("fcntl");
+    if (error == 0 && keepOpen) {
+      kept = fd;
       return;
     }
     // Nobody else has seen it yet.
-    if (error_ != 0 && create) unlink(path_.c_str());
+    if (error != 0 && create) unlink(path.c_str());
     close(fd);
   }
 
-  void OnOK() override {
-    Napi::HandleScope scope(Env());
-    if (error_ == 0) {
-      deferred_.Resolve(Napi::Number::New(Env(), kept_));
-    } else {
-      deferred_.Reject(ErrnoError(Env(), syscall_, error_).Value());
-    }
+  // The descriptor, or an Error.
+  Napi::Value Result(Napi::Env env) const {
+    if (error == 0) return Napi::Number::New(env, kept);
+    return ErrnoError(env, syscall, error).Value();
   }
 
  private:
   bool IsAligned() const {
-    return direct_ && source_.length >= kPageBytes && offset_ % kPageBytes == 0 &&
-           reinterpret_cast<uintptr_t>(source_.data) % kPageBytes == 0;
+    return direct && source.length >= kPageBytes && offset % kPageBytes == 0 &&
+           reinterpret_cast<uintptr_t>(source.data) % kPageBytes == 0;
   }
 
   int Open(int flags) const {
     int fd;
     do {
-      fd = open(path_.c_str(), flags, 0600);
+      fd = open(path.c_str(), flags, 0600);
     } while (fd < 0 && errno == EINTR);
     return fd;
   }
 
   void Write(int fd) {
     size_t done = 0;
-    bool direct = IsAligned();
-    while (done < source_.length) {
-      const size_t left = source_.length - done;
+    bool around = IsAligned();
+    while (done < source.length) {
+      const size_t left = source.length - done;
       size_t length = left;
-      if (direct) {
+      if (around) {
         length = left - left % kPageBytes;
         if (length == 0 || done % kPageBytes != 0) {
           if (fcntl(fd, F_SETFL, 0) < 0) return Failed("fcntl");
-          direct = false;
+          around = false;
           continue;
         }
       }
-      const ssize_t written = pwrite(fd, source_.data + done, length, offset_ + static_cast<off_t>(done));
+      const ssize_t written = pwrite(fd, source.data + done, length, offset + static_cast<off_t>(done));
       if (written >= 0) {
         done += static_cast<size_t>(written);
-      } else if (errno == EINVAL && direct) {
+      } else if (errno == EINVAL && around) {
         if (fcntl(fd, F_SETFL, 0) < 0) return Failed("fcntl");
-        direct = direct_ = false;
+        around = direct = false;
       } else if (errno != EINTR) {
         return Failed("pwrite");
       }
     }
   }
 
-  void Failed(const char* syscall) {
-    error_ = errno;
-    syscall_ = syscall;
+  void Failed(const char* name) {
+    error = errno;
+    syscall = name;
+  }
+};
+
+uint32_t* ChecksumsFor(Napi::Env env, const Job& job, const Napi::Value& value) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint32_array) {
+    throw Napi::TypeError::New(env, "a Uint32Array is expected for the checksums");
+  }
+  Napi::Uint32Array crcs = value.As<Napi::Uint32Array>();
+  if (job.blockBytes == 0 || crcs.ElementLength() < (job.source.length + job.blockBytes - 1) / job.blockBytes) {
+    throw Napi::RangeError::New(env, "there is no room for the checksum of each block");
+  }
+  return crcs.Data();
+}
+
+// Carries out jobs, one after the other, in one visit to the thread pool.
+class Work : public Napi::AsyncWorker {
+ public:
+  explicit Work(Napi::Env env) : Napi::AsyncWorker(env), deferred_(Napi::Promise::Deferred::New(env)) {}
+
+  // `held` are the arrays that the job points into.
+  void Add(Job job, const Napi::Value& source, const Napi::Value& crcs) {
+    jobs_.push_back(std::move(job));
+    held_.push_back(Napi::Persistent(source.As<Napi::Object>()));
+    held_.push_back(Napi::Persistent(crcs.As<Napi::Object>()));
   }
 
+  // The promise is for an array of what came of each.
+  Napi::Promise StartAll() {
+    Napi::Promise promise = deferred_.Promise();
+    Queue();
+    return promise;
+  }
+
+  // There is one job; the promise is for what comes of it.
+  Napi::Promise StartOne() {
+    single_ = true;
+    return StartAll();
+  }
+
+ protected:
+  void Execute() override {
+    for (Job& job : jobs_) job.Run();
+  }
+
+  void OnOK() override {
+    Napi::HandleScope scope(Env());
+    if (single_) {
+      const Napi::Value result = jobs_[0].Result(Env());
+      if (jobs_[0].error == 0) {
+        deferred_.Resolve(result);
+      } else {
+        deferred_.Reject(result);
+      }
+      return;
+    }
+    Napi::Array results = Napi::Array::New(Env(), jobs_.size());
+    for (uint32_t i = 0; i < jobs_.size(); i++) results.Set(i, jobs_[i].Result(Env()));
+    deferred_.Resolve(results);
+  }
+
+ private:
   Napi::Promise::Deferred deferred_;
-  const std::string path_;
-  const Bytes source_;
-  const int64_t offset_;
-  const uint32_t blockBytes_;
-  const int64_t fileBytes_;
-  bool direct_;
-  const bool keepOpen_;
-  int kept_ = -1;
-  uint32_t* crcs_ = nullptr;
-  Napi::ObjectReference sourceHeld_;
-  Napi::ObjectReference crcsHeld_;
-  int error_ = 0;
-  const char* syscall_ = "";
+  std::vector<Job> jobs_;
+  std::vector<Napi::ObjectReference> held_;
+  bool single_ = false;
 };
 
 // writeBlocks(path, source, offset, blockBytes, crcs, fileBytes, direct, keepOpen): fileBytes >= 0 creates the file.
 // Resolves with the descriptor that was kept open, or -1.
 Napi::Value WriteBlocks(const Napi::CallbackInfo& info) {
-  auto* write = new BlockWrite(info);  // deletes itself when done
-  Napi::Promise promise = write->promise();
-  write->Queue();
-  return promise;
+  Napi::Env env = info.Env();
+  Job job;
+  job.path = info[0].ToString().Utf8Value();
+  job.source = RequireBytes(env, info[1]);
+  job.offset = info[2].ToNumber().Int64Value();
+  job.blockBytes = info[3].ToNumber().Uint32Value();
+  job.fileBytes = info[5].ToNumber().Int64Value();
+  job.direct = info[6].ToBoolean();
+  job.keepOpen = info[7].ToBoolean();
+  job.crcs = ChecksumsFor(env, job, info[4]);
+  auto* work = new Work(env);  // deletes itself when done
+  work->Add(std::move(job), info[1], info[4]);
+  return work->StartOne();
+}
+
+// createFiles(paths, sources, blockBytes, crcs): whole new files, left open for reading and writing. Resolves with an
+// array of their descriptors, with an Error in the place of one that could not be made.
+Napi::Value CreateFiles(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  if (!info[0].IsArray() || !info[1].IsArray() || !info[3].IsArray()) {
+    throw Napi::TypeError::New(env, "expected (paths, sources, blockBytes, crcs)");
+  }
+  const auto paths = info[0].As<Napi::Array>();
+  const auto sources = info[1].As<Napi::Array>();
+  const auto crcs = info[3].As<Napi::Array>();
+  if (sources.Length() != paths.Length() || crcs.Length() != paths.Length()) {
+    throw Napi::RangeError::New(env, "each file needs a path, its bytes and room for checksums");
+  }
+  auto work = std::make_unique<Work>(env);
+  for (uint32_t i = 0; i < paths.Length(); i++) {
+    Job job;
+    const Napi::Value source = sources[i];
+    const Napi::Value sums = crcs[i];
+    job.path = static_cast<Napi::Value>(paths[i]).ToString().Utf8Value();
+    job.source = RequireBytes(env, source);
+    job.blockBytes = info[2].ToNumber().Uint32Value();
+    job.fileBytes = static_cast<int64_t>(job.source.length);
+    job.keepOpen = true;
+    job.crcs = ChecksumsFor(env, job, sums);
+    work->Add(std::move(job), source, sums);
+  }
+  return work.release()->StartAll();  // deletes itself when done
 }
 
 }  // namespace
 
 void DefineBlockFile(Napi::Env env, Napi::Object exports) {
   exports.Set("writeBlocks", Napi::Function::New(env, WriteBlocks, "writeBlocks"));
+  exports.Set("createFiles", Napi::Function::New(env, CreateFiles, "createFiles"));
 }
 
 }  // namespace hawser

@@ -1,5 +1,5 @@
 /** The files that `hawser install` writes for mount(8) and systemd. */
-import { fileURLToPath } from "node:url";
+import { packagePath } from "../common/package-root.ts";
 
 /** Says that a file is ours to replace and to remove. */
 export const MARK = "Installed by 'hawser install'.";
@@ -10,7 +10,7 @@ export interface SystemFile {
   content(): string;
 }
 
-export const PROGRAM = fileURLToPath(new URL("../../bin/hawser.js", import.meta.url));
+export const PROGRAM = packagePath("bin/hawser.js");
 
 /** In single quotes nothing is special to the shell but the quote itself. */
 export function shellQuote(text: string): string {

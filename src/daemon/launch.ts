@@ -9,7 +9,7 @@ import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
 import { opendir } from "node:fs/promises";
-import { fileURLToPath } from "node:url";
+import { packagePath } from "../common/package-root.ts";
 import { HawserError, toHawserError } from "../common/errors.ts";
 import { tryNative } from "../common/native.ts";
 import type { Milliseconds } from "../common/units.ts";
@@ -23,7 +23,7 @@ import { StateFolder, stateRoot } from "./state-folder.ts";
 import type { HandedCredentials, ToDaemon, ToParent } from "./supervisor.ts";
 
 /** The program that a mount's process runs, and the hidden command that serves. */
-const PROGRAM = fileURLToPath(new URL("../../bin/hawser.js", import.meta.url));
+const PROGRAM = packagePath("bin/hawser.js");
 export const SERVE_COMMAND = "serve-mount";
 
 /** Longer than the mount's own bounds, so that its explanation arrives before this one. */

@@ -1,5 +1,6 @@
 /** Builds what the tests run, as far as it is older than its sources: the compiled program and the addon. */
 import { spawnSync } from "node:child_process";
+import type { StdioOptions } from "node:child_process";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -11,5 +12,7 @@ export default function setup(): void {
     encoding: "utf8",
   });
   if (tsc.status !== 0) process.stderr.write(`${tsc.stdout.split("\n").slice(0, 5).join("\n")}\n`);
-  spawnSync(process.execPath, ["native/install.js"], { cwd: root, stdio: ["ignore", "ignore", "inherit"] });
+  const stdio: StdioOptions = ["ignore", "ignore", "inherit"];
+  spawnSync(process.execPath, ["build/program.js"], { cwd: root, stdio });
+  spawnSync(process.execPath, ["native/install.js"], { cwd: root, stdio });
 }

@@ -22,8 +22,8 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { fileURLToPath } from "node:url";
 import { createGzip } from "node:zlib";
+import { packagePath } from "../../common/package-root.ts";
 import { HawserError } from "../../common/errors.ts";
 import type { Bytes } from "../../common/units.ts";
 import type { Environment } from "../../config/interpolate.ts";
@@ -57,7 +57,7 @@ const GZIP_LEVEL = 6;
 /** Packed parts kept in the cache; older ones go. */
 const KEEP_PACKED = 8;
 
-const ROOT = fileURLToPath(new URL("../../..", import.meta.url)).replace(/\/$/, "");
+const ROOT = packagePath(".").replace(/\/$/, "");
 
 export function bundleCache(environment: Environment): string {
   return join(
@@ -85,7 +85,7 @@ function hawserFiles(arch: WorkerArch): PackedFile[] {
     { path: "package.json", file: join(ROOT, "package.json") },
     { path: "bin/hawser.js", file: join(ROOT, "bin", "hawser.js") },
     { path: "native/build/Release/hawser.node", file: addon(arch) },
-    ...loadableFiles(join(ROOT, "dist"), "dist"),
+    ...loadableFiles(join(ROOT, "dist", "program"), "dist/program"),
   ];
   for (const [place, folder] of workerPackages(ROOT)) files.push(...loadableFiles(folder, place));
   return files;
@@ -171,7 +171,11 @@ export async function pack({ name, files, sizeBytes }: BundlePart, cache: string
 function forgetOld(cache: string): void {
   const packed = readdirSync(cache)
     .filter((name) => name.endsWith(".tar.gz"))
-    .map((name) => ({ path: join(cache, name), mtimeMs: statSync(join(cache, name)).mtimeMs }))
+    // Another launcher may have removed it meanwhile.
+    .map((name) => ({
+      path: join(cache, name),
+      mtimeMs: statSync(join(cache, name), { throwIfNoEntry: false })?.mtimeMs ?? 0,
+    }))
     .sort((a, b) => b.mtimeMs - a.mtimeMs);
   for (const { path } of packed.slice(KEEP_PACKED)) {
     rmSync(path, { force: true });

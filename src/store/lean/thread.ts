@@ -1,11 +1,11 @@
 /** A worker thread that takes and gives messages in batches, and ends when it is told to. */
 import { Worker } from "node:worker_threads";
 import type { TransferListItem } from "node:worker_threads";
-import { fileURLToPath } from "node:url";
+import { packagePath } from "../../common/package-root.ts";
 import { Outbox } from "./outbox.ts";
 
 export interface ThreadOptions<From, To> {
-  /** The worker's file, relative to src/store or dist/store, without extension. */
+  /** The worker's file in dist/program, without extension. */
   program: string;
   name: string;
   workerData: unknown;
@@ -19,12 +19,11 @@ export interface ThreadOptions<From, To> {
 }
 
 /**
- * The compiled worker. Node 20 cannot run TypeScript in a thread, so from the sources (under vitest) it is the one in
- * dist/, which the tests' global setup builds.
+ * The bundled worker, of one file, whoever asks: the program, the library, or the sources under vitest, whose global
+ * setup builds it (Node 20 cannot run TypeScript in a thread).
  */
-export function workerFile(program: string, moduleUrl: string): string {
-  const folder = moduleUrl.endsWith(".ts") ? "../../../dist/store/" : "../";
-  return fileURLToPath(new URL(`${folder}${program}.js`, moduleUrl));
+function workerFile(program: string): string {
+  return packagePath(`dist/program/${program}.js`);
 }
 
 export class Thread<From, To> {
@@ -38,7 +37,7 @@ export class Thread<From, To> {
     const { program, name, workerData, farewell, receive, broken, schedule = queueMicrotask } = options;
     this.#farewell = farewell;
     // Options of the process such as --input-type are not meant for the worker's program.
-    const worker = new Worker(workerFile(program, import.meta.url), { workerData, name, execArgv: [] });
+    const worker = new Worker(workerFile(program), { workerData, name, execArgv: [] });
     this.#worker = worker;
     this.#outbox = new Outbox(schedule, (batch, transfer) => worker.postMessage(batch, transfer));
     worker.unref();

@@ -39,7 +39,7 @@ export class ThreadLink implements Link {
     this.stats = new StatsBlock(stats);
     const workerData: WorkerData = { slab, stats, config };
     this.#thread = new Thread<FromWorker, ToWorker>({
-      program: "reader/worker",
+      program: "reader-worker",
       name: "hawser-reader",
       workerData,
       farewell: { op: "close" },

@@ -170,7 +170,7 @@ class ThreadedSender implements UploadSender {
     }
     for (let at = 0; at < threads; at++) {
       const link = new Thread<FromSender, ToSender>({
-        program: "sender/worker",
+        program: "sender-worker",
         name: "hawser-sender",
         workerData: config satisfies WorkerData,
         farewell: { op: "close" },

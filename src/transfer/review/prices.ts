@@ -1,7 +1,7 @@
 /** Price tables: what storage costs. The one that comes along is data/s3-prices.yaml. */
 import { readFile } from "node:fs/promises";
-import { fileURLToPath } from "node:url";
 import * as z from "zod";
+import { packagePath } from "../../common/package-root.ts";
 import { HawserError } from "../../common/errors.ts";
 import { GiB } from "../../common/units.ts";
 import type { Bytes } from "../../common/units.ts";
@@ -14,7 +14,7 @@ const schema = z.strictObject({
 
 export type PriceTable = z.infer<typeof schema>;
 
-const BUILT_IN = fileURLToPath(new URL("../../../data/s3-prices.yaml", import.meta.url));
+const BUILT_IN = packagePath("data/s3-prices.yaml");
 
 /** @throws HawserError `config_not_found`, `config_invalid` */
 export async function loadPrices(file: string = BUILT_IN): Promise<PriceTable> {
