@@ -24,7 +24,7 @@ function janitorOf(flushed: () => void): { janitor: MultipartJanitor; abandoned:
   return { janitor: new MultipartJanitor(context as unknown as Context), abandoned };
 }
 
-test.each(Array.from({ length: TURNS }, (_, turns) => turns))(
+test.each(Array.from({ length: TURNS }, (_, turns) => turns + 1))(
   "an upload that is given up %i turns after the last look's end is aborted as well",
   async (turns) => {
     let late: Promise<void> | undefined;
