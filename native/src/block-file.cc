@@ -2,8 +2,7 @@
 // cost as much as the system calls.
 //
 // Large writes go around the page cache (O_DIRECT) where the caller asks for it and memory and file system allow it: the
-// bytes are not copied, and what others keep in the page cache stays there. The tail that is no whole page is written
-// the ordinary way.
+// bytes are not copied, and what others keep in the page cache stays there.
 
 #include "block-file.h"
 
@@ -14,9 +13,9 @@
 #include <cstdint>
 #include <string>
 
-#include "arena.h"
 #include "checksum.h"
 #include "errors.h"
+#include "write-all.h"
 
 namespace hawser {
 
@@ -34,14 +33,19 @@ class BlockWrite : public Napi::AsyncWorker {
         fileBytes_(info[5].ToNumber().Int64Value()),
         direct_(info[6].ToBoolean()),
         keepOpen_(info[7].ToBoolean()) {
-    if (!info[4].IsTypedArray() || info[4].As<Napi::TypedArray>().TypedArrayType() != napi_uint32_array) {
-      throw Napi::TypeError::New(info.Env(), "a Uint32Array is expected for the checksums");
+    const napi_typedarray_type type = info[4].IsTypedArray() ? info[4].As<Napi::TypedArray>().TypedArrayType() : napi_int8_array;
+    if (type != napi_uint32_array && type != napi_biguint64_array) {
+      throw Napi::TypeError::New(info.Env(), "a Uint32Array or BigUint64Array is expected for the checksums");
     }
-    Napi::Uint32Array crcs = info[4].As<Napi::Uint32Array>();
-    if (blockBytes_ == 0 || crcs.ElementLength() < (source_.length + blockBytes_ - 1) / blockBytes_) {
+    const size_t room = info[4].As<Napi::TypedArray>().ElementLength();
+    if (blockBytes_ == 0 || room < (source_.length + blockBytes_ - 1) / blockBytes_) {
       throw Napi::RangeError::New(info.Env(), "there is no room for the checksum of each block");
     }
-    crcs_ = crcs.Data();
+    if (type == napi_uint32_array) {
+      crcs_ = info[4].As<Napi::Uint32Array>().Data();
+    } else {
+      crcs64_ = info[4].As<Napi::BigUint64Array>().Data();
+    }
     sourceHeld_ = Napi::Persistent(info[1].As<Napi::Object>());
     crcsHeld_ = Napi::Persistent(info[4].As<Napi::Object>());
   }
@@ -51,7 +55,12 @@ class BlockWrite : public Napi::AsyncWorker {
  protected:
   void Execute() override {
     for (size_t at = 0, block = 0; at < source_.length; at += blockBytes_, block++) {
-      crcs_[block] = Crc32c(source_.data + at, std::min<size_t>(blockBytes_, source_.length - at), 0);
+      const size_t length = std::min<size_t>(blockBytes_, source_.length - at);
+      if (crcs_ != nullptr) {
+        crcs_[block] = Crc32c(source_.data + at, length, 0);
+      } else {
+        crcs64_[block] = Crc64Nvme(source_.data + at, length, 0);
+      }
     }
     const bool create = fileBytes_ >= 0;
     const int flags = (keepOpen_ ? O_RDWR : O_WRONLY) | O_CLOEXEC | (create ? O_CREAT | O_EXCL : 0);
@@ -66,8 +75,9 @@ class BlockWrite : public Napi::AsyncWorker {
     if (create && static_cast<int64_t>(offset_ + source_.length) != fileBytes_ && ftruncate(fd, fileBytes_) < 0) {
       Failed("ftruncate");
     }
-    if (error_ == 0) Write(fd);
-    if (error_ == 0 && keepOpen_ && IsAligned() && fcntl(fd, F_SETFL, 0) < 0) Failed("fcntl");
+    if (error_ == 0) {
+      if (const char* syscall = WriteAll(fd, source_, offset_, IsAligned())) Failed(syscall);
+    }
     if (error_ == 0 && keepOpen_) {
       kept_ = fd;
       return;
@@ -87,10 +97,7 @@ class BlockWrite : public Napi::AsyncWorker {
   }
 
  private:
-  bool IsAligned() const {
-    return direct_ && source_.length >= kPageBytes && offset_ % kPageBytes == 0 &&
-           reinterpret_cast<uintptr_t>(source_.data) % kPageBytes == 0;
-  }
+  bool IsAligned() const { return direct_ && MayBeDirect(source_, offset_); }
 
   int Open(int flags) const {
     int fd;
@@ -98,32 +105,6 @@ class BlockWrite : public Napi::AsyncWorker {
       fd = open(path_.c_str(), flags, 0600);
     } while (fd < 0 && errno == EINTR);
     return fd;
-  }
-
-  void Write(int fd) {
-    size_t done = 0;
-    bool direct = IsAligned();
-    while (done < source_.length) {
-      const size_t left = source_.length - done;
-      size_t length = left;
-      if (direct) {
-        length = left - left % kPageBytes;
-        if (length == 0 || done % kPageBytes != 0) {
-          if (fcntl(fd, F_SETFL, 0) < 0) return Failed("fcntl");
-          direct = false;
-          continue;
-        }
-      }
-      const ssize_t written = pwrite(fd, source_.data + done, length, offset_ + static_cast<off_t>(done));
-      if (written >= 0) {
-        done += static_cast<size_t>(written);
-      } else if (errno == EINVAL && direct) {
-        if (fcntl(fd, F_SETFL, 0) < 0) return Failed("fcntl");
-        direct = direct_ = false;
-      } else if (errno != EINTR) {
-        return Failed("pwrite");
-      }
-    }
   }
 
   void Failed(const char* syscall) {
@@ -141,6 +122,7 @@ class BlockWrite : public Napi::AsyncWorker {
   const bool keepOpen_;
   int kept_ = -1;
   uint32_t* crcs_ = nullptr;
+  uint64_t* crcs64_ = nullptr;
   Napi::ObjectReference sourceHeld_;
   Napi::ObjectReference crcsHeld_;
   int error_ = 0;
@@ -148,6 +130,7 @@ class BlockWrite : public Napi::AsyncWorker {
 };
 
 // writeBlocks(path, source, offset, blockBytes, crcs, fileBytes, direct, keepOpen): fileBytes >= 0 creates the file.
+// The sums are CRC32C in a Uint32Array, CRC64NVME in a BigUint64Array.
 // Resolves with the descriptor that was kept open, or -1.
 Napi::Value WriteBlocks(const Napi::CallbackInfo& info) {
   auto* write = new BlockWrite(info);  // deletes itself when done
