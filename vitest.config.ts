@@ -46,8 +46,8 @@ export default defineConfig({
           // Every file has machines, addresses and folders of its own; most of the time they wait for each other.
           maxWorkers: 3,
           sequence: { groupOrder: 1 },
-          testTimeout: 180_000,
-          hookTimeout: 180_000,
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
         },
       },
       {

@@ -31,7 +31,7 @@ export interface ManyNodes {
 }
 
 export async function measureNodes(nodes: number): Promise<ManyNodes> {
-  await using world = await PoolWorld.open({ hosts: Array.from({ length: nodes }, () => ({})) });
+  await using world = await PoolWorld.open({ bare: true, hosts: Array.from({ length: nodes }, () => ({})) });
   await world.put("data/a.txt", "alpha");
   const folder = join(world.bed.folder, "project");
   mkdirSync(folder);

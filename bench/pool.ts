@@ -39,7 +39,7 @@ export async function run(args: string[]): Promise<number> {
     },
   });
   if (values.nodes !== undefined) return await manyNodes(Number(values.nodes), values);
-  await using world = await PoolWorld.open();
+  await using world = await PoolWorld.open({ bare: true });
   await world.put("data/a.txt", "alpha");
   const folder = join(world.bed.folder, "project");
   mkdirSync(folder);

@@ -11,6 +11,7 @@ import { BLOCK, blockCount } from "./blocks.ts";
 import { filePath } from "./cache-file.ts";
 import type { DiskEntry } from "./disk-entry.ts";
 import { errnoOf } from "./fd-io.ts";
+import { SmallFiles } from "./small-files.ts";
 
 /** Says to `writeBlocks` that the file is there. */
 const NOT_CREATED = -1;
@@ -20,6 +21,7 @@ export class BlockWriter {
   readonly #onComplete: (entry: DiskEntry, fd: number) => void;
   readonly #creating = new Map<DiskEntry, Promise<unknown>>();
   readonly #folders = new Set<string>();
+  readonly #smallFiles = new SmallFiles();
 
   /** @param onComplete is given the descriptor of a file that was written as a whole: it is likely to be opened soon */
   constructor(placePath: string, onComplete: (entry: DiskEntry, fd: number) => void) {
@@ -86,7 +88,10 @@ export class BlockWriter {
     const path = filePath(this.#placePath, entry.fileId);
     const whole = source.length === fileBytes;
     const at = firstBlock * BLOCK;
-    const fd = await native().writeBlocks(path, source, at, BLOCK, crcs, fileBytes, direct, whole);
+    const fd =
+      whole && source.length <= BLOCK
+        ? await this.#smallFiles.create(path, source, crcs)
+        : await native().writeBlocks(path, source, at, BLOCK, crcs, fileBytes, direct, whole);
     if (fd >= 0) this.#onComplete(entry, fd);
     return crcs;
   }

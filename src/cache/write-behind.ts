@@ -16,6 +16,8 @@ import type { Memory } from "./memory.ts";
 const DIRECT_FROM: Bytes = MiB;
 /** Enough to keep a disk busy, few enough that reads find a free thread. */
 const WRITES_AT_ONCE = 3;
+/** Smaller ones share a thread: so many count as one. */
+const SMALL_AS_ONE = 32;
 
 export class WriteBehind {
   readonly #memory: Memory;
@@ -25,6 +27,7 @@ export class WriteBehind {
   readonly #mostBytes: Bytes;
   readonly #queue: Extent[] = [];
   #head = 0;
+  /** Writes under way, in shares of a thread. */
   #active = 0;
   #waitingBytes: Bytes = 0;
   /** Put off; the first ones that are not handled yet begin at #laterHead. */
@@ -94,7 +97,7 @@ export class WriteBehind {
     while (this.#active < WRITES_AT_ONCE && this.#head < this.#queue.length) {
       const extent = this.#queue[this.#head++]!;
       this.#shorten();
-      this.#active++;
+      this.#active += threadShare(extent);
       void this.#write(extent);
     }
   }
@@ -115,13 +118,17 @@ export class WriteBehind {
       extent.stored = await this.#disk.write(owner.version, owner.fingerprint, firstBlock, source, direct);
       extent.handedOver = extent.stored && !extent.used && isWhole(extent) && this.#disk.kernelReads;
     } finally {
-      this.#active--;
+      this.#active -= threadShare(extent);
       this.#waitingBytes -= bodyBytes;
       this.#memory.unpin(extent);
       this.#pump();
       if (this.#waitingBytes === 0) for (const resolve of this.#drained.splice(0)) resolve();
     }
   }
+}
+
+function threadShare({ bodyBytes }: Extent): number {
+  return bodyBytes >= DIRECT_FROM ? 1 : 1 / SMALL_AS_ONE;
 }
 
 function isWhole({ bodyBytes, owner }: Extent): boolean {

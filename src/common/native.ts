@@ -108,6 +108,18 @@ export interface NativeAddon {
     keepOpen: boolean,
   ): Promise<number>;
   /**
+   * Makes new files that each hold all of `sources[i]`, in one visit to the thread pool, and leaves them open for
+   * reading and writing. `crcs[i]` receives the CRC32C of each block of `blockBytes`.
+   *
+   * @returns their descriptors, with an errno error in the place of a file that could not be made
+   */
+  createFiles(
+    paths: string[],
+    sources: Uint8Array[],
+    blockBytes: Bytes,
+    crcs: Uint32Array[],
+  ): Promise<(number | NodeJS.ErrnoException)[]>;
+  /**
    * Reads from the page cache alone, at once.
    *
    * @returns bytes placed from `start` on, 0 at the end of the file; -1 when the next byte is not in memory

@@ -25,7 +25,7 @@ import { toldStatus, withProgress, writeHandlers } from "./write-control.ts";
 import type { MountSettings } from "./settings.ts";
 import type { StateFolder } from "./state-folder.ts";
 import type { Supervisor } from "./supervisor.ts";
-import { tuneProcess } from "./tuning.ts";
+import { tuneCompilerForWriting, tuneProcess } from "./tuning.ts";
 import { DEFAULT_POLITE_MS, breakOff, stopChannel } from "./unmount.ts";
 import { VERSION } from "./version.ts";
 
@@ -106,6 +106,7 @@ class ServedMount {
   async run(parts: Parts): Promise<void> {
     const { settings, log } = this;
     tuneProcess(`hawser ${settings.mountPoint}`, log);
+    if (settings.volume.mode === "writable") tuneCompilerForWriting();
     log.info({ source: volumeUrl(settings.volume), version: VERSION }, "mounting");
     const onSignal = (signal: NodeJS.Signals): void => this.onSignal(signal);
     process.on("SIGTERM", onSignal).on("SIGINT", onSignal);

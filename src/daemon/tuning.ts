@@ -1,5 +1,6 @@
 /** What the process of a mount asks of the system, as far as it is allowed to. */
 import { writeFileSync } from "node:fs";
+import { setFlagsFromString } from "node:v8";
 import { tryNative } from "../common/native.ts";
 import type { Logger } from "../observe/logger.ts";
 
@@ -23,4 +24,14 @@ export function tuneProcess(title: string, log: Logger): void {
   } catch (error) {
     log.warn({ err: error }, "the limit of open files could not be raised");
   }
+}
+
+/**
+ * For a process that writes: much code, of which little runs often. Compiled simply and at once, and optimized later than
+ * usual, a mount's first thousand small files take three quarters of the processor time. A process that only reads runs little code
+ * often, and is better served by the defaults.
+ */
+export function tuneCompilerForWriting(): void {
+  setFlagsFromString("--always-sparkplug");
+  setFlagsFromString("--interrupt-budget=264000");
 }

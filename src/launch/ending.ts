@@ -4,10 +4,12 @@
  * A node whose data is not all in the bucket is kept and named, whatever else happens; so is one that cannot be asked.
  * Everything here may be called again after it ended in the middle.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { HawserError, toHawserError } from "../common/errors.ts";
 import type { Milliseconds } from "../common/units.ts";
 import { accountOf } from "./copying.ts";
 import { eachNode } from "./each.ts";
+import { GoneWatch } from "./gone.ts";
 import type { PoolNode } from "./node.ts";
 import type { PoolContext } from "./pool-context.ts";
 import { handCredentials } from "./prepare.ts";
@@ -18,6 +20,9 @@ import { reportOn } from "./report.ts";
 import type { DrainProgress, TransferResult, WorkerStatus } from "./worker/protocol.ts";
 
 const LOGIN_MS: Milliseconds = 60_000;
+/** How long a node that does not answer any more may take to be gone, or to answer again. */
+const LOST_MS: Milliseconds = 60_000;
+const RETRY_MS: Milliseconds = 1000;
 
 export interface EndOptions {
   /** End nodes although their data is not in the bucket. */
@@ -91,36 +96,86 @@ async function nodesToEnd(context: PoolContext): Promise<PoolNode[]> {
   return [...recorded.filter((node) => !gone.includes(node)), ...more.map(({ node }) => node)];
 }
 
-/** @returns what the node said last, where it was asked @throws HawserError why the node must be kept */
+/**
+ * A node that falls silent may be ending by itself: its time is over, or another command has released it and it switches
+ * itself off. So it is asked again, and its provider too, before it counts as one that cannot be asked.
+ *
+ * @returns what the node said last, where it was asked @throws HawserError why the node must be kept
+ */
 async function endNode(
   context: PoolContext,
   node: PoolNode,
   force: boolean,
 ): Promise<WorkerStatus | undefined> {
+  const { clock, provider, signal } = context;
+  const gone = new GoneWatch(context);
+  let lostMs: Milliseconds | undefined;
+  for (;;) {
+    const attempt: Attempt = { reached: false };
+    try {
+      return await askToEnd(context, node, force, attempt);
+    } catch (error) {
+      const { reached } = attempt;
+      if (!reached && (force || !mayHoldData(context, node))) return undefined;
+      lostMs ??= clock.monotonic();
+      const mayEnd = reached || provider.makesMachines;
+      if (!mayEnd || !isSilence(error) || clock.monotonic() - lostMs > LOST_MS) {
+        throw reached ? error : notAsked(error);
+      }
+      if (await isGone(context, gone, node)) return undefined;
+      context.session(node).reset();
+      await sleep(RETRY_MS, undefined, { signal });
+    }
+  }
+}
+
+interface Attempt {
+  /** The node's worker has answered. */
+  reached: boolean;
+}
+
+const isSilence = (error: unknown): boolean =>
+  HawserError.is(error, "ssh_unreachable", "node_failed", "step_timed_out");
+
+function notAsked(error: unknown): HawserError {
+  const why = HawserError.is(error) ? error.message : String(error);
+  return new HawserError(
+    "drain_failed",
+    `it cannot be asked whether all its data is in the bucket (${why})`,
+    { cause: error },
+  );
+}
+
+async function isGone(context: PoolContext, gone: GoneWatch, node: PoolNode): Promise<boolean> {
+  try {
+    await gone.refuseGone(node, context.signal);
+    return false;
+  } catch (error) {
+    context.signal.throwIfAborted();
+    context.events({ type: "note", node: node.index, text: toHawserError(error).message });
+    return true;
+  }
+}
+
+async function askToEnd(
+  context: PoolContext,
+  node: PoolNode,
+  force: boolean,
+  attempt: Attempt,
+): Promise<WorkerStatus | undefined> {
   const { steps } = context;
   const session = context.session(node);
   const at = { node: node.index };
-  let worker: WorkerClient | undefined;
-  try {
-    worker = await steps.run("ssh", { ...at, timeoutMs: LOGIN_MS }, (signal) =>
-      reach(context, session, signal),
-    );
-  } catch (error) {
-    if (force || !mayHoldData(context, node)) return undefined;
-    const why = HawserError.is(error) ? error.message : String(error);
-    throw new HawserError(
-      "drain_failed",
-      `it cannot be asked whether all its data is in the bucket (${why})`,
-      { cause: error },
-    );
-  }
+  const worker = await steps.run("ssh", { ...at, timeoutMs: LOGIN_MS }, (signal) =>
+    reach(context, session, signal),
+  );
+  attempt.reached = true;
   if (!worker) return undefined;
-  const reached = worker;
   await renewCredentials(context, session);
-  await steps.run("drain", at, (signal) => drainNode(context, node, reached, force, signal));
+  await steps.run("drain", at, (signal) => drainNode(context, node, worker, force, signal));
   return await steps.run("unmount", at, async (signal) => {
-    const status = await reached.call("status", {}, { signal });
-    await reached.call("release", { force }, { signal });
+    const status = await worker.call("status", {}, { signal });
+    await worker.call("release", { force }, { signal });
     return status;
   });
 }

@@ -37,6 +37,8 @@ export interface JobResult {
   /** Which one it was. */
   failedRank: number | undefined;
   codes: (number | undefined)[];
+  /** The pool's time to live ended it. */
+  expired?: boolean | undefined;
 }
 
 /** Starts it everywhere, or nowhere. */
@@ -81,6 +83,7 @@ export async function followJob(
   if (!ranks) rmSync(logs, { recursive: true, force: true });
   mkdirSync(logs, { recursive: true, mode: 0o700 });
   let first: { code: number; rank: number } | undefined;
+  let expired: boolean | undefined;
   const codes = await Promise.all(
     nodes.map(async (node): Promise<number | undefined> => {
       const output = new RankLog(context, node.index, join(logs, `${name}-rank${node.index}.log`));
@@ -91,6 +94,7 @@ export async function followJob(
         if (ended.stoppedBecause !== undefined) {
           const text = `the job was stopped: ${ended.stoppedBecause}`;
           context.events({ type: "note", node: node.index, text });
+          expired ||= ended.expired;
         }
       } catch (error) {
         if (signal.aborted) throw error;
@@ -105,7 +109,7 @@ export async function followJob(
       return code;
     }),
   );
-  return { code: first?.code ?? 0, failedRank: first?.rank, codes };
+  return { code: first?.code ?? 0, failedRank: first?.rank, codes, expired };
 }
 
 /** One node's job, over as many connections as it takes. */

@@ -7,6 +7,7 @@ import { appendFileSync } from "node:fs";
 import { systemClock } from "../common/clock.ts";
 import type { Clock } from "../common/clock.ts";
 import { HawserError } from "../common/errors.ts";
+import type { EpochMs } from "../common/units.ts";
 import type { NamedVolume } from "../config/file.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { CredentialProvider } from "../store/credentials.ts";
@@ -84,11 +85,24 @@ export class PoolContext {
     return this.current;
   }
 
-  /** Changes the record, on disk first. */
+  /** Changes the record, on disk first. The pool's end is what `moveEnd` of any command wrote last. */
   update(changes: Partial<PoolRecord>): void {
-    const next = { ...this.current, ...changes };
+    const next = { ...this.current, expiresMs: this.expiresMs, ...changes };
     this.folder.write(next);
     this.current = next;
+  }
+
+  /** When the pool ends, which another command may have moved. */
+  get expiresMs(): EpochMs | undefined {
+    const present = this.folder.isDamaged() ? undefined : this.folder.read();
+    return (present ?? this.current).expiresMs;
+  }
+
+  /** Changes the pool's end and nothing else, also while another command has the pool. */
+  moveEnd(expiresMs: EpochMs | undefined): void {
+    const present = this.folder.read();
+    if (present) this.folder.write({ ...present, expiresMs });
+    this.current = { ...this.current, expiresMs };
   }
 
   providerContext(signal: AbortSignal = this.signal): ProviderContext {

@@ -8,6 +8,7 @@
 import { randomUUID } from "node:crypto";
 import {
   chmodSync,
+  existsSync,
   linkSync,
   mkdirSync,
   readFileSync,
@@ -17,7 +18,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { homedir, hostname, userInfo } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { HawserError } from "../common/errors.ts";
 import type { EpochMs } from "../common/units.ts";
 import { identify } from "../daemon/process-table.ts";
@@ -120,8 +121,18 @@ export class PoolFolder {
     renameSync(temporary, this.recordPath);
   }
 
-  /** Removes everything of the pool from this machine. */
+  /** Where the output of its last job is once the pool has ended; the next pool of the name replaces it. */
+  get keptLogsPath(): string {
+    return join(dirname(this.path), ".logs", this.name);
+  }
+
+  /** Removes everything of the pool from this machine but the output of its last job. */
   remove(): void {
+    if (existsSync(this.logsPath)) {
+      mkdirSync(dirname(this.keptLogsPath), { recursive: true, mode: 0o700 });
+      rmSync(this.keptLogsPath, { recursive: true, force: true });
+      renameSync(this.logsPath, this.keptLogsPath);
+    }
     rmSync(this.path, { recursive: true, force: true });
   }
 

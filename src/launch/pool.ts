@@ -243,7 +243,7 @@ export class Pool implements AsyncDisposable {
       }),
     );
     await context.provider.extend(context.providerContext(), expiresMs);
-    context.update({ expiresMs });
+    context.moveEnd(expiresMs);
     return expiresMs;
   }
 

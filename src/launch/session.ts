@@ -20,7 +20,8 @@ import { WorkerClient } from "./worker-client.ts";
 
 /** One attempt to log in. */
 const ATTEMPT_MS: Milliseconds = 15_000;
-/** Between two attempts. */
+/** Between two attempts: a machine that is just starting may be there the next moment, or in a minute. */
+const FIRST_RETRY_MS: Milliseconds = 200;
 const RETRY_MS: Milliseconds = 1000;
 
 export class NodeSession {
@@ -59,12 +60,12 @@ export class NodeSession {
 
   private async login(signal: AbortSignal, retry?: () => Promise<void>): Promise<SshConnection> {
     const target = await resolveTarget(this.node, this.target);
-    for (;;) {
+    for (let pauseMs = FIRST_RETRY_MS; ; pauseMs = Math.min(2 * pauseMs, RETRY_MS)) {
       try {
         return await connect(target, { signal, timeoutMs: ATTEMPT_MS });
       } catch (error) {
         if (!retry || !HawserError.is(error, "ssh_unreachable")) throw error;
-        await sleep(RETRY_MS, undefined, { signal }).catch(() => signal.throwIfAborted());
+        await sleep(pauseMs, undefined, { signal }).catch(() => signal.throwIfAborted());
         await retry();
       }
     }

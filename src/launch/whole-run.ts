@@ -6,6 +6,7 @@ import { Pool } from "./pool.ts";
 import type { PoolRequest } from "./pool.ts";
 import type { PoolOptions } from "./pool-context.ts";
 import type { RunOptions } from "./task.ts";
+import { timeIsOver } from "./time-over.ts";
 import { refuseOutliving } from "./volume-credentials.ts";
 
 export interface WholeRunOptions extends RunOptions {
@@ -43,9 +44,16 @@ export async function runWhole(
   } catch (error) {
     failure = toHawserError(error);
   }
+  const { folder, expiresMs } = pool.context;
+  const record = { ...pool.context.record, expiresMs };
   const facts = { name: pool.name, nodes: pool.nodes.map(({ id }) => id) };
   const drained = keep ? undefined : await end(pool, options);
   pool.close();
+  if (result?.expired) {
+    const broughtHome = !keep && !drained;
+    const logsPath = folder.exists() ? folder.logsPath : folder.keptLogsPath;
+    options.onEvent?.({ type: "note", text: timeIsOver(record, { logsPath, broughtHome }) });
+  }
   if (failure && drained) options.onEvent?.({ type: "note", text: drained.message });
   if (failure ?? drained) throw failure ?? drained!;
   await runAfter(request, options, result!, facts);

@@ -69,7 +69,7 @@ export class AttributeChanges {
 
   async #changeFile(inode: Inode, patchOf: (metadata: FileMetadata) => Patch): Promise<void> {
     const { inodes, writeBack, locks } = this.#options;
-    inode.changes++;
+    inodes.beginChange(inode);
     try {
       const before = await inodes.learn(inode);
       await inode.staging?.catch(() => undefined);
@@ -95,8 +95,7 @@ export class AttributeChanges {
       }
       inodes.setMetadata(inode, { ...after, ...times });
     } finally {
-      inode.changes--;
-      inodes.dropIdle(inode);
+      inodes.endChange(inode);
     }
   }
 

@@ -138,7 +138,7 @@ export class Exchanges {
     together: () => void,
   ): Promise<void> {
     const { inodes, writeBack } = this.#options;
-    for (const { inode } of traded) inode.changes++;
+    for (const { inode } of traded) inodes.beginChange(inode);
     try {
       for (const { inode } of traded) {
         await inodes.learn(inode);
@@ -161,10 +161,7 @@ export class Exchanges {
         if (!inode.staged) inodes.attach(inode, staged[at]!, { fromScratch: false });
       }
     } finally {
-      for (const { inode } of traded) {
-        inode.changes--;
-        inodes.dropIdle(inode);
-      }
+      for (const { inode } of traded) inodes.endChange(inode);
     }
   }
 }

@@ -43,13 +43,13 @@ export interface Inode {
   unlinked: boolean;
   /** Handles, and opens under way. */
   opens: number;
-  /** Changes of attributes under way. */
+  /** Changes of attributes, or of its place, under way. */
   changes: number;
   /** Handles through which bytes may be changed. */
   writers: number;
   /** The end of a handle under way. */
   releasing: Promise<void> | undefined;
-  /** The staged file that is held for the handles. */
+  /** The staged file that is held for the handles, and for changes under way. */
   held: StagedFile | undefined;
   serving: ServingState;
   /** Handles that count in `serving`. */
@@ -132,7 +132,7 @@ export class Inodes {
 
   /** Lets an inode go when nothing needs it. */
   dropIdle(inode: Inode): void {
-    if (inode.opens > 0 || inode.changes > 0 || inode.staged || inode.staging || inode.moving) return;
+    if (isInUse(inode) || inode.staged || inode.staging || inode.moving) return;
     if (this.#inodes.get(inode.nodeId) === inode) this.#inodes.delete(inode.nodeId);
   }
 
@@ -230,9 +230,9 @@ export class Inodes {
     if (this.isNamed(inode)) tree.claim(row);
   }
 
-  /** Keeps the staged file for as long as there are handles. */
+  /** Keeps the staged file for as long as there are handles or changes: published, its local file is the cache's. */
   holdOpen(inode: Inode): void {
-    if (inode.opens === 0 || inode.held === inode.staged) return;
+    if (!isInUse(inode) || inode.held === inode.staged) return;
     inode.held?.unhold();
     inode.held = inode.staged;
     inode.held?.hold();
@@ -246,8 +246,20 @@ export class Inodes {
     inode.fromScratch = false;
   }
 
-  /** After the last handle was closed. */
+  /** A change that takes its time begins: the inode, and its staged file, stay until it has ended. */
+  beginChange(inode: Inode): void {
+    inode.changes++;
+    this.holdOpen(inode);
+  }
+
+  endChange(inode: Inode): void {
+    inode.changes--;
+    this.closed(inode);
+  }
+
+  /** Lets go of what nobody uses any more. */
   closed(inode: Inode): void {
+    if (isInUse(inode)) return;
     inode.held?.unhold();
     inode.held = undefined;
     if (inode.staged && (inode.staged.state === "published" || inode.unlinked)) this.detach(inode);
@@ -336,4 +348,8 @@ export class Inodes {
     for (let at = row; at !== NO_ROW; at = tree.parent(at))
       if (tree.isLocal(at)) this.#claims.settleRow(at, now);
   }
+}
+
+function isInUse({ opens, changes }: Inode): boolean {
+  return opens > 0 || changes > 0;
 }

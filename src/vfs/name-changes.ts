@@ -253,7 +253,7 @@ export class NameChanges {
     inode.unlinked = true;
     inode.fromScratch = false;
     inodes.setMoving(inode, false);
-    if (inode.opens === 0) inodes.closed(inode);
+    inodes.closed(inode);
   }
 
   /** Removes an empty folder's marker, and all memory of what was below it. */

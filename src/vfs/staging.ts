@@ -30,15 +30,16 @@ export class Staging {
    * The staged file of an inode, opened for writing once more: whoever gets it must `releaseWrite` it.
    *
    * @param empty when nothing of its bytes is wanted: it is cut to nothing
+   * @param append nothing but appending is possible
    * @throws `no_space`, `stale`, or what the store answers
    */
-  async openForWrite(inode: Inode, { empty = false } = {}): Promise<StagedFile> {
+  async openForWrite(inode: Inode, { empty = false, append = false } = {}): Promise<StagedFile> {
     for (let tries = TRIES; tries > 0; tries--) {
       const { staged } = inode;
       const file = staged ?? (await this.#stage(inode, empty));
       // Whoever reads through the kernel goes on with the local file: then it stays the same one.
       const isAlone = (): boolean => inode.serving !== "passthrough";
-      await file.openForWrite(staged && empty ? { empty, isAlone } : {});
+      await file.openForWrite(staged && empty ? { empty, isAlone } : { append });
       // It may have been published, and be done with, while we waited.
       if (inode.staged === file || (inode.unlinked && inode.held === file)) {
         if (file.state === "open") this.#inodes.claim(inode);

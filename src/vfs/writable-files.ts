@@ -91,7 +91,9 @@ export class WritableFiles {
     try {
       // What was just closed must be known to be closed: it is kept until this open is closed as well.
       await inode.releasing;
-      writing = await this.#options.staging.openForWrite(inode, { empty });
+      // What was closed is continued: what a killed writer leaves of it is not torn.
+      if (!empty && inode.writers === 0) inode.fromScratch = false;
+      writing = await this.#options.staging.openForWrite(inode, { empty, append: onlyAppends(flags) });
       if (empty) this.#changed(inode, 0);
       return this.#opened(inode, flags, caller, writing);
     } catch (error) {
@@ -198,7 +200,8 @@ export class WritableFiles {
   async writable(file: WritableHandle): Promise<StagedFile> {
     const { inode } = file;
     if (file.writing && file.writing === inode.staged) return file.writing;
-    const writing = await this.#options.staging.openForWrite(inode);
+    const append = onlyAppends(file.flags);
+    const writing = await this.#options.staging.openForWrite(inode, { append });
     if (file.writing) {
       // Another request of this handle was faster, or the file it had open went to `recovered/`.
       file.writing.releaseWrite();
@@ -274,6 +277,11 @@ export class WritableFiles {
     }
     await writing.flush();
   }
+}
+
+/** Without reading: what is mapped for writing has been opened for both. */
+function onlyAppends({ append, read, write }: OpenFlags): boolean {
+  return append && write && !read;
 }
 
 function plainReply(bytes: Uint8Array): ReadReply {

@@ -47,16 +47,11 @@ export class WriteEvents implements WriteBackEvents {
     const now = clock.monotonic();
     const inode = inodes.byFile(file);
     if (!inode) return;
-    // At once: a rename or a removal in this very turn must know that there is an object.
-    inode.version = whole(version);
-    // The file learns right after this whether that was all of it.
-    queueMicrotask(() => {
-      if (inode.staged !== file || file.key !== version.key) return;
-      inodes.settle(inode, whole(version), now);
-      inode.fromScratch = false;
-      // Who has it open goes on with the same local file.
-      if (inode.opens === 0) inodes.closed(inode);
-    });
+    // At once: what is done in this very turn must know that there is an object, and that the local file is done with.
+    inodes.settle(inode, whole(version), now);
+    inode.fromScratch = false;
+    // Who has it open, or is changing it, goes on with the same local file.
+    inodes.closed(inode);
   }
 
   copied(from: Pick<ObjectVersion, "key" | "etag">, version: ObjectVersion): void {

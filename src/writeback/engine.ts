@@ -98,7 +98,9 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
       const file = new LocalStaged(this.#context, this.#life, entry);
       if (now.otherBoot) distrustUnsynced(file);
       if (stamp) area.resized(entry.id, stamp.size);
-      left.set(entry.id, { file, inode: stamp?.inode, fate: fateOf(entry, stamp, now) });
+      let fate = fateOf(entry, stamp, now);
+      if (fate.kind === "cut") fate = await this.#cut(file, fate.to);
+      left.set(entry.id, { file, inode: stamp?.inode, fate });
     }
     // Files of which no record has survived were never promised to anybody.
     for (const id of present) {
@@ -110,6 +112,18 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
     this.#startInOrder();
     await journal.flush();
     this.#tickLater();
+  }
+
+  /** What was appended to a file since it was closed may not have reached the disk: it is as it was closed again. */
+  async #cut(file: LocalStaged, { size, mtime }: FileStamp): Promise<Fate> {
+    await file.local.truncate(size);
+    await file.local.setMtime(mtime);
+    await file.local.closeWriter();
+    const stamp = file.local.stamp();
+    file.journal({ t: "flush", id: file.id, ...stamp });
+    await file.syncBytes(false);
+    this.#context.area.resized(file.id, size);
+    return { kind: "seal" };
   }
 
   /** Takes up a file, and what it held when it was closed where it was being rewritten. */
@@ -127,6 +141,7 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
     if (!kept) return;
     if (!this.#files.has(file.id)) return await this.#takeUp(kept);
     this.#keep(kept.file, file);
+    kept.file.inPlace = file.entry.keptInPlace;
     if (kept.fate.kind === "publish") kept.file.state = "sealed";
     else if (kept.fate.kind !== "seal" && kept.fate.kind !== "open") return this.#life.drop(kept.file);
     kept.file.isDoubtful = kept.file.entry.n > 0;
@@ -182,7 +197,7 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
       starts.push({ seq, start: () => this.#items.start(seq, item) });
     }
     for (const { start } of starts.sort((a, b) => a.seq - b.seq)) start();
-    for (const file of files) if (file.state === "closed") this.#life.seal(file);
+    for (const file of files) if (file.state === "closed" && !file.inPlace) this.#life.seal(file);
   }
 
   restored(): Iterable<RestoredFile> {
@@ -393,7 +408,8 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
   async flush(prefix = "", signal?: AbortSignal): Promise<void> {
     const waits: Promise<void>[] = [];
     for (const file of this.#files.values()) {
-      if (file.key.startsWith(prefix) && file.writers === 0) waits.push(this.#flushFile(file));
+      if (file.key.startsWith(prefix) && file.writers === 0 && !file.inPlace)
+        waits.push(this.#flushFile(file));
     }
     for (const item of this.#items.works()) {
       if (item.keys.some((key) => key.startsWith(prefix))) waits.push(this.#flushItem(item));
@@ -484,7 +500,7 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
     const files: PendingFile[] = [];
     let pendingBytes = 0;
     for (const file of this.#files.values()) {
-      if (file.state === "published") continue;
+      if (file.state === "published" || file.inPlace) continue;
       const pending = this.#pendingOf(file);
       pendingBytes += pending.sizeBytes;
       files.push(pending);
@@ -567,6 +583,10 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
       kept.keptFor = undefined;
       file.kept = undefined;
       this.#byKey.set(kept.key, kept);
+      if (kept.inPlace) {
+        kept.inPlace = false;
+        this.#life.seal(kept);
+      }
     }
     this.#files.delete(file.id);
     this.#foreign.delete(file);
@@ -713,16 +733,19 @@ function mayLeaveStray(work: Work): work is FileWork | StrayWork {
 
 /** After a power loss: what was fetched, or written where nothing was, and not synced may be zeros. */
 function distrustUnsynced(file: LocalStaged): void {
-  const { id, fetchedUnsynced, writtenUnsynced, synced } = file.entry;
-  const doubtful = [...fetchedUnsynced.ranges, ...(synced ? writtenUnsynced.ranges : [])];
+  const { id, fetchedUnsynced, writtenUnsynced, synced, appendedTo } = file.entry;
+  const doubtful = [
+    ...fetchedUnsynced.ranges,
+    ...(synced || appendedTo?.synced ? writtenUnsynced.ranges : []),
+  ];
   const ranges = doubtful.map(({ start, end }) => [start, end] as const);
   if (ranges.length > 0) file.journal({ t: "lost", id, ranges });
   file.isUncertain = synced === undefined;
 }
 
 /** Closed, and on its way to the bucket. */
-function isPending({ state }: LocalStaged): boolean {
-  return state === "sealed" || state === "uploading" || state === "failed";
+function isPending({ state, inPlace }: LocalStaged): boolean {
+  return inPlace || state === "sealed" || state === "uploading" || state === "failed";
 }
 
 async function stampOf(path: string): Promise<(FileStamp & { inode: number }) | undefined> {

@@ -6,7 +6,7 @@ import type { ObjectVersion } from "../cache/content.ts";
 import type { Bytes, EpochMs } from "../common/units.ts";
 import { IntervalSet } from "./interval-set.ts";
 import { sameTime } from "./object-meta.ts";
-import type { ContentSums, FileRecord, FileStamp, JournaledPart, RangePair } from "./records.ts";
+import type { ClosedStamp, ContentSums, FileRecord, FileStamp, JournaledPart, RangePair } from "./records.ts";
 import type { RecoverReason } from "./recovered.ts";
 import type { ByteRange } from "./part-plan.ts";
 import type { Base } from "./verdict.ts";
@@ -71,6 +71,10 @@ export class FileEntry {
   recovering: { readonly name: string; readonly reason: RecoverReason } | undefined;
   /** The file that holds what this one held when it was closed; it may be gone. */
   kept: number | undefined;
+  /** That one is kept while this one is changed in its place. */
+  keptInPlace = false;
+  /** What it was when it was closed, while it can only have been appended to since. */
+  appendedTo: ClosedStamp | undefined;
 
   constructor(record: Extract<FileRecord, { t: "stage" }>) {
     this.id = record.id;
@@ -132,6 +136,7 @@ export class FileEntry {
         return;
       case "open":
         this.sealed = undefined;
+        this.appendedTo = record.append;
         // A torn file that is as it was torn must not count as closed.
         if (this.torn) this.flushed = undefined;
         this.torn = false;
@@ -139,6 +144,9 @@ export class FileEntry {
         return;
       case "kept":
         this.kept = record.as;
+        this.keptInPlace = record.inPlace === true;
+        if (this.keptInPlace) return;
+        this.appendedTo = undefined;
         this.flushed = undefined;
         this.synced = undefined;
         return;
@@ -165,6 +173,7 @@ export class FileEntry {
         const isChanged = synced?.fsync && (synced.size !== size || !sameTime(synced.mtime, mtime));
         if (isChanged && this.sealed?.n !== n) this.synced = undefined;
         this.sealed = { n, seq, size, mtime };
+        this.appendedTo = undefined;
         this.n = Math.max(this.n, n);
         return;
       }
@@ -251,9 +260,11 @@ export class FileEntry {
     const { id, key, base, overlay } = this;
     yield* this.#started(id, this.uuid);
     if (overlay) yield { t: "fetched", id, ranges: this.#fetchedSynced(overlay.sizeBytes), synced: true };
-    if (this.kept !== undefined) yield { t: "kept", id, as: this.kept };
+    if (this.kept !== undefined)
+      yield { t: "kept", id, as: this.kept, ...(this.keptInPlace ? { inPlace: true } : {}) };
     if (this.n > 0) yield { t: "turn", id, n: this.n };
     if (this.flushed) yield { t: this.torn ? "tear" : "flush", id, ...this.flushed };
+    if (this.appendedTo) yield { t: "open", id, append: this.appendedTo };
     if (this.uploaded) yield { t: "uploaded", id, ...this.uploaded };
     yield { t: "base", id, base, ...(this.hidden?.key === key ? { hidden: true } : {}) };
     if (this.multipart) {

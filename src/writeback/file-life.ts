@@ -26,6 +26,7 @@ import type { LocalStaged } from "./staged-file.ts";
 import type { Base } from "./verdict.ts";
 import { untilOrAborted } from "./work-queue.ts";
 import type { Work } from "./work-queue.ts";
+import type { OpenForWrite } from "./write-back.ts";
 
 /** A file up to this size waits a little, so that rename, chmod and utimes fold into its upload. */
 export const SMALL: Bytes = 8 * MiB;
@@ -84,19 +85,43 @@ export class FileLife {
     });
   }
 
-  /** An open for writing has begun. */
-  async opened(file: LocalStaged): Promise<void> {
+  /** An open for writing has begun. One after another: what the first finds closed is kept before the next may change it. */
+  async opened(file: LocalStaged, how: OpenForWrite): Promise<void> {
+    const isFirst = file.writers === 1;
+    const before = file.opening;
+    const opening = (async () => {
+      await before;
+      await this.#opened(file, isFirst, how);
+    })();
+    const over = opening.catch(() => undefined);
+    file.opening = over;
+    try {
+      await opening;
+    } finally {
+      if (file.opening === over) file.opening = undefined;
+    }
+  }
+
+  async #opened(
+    file: LocalStaged,
+    isFirst: boolean,
+    { empty = false, append = false }: OpenForWrite,
+  ): Promise<void> {
     this.#sealing.stop(file);
     file.state = file.isGone ? "dropped" : "open";
     this.#host.sourcesChanged();
     const { entry } = file;
-    const isFirst = file.writers === 1;
     await file.local.fd();
     if (isFirst) file.closed = await file.content.whileQuiet(() => this.#kept.closedContent(file));
     if (file.isGone || (!entry.sealed && !entry.flushed)) return;
     this.#giveUp(file);
+    // Before it is cut the content is kept by whoever cuts it.
+    if (!empty && !append) await this.#kept.keepInPlace(file);
+    else await file.frozen;
+    if (file.isGone) return;
     const wasSynced = entry.synced !== undefined;
-    file.journal({ t: "open", id: file.id });
+    const appendTo = append ? this.#kept.appendedTo(file, isFirst) : undefined;
+    file.journal({ t: "open", id: file.id, ...(appendTo ? { append: appendTo } : {}) });
     // What was safe on the disk may be overwritten there before the log is.
     if (wasSynced) await this.#context.journal.sync();
     else await this.#context.journal.flush();
@@ -105,6 +130,15 @@ export class FileLife {
   /** Before a file is cut: keeps what was closed. See kept-content.ts. */
   async keep(file: LocalStaged, isAlone: () => boolean): Promise<void> {
     await this.#kept.keep(file, isAlone);
+  }
+
+  /** Before bytes are changed of which nothing was said at the open: it may have been one for appending. */
+  async changesInPlace(file: LocalStaged): Promise<void> {
+    if (file.isGone || !file.entry.appendedTo) return;
+    await this.#kept.keepInPlace(file);
+    if (file.isGone) return;
+    file.journal({ t: "open", id: file.id });
+    await this.#context.journal.flush();
   }
 
   /** The file is closed again: what was kept of it is not needed any more. */
@@ -237,7 +271,7 @@ export class FileLife {
       this.#hastenWithBlockers(file.work);
       if (await reached) return;
       // It is rewritten from scratch: what was closed is what was asked for.
-      if (file.kept) return await this.toBucket(file.kept);
+      if (file.kept && !file.kept.inPlace) return await this.toBucket(file.kept);
     }
     await this.#liveAfterThePresent(file);
   }

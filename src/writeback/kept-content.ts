@@ -6,13 +6,22 @@
  * published before it, and goes when that one is closed again and as safe as it is itself. Where the file goes to
  * `recovered/` instead, because its writer was killed or everything ended, what was kept has the name again.
  *
+ * What may be changed in its place is kept as well, but not published: the file itself is, unless it is lost. It is copied
+ * at the open, where that takes no longer than a moment; a descriptor that can only append leaves what was closed as it
+ * is, and the journal knows how long that was.
+ *
  * What was closed is known by the stamp at the first open for writing: a FLUSH in mid-write is no close.
  */
+import { MiB } from "../common/units.ts";
+import type { Bytes } from "../common/units.ts";
 import type { Context } from "./context.ts";
 import { LocalFile } from "./local-file.ts";
 import { isAsFlushed, isInBucket } from "./recovery.ts";
-import type { FileStamp } from "./records.ts";
+import type { ClosedStamp, FileStamp } from "./records.ts";
 import type { LocalStaged } from "./staged-file.ts";
+
+/** Above it a file that is opened to be changed is copied only where the file system shares blocks: a quarter of a second. */
+export const COPIED_ASIDE: Bytes = 256 * MiB;
 
 /** What KeptContents asks of the others. */
 export interface KeptHost {
@@ -57,57 +66,108 @@ export class KeptContents {
    * @throws `no_space`
    */
   async keep(file: LocalStaged, isAlone: () => boolean): Promise<void> {
+    const { closed, kept } = file;
+    if (!closed || !this.#holdsClosed(file, closed)) return;
+    if (kept?.inPlace && file.keptN === closed.n) return await this.#fromScratch(file, kept);
+    await this.#whileFrozen(file, () => this.#keep(file, closed, isAlone() ? "link" : "copy"));
+  }
+
+  /** What was kept while the file was to be changed in its place is what it is rewritten in place of now. */
+  async #fromScratch(file: LocalStaged, kept: LocalStaged): Promise<void> {
+    this.#context.journal.add({ t: "kept", id: file.id, as: kept.id });
+    file.closed = undefined;
+    kept.inPlace = false;
+    await this.#context.journal.flush();
+    this.#host.seal(kept);
+  }
+
+  /** Keeps what may be changed in its place from now on. @throws `no_space` */
+  async keepInPlace(file: LocalStaged): Promise<void> {
+    await file.frozen;
     const { closed } = file;
-    if (!closed || file.isGone || !this.#isClosed(file, closed)) return;
+    if (!closed || !this.#holdsClosed(file, closed)) return;
+    if (file.kept && file.keptN === closed.n) return;
+    const keep = async (): Promise<void> => await this.#keep(file, closed, "aside");
+    await this.#whileFrozen(file, async () => await file.content.whileQuiet(keep));
+  }
+
+  /** What an open for appending can tell of the closed content: that it stays as it is. */
+  appendedTo({ closed, entry }: LocalStaged, isFirst: boolean): ClosedStamp | undefined {
+    if (!isFirst) return entry.appendedTo;
+    return closed && { ...closed.stamp, synced: closed.isSynced };
+  }
+
+  async #whileFrozen(file: LocalStaged, work: () => Promise<void>): Promise<void> {
     let thaw = (): void => undefined;
     // From here on nobody gets at the local file who has not got it.
     file.frozen = new Promise<void>((resolve) => (thaw = resolve));
     try {
-      await this.#keep(file, closed, isAlone());
+      await work();
     } finally {
       file.frozen = undefined;
       thaw();
     }
   }
 
-  #isClosed({ entry, local }: LocalStaged, { stamp }: ClosedContent): boolean {
+  /** What was closed is in the local file, at its beginning at least, and not in the bucket. */
+  #holdsClosed({ entry, local, isGone }: LocalStaged, { stamp }: ClosedContent): boolean {
+    if (isGone || isInBucket(entry, stamp)) return false;
     const now = local.stamp();
-    return now.size === stamp.size && now.mtime === stamp.mtime && !isInBucket(entry, now);
+    return isSame(now, stamp) || (entry.appendedTo !== undefined && now.size >= stamp.size);
   }
 
-  async #keep(file: LocalStaged, closed: ClosedContent, alone: boolean): Promise<void> {
+  async #keep(file: LocalStaged, closed: ClosedContent, how: "link" | "copy" | "aside"): Promise<void> {
     const { journal, area, fault } = this.#context;
     const before = file.kept;
+    const { stamp: was } = closed;
+    const isPart = !isSame(file.local.stamp(), was);
+    const linked = how === "link" && !isPart;
+    const inPlace = how === "aside";
     const id = journal.state.nextId++;
     // The local file comes first: without a record it is swept.
-    if (alone) await area.linkAs(file.id, id);
-    else {
-      await area.checkDisk(closed.stamp.size);
-      await area.copyAs(file.id, id);
-    }
-    const stamp = alone ? closed.stamp : await this.#dated(id, closed.stamp);
+    if (linked) await area.linkAs(file.id, id);
+    else if (!(await this.#copy(file.id, id, was.size, inPlace))) return;
+    const stamp = linked ? was : await this.#as(id, was, isPart);
     // Who has it open as well may have written meanwhile; then it is not what was closed.
-    if (file.isGone || !this.#isClosed(file, closed)) return await area.remove(id);
+    if (!this.#holdsClosed(file, closed)) return await area.remove(id);
     journal.add(...file.entry.recordsAs(id, this.#host.uuidOf(id), stamp), {
       t: "kept",
       id: file.id,
       as: id,
+      ...(inPlace ? { inPlace } : {}),
     });
-    file.closed = undefined;
+    if (!inPlace) file.closed = undefined;
     file.keptN = closed.n;
     const kept = this.#host.nameless(id, file);
+    kept.inPlace = inPlace;
     if (closed.isSynced || before?.entry.synced) await kept.toDisk();
     else await journal.flush();
     fault("kept");
-    if (alone) await file.local.startOver();
+    if (linked) await file.local.startOver();
     if (before && !before.isGone) this.#host.drop(before);
-    this.#host.seal(kept);
+    if (!inPlace) this.#host.seal(kept);
   }
 
-  /** A copy gets the time of what it is a copy of. */
-  async #dated(id: number, { mtime }: FileStamp): Promise<FileStamp> {
+  /** @param cheaply only if it takes a moment @returns false when it would take longer */
+  async #copy(id: number, as: number, sizeBytes: Bytes, cheaply: boolean): Promise<boolean> {
+    const { area, logger } = this.#context;
+    const shared = cheaply && sizeBytes > COPIED_ASIDE;
+    if (!shared) await area.checkDisk(sizeBytes);
+    try {
+      await area.copyAs(id, as, { shared });
+      return true;
+    } catch (error) {
+      if (!shared) throw error;
+      logger.debug({ err: error, sizeBytes }, "a large file is changed in its place with nothing kept of it");
+      return false;
+    }
+  }
+
+  /** A copy gets the time of what it is a copy of, and its size where more has been appended since. */
+  async #as(id: number, { size, mtime }: FileStamp, isPart: boolean): Promise<FileStamp> {
     const local = new LocalFile(this.#context.area, id);
     try {
+      if (isPart) await local.truncate(size);
       await local.setMtime(mtime);
       return local.stamp();
     } finally {
@@ -131,4 +191,8 @@ export class KeptContents {
     }
     this.#host.drop(kept);
   }
+}
+
+function isSame(one: FileStamp, other: FileStamp): boolean {
+  return one.size === other.size && one.mtime === other.mtime;
 }

@@ -22,6 +22,11 @@ export interface FileStamp {
   readonly mtime: EpochMs;
 }
 
+/** What a file was when it was closed; `synced` when it was on the disk itself. */
+export interface ClosedStamp extends FileStamp {
+  readonly synced?: boolean | undefined;
+}
+
 /** What of a file's content was sent, in checksums: one for each stretch of `partBytes`. CRC64NVME, hex. */
 export interface ContentSums {
   readonly size: Bytes;
@@ -61,10 +66,14 @@ export type FileRecord =
   | { readonly t: "own"; readonly id: number }
   | ({ readonly t: "flush"; readonly id: number } & FileStamp)
   | ({ readonly t: "tear"; readonly id: number } & FileStamp)
-  /** Opened for writing again. */
-  | { readonly t: "open"; readonly id: number }
-  /** What it held when it was closed is file `as` from now on: it is rewritten from scratch. */
-  | { readonly t: "kept"; readonly id: number; readonly as: number }
+  /** Opened for writing again; `append` when what was closed can only have been appended to since: what it was. */
+  | {
+      readonly t: "open";
+      readonly id: number;
+      readonly append?: ClosedStamp | undefined;
+    }
+  /** What it held when it was closed is file `as` from now on: it is rewritten, from scratch unless `inPlace`. */
+  | { readonly t: "kept"; readonly id: number; readonly as: number; readonly inPlace?: boolean | undefined }
   | { readonly t: "meta"; readonly id: number; readonly meta: ObjectMeta }
   /** The time of its last change is about to be set. */
   | { readonly t: "times"; readonly id: number; readonly mtime: EpochMs }

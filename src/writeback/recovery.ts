@@ -20,11 +20,18 @@ export function isInBucket({ uploaded, key }: FileEntry, stamp: FileStamp): bool
   return uploaded?.key === key && uploaded.size === stamp.size && sameTime(uploaded.mtime, stamp.mtime);
 }
 
+/** It begins with what was closed: since then it can only have been appended to. */
+function hasGrown({ appendedTo }: FileEntry, { size }: FileStamp): boolean {
+  return appendedTo !== undefined && size >= appendedTo.size;
+}
+
 export type Fate =
   /** Sealed: it goes on where it was. */
   | { readonly kind: "publish" }
   /** Closed and not sealed: it is sealed now. */
   | { readonly kind: "seal" }
+  /** Closed and synced, and appended to since: what was closed is there, what follows need not be. */
+  | { readonly kind: "cut"; readonly to: FileStamp }
   /** In the bucket already: only the end is missing. */
   | { readonly kind: "finish" }
   /** Open still, in another process. */
@@ -50,6 +57,8 @@ export function fateOf(entry: FileEntry, stamp: FileStamp | undefined, now: Circ
   if (!stamp) return { kind: "lost" };
   if (now.otherBoot) {
     const isSafe = synced !== undefined && (synced.size === stamp.size || (synced.fsync === true && !sealed));
+    if (!isSafe && hasGrown(entry, stamp) && entry.appendedTo?.synced)
+      return { kind: "cut", to: entry.appendedTo };
     if (!isSafe) return { kind: "recover", reason: "power_loss" };
     if (sealed) return { kind: "publish" };
     // A program that syncs and goes on writing finds what a local disk would have kept.
@@ -58,6 +67,8 @@ export function fateOf(entry: FileEntry, stamp: FileStamp | undefined, now: Circ
   if (now.connectionKept) return sealed ? { kind: "publish" } : { kind: "open" };
   if (sealed) return { kind: "publish" };
   if (isInBucket(entry, stamp) && !torn) return { kind: "finish" };
+  // As on a local disk: what was closed is in it, whole.
+  if (!torn && hasGrown(entry, stamp)) return { kind: "seal" };
   if (!isAsFlushed(entry, stamp)) return { kind: "recover", reason: "never_closed" };
   return torn ? { kind: "recover", reason: "torn" } : { kind: "seal" };
 }

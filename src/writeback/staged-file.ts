@@ -59,6 +59,8 @@ export class LocalStaged implements StagedFile {
   sendingSince: Milliseconds | undefined;
   /** The kernel may have it for writing: what it changes we do not see. */
   #handedOut = false;
+  /** The last open for writing that is under way. */
+  opening: Promise<void> | undefined;
   /** Resolves when a snapshot has been taken: writers wait for it. */
   frozen: Promise<void> | undefined;
   /** A process before may have put contents under its key that nobody knows of. */
@@ -75,6 +77,8 @@ export class LocalStaged implements StagedFile {
   keptN = Infinity;
   /** The file whose content this is; it has no name of its own then. */
   keptFor: LocalStaged | undefined;
+  /** It is kept while that one is changed in its place: it is published only if that one is lost. */
+  inPlace = false;
   /** Parts that are sent while it is open. */
   early: EarlyUpload | undefined;
 
@@ -121,14 +125,15 @@ export class LocalStaged implements StagedFile {
     return this.local.fdNow();
   }
 
-  async openForWrite({ empty = false, isAlone = () => false }: OpenForWrite = {}): Promise<void> {
+  async openForWrite(how: OpenForWrite = {}): Promise<void> {
+    const { empty = false, isAlone = () => false } = how;
     await this.frozen;
     await this.#context.area.makeRoom();
     this.writers++;
     this.generation++;
     try {
       this.#forgetUnchanged();
-      await this.#life.opened(this);
+      await this.#life.opened(this, how);
       // The local file of one that is done with may be the cache's.
       if (empty && (!this.isGone || this.holds > 0)) await this.#empty(isAlone);
       this.reopened();
@@ -163,7 +168,7 @@ export class LocalStaged implements StagedFile {
   }
 
   get keepsClosed(): boolean {
-    return this.kept !== undefined;
+    return this.kept !== undefined && !this.kept.inPlace;
   }
 
   async truncate(sizeBytes: Bytes): Promise<void> {
@@ -180,7 +185,10 @@ export class LocalStaged implements StagedFile {
 
   async allocate(mode: number, offset: Bytes, length: Bytes): Promise<void> {
     await this.#context.area.checkDisk(length);
-    await this.#asWriter(() => this.content.allocate(mode, offset, length));
+    await this.#asWriter(async () => {
+      await this.#life.changesInPlace(this);
+      await this.content.allocate(mode, offset, length);
+    });
     this.measure();
   }
 
@@ -190,6 +198,16 @@ export class LocalStaged implements StagedFile {
   }
 
   async setTimes(mtimeMs: EpochMs): Promise<void> {
+    // Published meanwhile, its local file would be the cache's, or gone.
+    this.hold();
+    try {
+      await this.#setTimes(mtimeMs);
+    } finally {
+      this.unhold();
+    }
+  }
+
+  async #setTimes(mtimeMs: EpochMs): Promise<void> {
     await this.local.fd();
     const before = this.local.stamp();
     const { flushed, torn, synced } = this.entry;

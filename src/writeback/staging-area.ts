@@ -90,10 +90,14 @@ export class StagingArea {
     await this.#made(as, link(this.path(id), this.path(as)));
   }
 
-  /** A copy of the file under another id; blocks are shared where the file system can. */
-  async copyAs(id: number, as: number): Promise<void> {
-    const how = constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE;
-    await this.#made(as, copyFile(this.path(id), this.path(as), how));
+  /**
+   * A copy of the file under another id; blocks are shared where the file system can.
+   *
+   * @param shared only if they are: nothing is copied
+   */
+  async copyAs(id: number, as: number, { shared = false } = {}): Promise<void> {
+    const share = shared ? constants.COPYFILE_FICLONE_FORCE : constants.COPYFILE_FICLONE;
+    await this.#made(as, copyFile(this.path(id), this.path(as), constants.COPYFILE_EXCL | share));
   }
 
   async #made(id: number, making: Promise<void>): Promise<void> {

@@ -47,6 +47,8 @@ export interface Exchanged {
 export interface OpenForWrite {
   /** Cuts the file to nothing at once, like `truncate`. */
   empty?: boolean | undefined;
+  /** The descriptor can only append, by O_APPEND and without reading: what is there stays as it is. */
+  append?: boolean | undefined;
   /** True while the kernel has no descriptor of the local file: what is kept of it need not be copied. */
   isAlone?: (() => boolean) | undefined;
 }

@@ -75,6 +75,37 @@ test("W14 what was closed before the daemon was killed arrives by the next mount
   expect(await text("d/7")).toBeUndefined();
 });
 
+test("W14 what was closed arrives though it was being changed in its place when writer and daemon were killed", async () => {
+  const mount = await world.mount(["--writable"]);
+  const { pid } = (await world.status(mount)) as { pid: number };
+  const held = world.s3.faults.add({ operation: "PutObject", hold: true });
+  const program = `
+import sys
+with open("${mount}/model", "wb") as model: model.write(b"a whole model" + bytes(1 << 20))
+with open("${mount}/log", "wb") as log: log.write(b"1\\n")
+model = open("${mount}/model", "r+b"); model.write(b"a HALF"); model.flush()
+log = open("${mount}/log", "ab"); log.write(b"2\\n"); log.flush()
+print("written", flush=True)
+sys.stdin.read()
+import time
+time.sleep(1000)`;
+  const writer = world.start("python3", ["-c", program]);
+  await writer.says(/written/);
+  process.kill(pid, "SIGKILL");
+  await eventually("the process ends", () => !isRunning(pid));
+  writer.kill("SIGKILL");
+  await writer.ended;
+  held.remove();
+  expect(await world.hawser(["unmount", mount])).toMatchObject({ code: 0 });
+  await world.mount(["--writable"]);
+  expect(await shell(`head -c 13 ${mount}/model; cat ${mount}/log`)).toBe("a whole model1\n2\n");
+  expect(await world.hawser(["unmount", mount])).toMatchObject({ code: 0 });
+  expect((await text("model"))?.slice(0, 13)).toBe("a whole model");
+  expect(await text("log")).toBe("1\n2\n");
+  const { stdout } = await world.hawser(["recovered", "ls", "--json"]);
+  expect(JSON.parse(stdout)).toMatchObject([{ key: "model", reason: "never_closed" }]);
+});
+
 test("W15 a killed writer's torn rewrite goes to recovered, the object stays; a log goes on", async () => {
   await world.put("model", "a whole model");
   await world.put("log", "1\n");

@@ -156,3 +156,39 @@ it("refuses what has no room for its checksums, and what is no memory", () => {
   expect(() => call(path, source, 0, BLOCK, new Uint8Array(8), -1, false, false)).toThrow(TypeError);
   expect(() => call(path, "bytes", 0, BLOCK, new Uint32Array(1), -1, false, false)).toThrow(TypeError);
 });
+
+it("makes many files in one go, and one that cannot be made does not keep the others from it", async () => {
+  const folder = join(scratch, "many");
+  mkdirSync(folder);
+  writeFileSync(join(folder, "1"), "theirs");
+  const sources = [0, 1, 2].map((i) => bytesBehindPage(BLOCK + 1 + i, i));
+  const sums = sources.map(() => new Uint32Array(2));
+  const paths = sources.map((_, i) => join(folder, String(i)));
+  const [first, second, third] = await native().createFiles(paths, sources, BLOCK, sums);
+  expect(second).toMatchObject({ code: "EEXIST", syscall: "open" });
+  for (const [i, fd] of [
+    [0, first],
+    [2, third],
+  ] as const) {
+    const some = Buffer.alloc(50);
+    readSync(fd as number, some, 0, 50, 3);
+    closeSync(fd as number);
+    expect(Buffer.compare(some, sources[i]!.subarray(3, 53))).toBe(0);
+    expect(Buffer.compare(readFileSync(paths[i]!), sources[i]!)).toBe(0);
+    expect(Array.from(sums[i]!)).toEqual(
+      [0, 1].map((block) => native().crc32c(sources[i]!.subarray(block * BLOCK, (block + 1) * BLOCK), 0)),
+    );
+  }
+  expect(readFileSync(paths[1]!, "utf8")).toBe("theirs");
+});
+
+it("refuses files of which not each has its bytes and its checksums", () => {
+  const source = bytesBehindPage(BLOCK + 1, 0);
+  const path = join(scratch, "never");
+  const call = (...args: unknown[]): unknown => Reflect.apply(native().createFiles, undefined, args);
+  expect(() => call([path], [], BLOCK, [new Uint32Array(2)])).toThrow(RangeError);
+  expect(() => call([path], [source], BLOCK, [new Uint32Array(1)])).toThrow(RangeError);
+  expect(() => call([path], ["bytes"], BLOCK, [new Uint32Array(2)])).toThrow(TypeError);
+  expect(() => call(path, source, BLOCK, new Uint32Array(2))).toThrow(TypeError);
+  expect(() => statSync(path)).toThrow("ENOENT");
+});

@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { CloudWorld } from "../support/cloud-world.ts";
 import { ec2Error, emptyFleet } from "../support/moto.ts";
 import type { Answer } from "../support/moto.ts";
+import { run } from "../support/run.ts";
 
 let world: CloudWorld;
 beforeAll(async () => {
@@ -47,8 +48,8 @@ describe("refused by EC2: the run ends with the reason, what would help is said,
   test.each(FLEETS)("%s", async (_name, pool, code, message) => {
     world.cloud.moto.answer = refuse("CreateFleet", emptyFleet(code, "no"));
     world.write("job: 'true'", { nodes: 1, data: false, pool });
-    const run = await world.hawser("pool", "run");
-    expect(run).toMatchObject({ code: 7, stderr: expect.stringMatching(message) });
+    const ran = await world.hawser("pool", "run");
+    expect(ran).toMatchObject({ code: 7, stderr: expect.stringMatching(message) });
     await world.expectNothing();
   });
 
@@ -61,9 +62,9 @@ describe("refused by EC2: the run ends with the reason, what would help is said,
     const ofIam = `<ErrorResponse><Error><Code>AccessDenied</Code><Message>User: arn:aws:iam::1:user/a is not authorized to perform: iam:CreateRole on resource: x</Message></Error></ErrorResponse>`;
     world.cloud.moto.answer = refuse(action, { status, body: action === "CreateRole" ? ofIam : body });
     world.write("job: 'true'", { nodes: 1, data: false });
-    const run = await world.hawser("pool", "run");
+    const ran = await world.hawser("pool", "run");
     const permission = `${action === "CreateRole" ? "iam" : "ec2"}:${action}`;
-    expect(run).toMatchObject({
+    expect(ran).toMatchObject({
       code: 5,
       stderr: expect.stringContaining(
         `lack the permission ${permission}; 'hawser pool policy' prints what a user needs`,
@@ -75,8 +76,8 @@ describe("refused by EC2: the run ends with the reason, what would help is said,
   test("the permission to end instances: what is left is said, and the next 'pool down' goes on", async () => {
     world.write("job: 'true'", { nodes: 1, data: false });
     world.cloud.moto.answer = refuse("TerminateInstances", ec2Error("UnauthorizedOperation", "no", 403));
-    const run = await world.hawser("pool", "run");
-    expect(run).toMatchObject({ code: 5, stderr: expect.stringContaining("ec2:TerminateInstances") });
+    const ran = await world.hawser("pool", "run");
+    expect(ran).toMatchObject({ code: 5, stderr: expect.stringContaining("ec2:TerminateInstances") });
     world.cloud.moto.answer = undefined;
     expect(await world.hawser("pool", "down")).toMatchObject({ code: 0 });
   });
@@ -84,13 +85,13 @@ describe("refused by EC2: the run ends with the reason, what would help is said,
   test("an image that does not exist: the plan ends it, and nothing was made", async () => {
     world.write("job: 'true'", { nodes: 1, pool: "ttl: 1h" });
     const before = world.cloud.moto.sent.length;
-    const run = await world.start([
+    const ran = await world.start([
       "pool",
       "run",
       "--config",
       world.variant("ami: amazon-linux", "ami: ami-00000000000000000"),
     ]).ended;
-    expect(run).toMatchObject({
+    expect(ran).toMatchObject({
       code: 7,
       stderr: expect.stringMatching(/image.*does not exist in us-east-1.*another ami or region/),
     });
@@ -110,8 +111,8 @@ describe("instances", () => {
       void cloud.lose(id);
     };
     world.write(`job: "echo $RANK > /mnt/out/replaced-$RANK"`, { data: false });
-    const run = await world.hawser("pool", "run");
-    expect(run).toMatchObject({
+    const ran = await world.hawser("pool", "run");
+    expect(ran).toMatchObject({
       code: 0,
       stderr: expect.stringMatching(new RegExp(`${lost[0]} is gone .*Another machine takes its place`)),
     });
@@ -129,6 +130,22 @@ describe("instances", () => {
     const said = new RegExp(`node (\\d): ${first!.id} is gone \\(.*\\)`).exec(stderr);
     const survivor = 1 - Number(said?.[1]);
     expect(await world.get(`out/lost-${survivor}`)).toBe("kept\n");
+  });
+});
+
+test("one that falls silent because it is ending is not kept as one that cannot be asked", async () => {
+  const { cloud } = world;
+  world.write(`job: "exec sleep 600"`, { nodes: 1, data: false });
+  expect(await world.hawser("pool", "run", "--detach")).toMatchObject({ code: 0 });
+  const [instance] = cloud.instances;
+  // Its sshd is gone, EC2 still says that it runs: so it is while a machine switches itself off.
+  await run("ip", ["-n", instance!.namespace, "link", "set", "eth0", "down"]);
+  const down = world.start(["pool", "down"]);
+  await down.said(/node 0: ssh failed/);
+  await cloud.lose(instance!.id);
+  expect(await down.ended).toMatchObject({
+    code: 0,
+    stderr: expect.stringMatching(new RegExp(`node 0: ${instance!.id} is gone`)),
   });
 });
 

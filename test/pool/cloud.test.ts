@@ -86,16 +86,21 @@ test("a rebalance notice, without a launcher: the data is brought home and the i
     "meta-data/events/recommendations/rebalance",
     '{"noticeTime":"2026-01-02T03:04:05Z"}',
   );
-  await eventually("the instance is gone", async () => (await cloud.inventory()).length === 0, 60_000);
+  await eventually("the instance is gone", async () => (await cloud.inventory()).length === 0, 120_000);
   expect(await world.get("out/rebalanced")).toBe("kept\n");
   expect((await world.hawser("pool", "down")).stderr).toMatch(/node 0: i-\w+ is gone/);
 });
 
 test("the time to live ends the instances without a launcher; cleanup takes the rest away", async () => {
   const { cloud } = world;
-  world.write(`job: "echo kept > /mnt/out/late-$RANK; exec sleep 600"`, { pool: "ttl: 15s" });
+  world.write(`job: "echo kept > /mnt/out/late-$RANK; exec sleep 600"`, { pool: "ttl: 1h" });
   expect(await world.hawser("pool", "run", "--detach")).toMatchObject({ code: 0 });
-  await eventually("the instances are gone", async () => (await cloud.inventory()).length === 0, 60_000);
+  for (const { machine } of cloud.instances) {
+    const wrote = async (): Promise<boolean> => (await machine.exec("test -s /mnt/out/late-*")).code === 0;
+    await eventually("the job has written", wrote, 90_000);
+  }
+  expect(await world.hawser("pool", "extend", "--ttl", "1ms")).toMatchObject({ code: 0 });
+  await eventually("the instances are gone", async () => (await cloud.inventory()).length === 0, 120_000);
   for (const rank of [0, 1]) expect(await world.get(`out/late-${rank}`)).toBe("kept\n");
   expect(await world.hawser("pool", "cleanup")).toMatchObject({
     code: 0,
@@ -114,7 +119,10 @@ test("orphans bring their data home before they end, though nobody can log in to
   running.child.kill("SIGKILL");
   await running.ended;
   world.loseRecord();
+  const { regions } = cloud.moto;
+  cloud.moto.regions = undefined;
   expect((await world.hawser("pool", "ls")).stdout).toMatch(/train +ec2 +orphaned +2/);
+  cloud.moto.regions = regions;
 
   const ids = cloud.instances.map(({ id }) => id);
   const first = await world.hawser("pool", "cleanup", "--wait", "8s");

@@ -17,7 +17,7 @@ const execute = promisify(execFile);
 let world: PoolWorld;
 beforeAll(async () => {
   world = await PoolWorld.open({ hosts: [{}, {}], login: "worker" });
-}, 120_000);
+});
 let example: string;
 let pool: string;
 afterEach(async () => {

@@ -6,9 +6,11 @@ import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { MiB } from "../../src/common/units.ts";
 import { Pool } from "../../src/launch/pool.ts";
+import type { WorkerSpec } from "../../src/launch/worker/spec.ts";
 import { eventually } from "../e2e/harness.ts";
 import type { BedOptions } from "../support/hosts-bed.ts";
 import { PoolWorld } from "../support/pool-world.ts";
+import type { Ran } from "../support/run.ts";
 
 const PROGRAM = fileURLToPath(new URL("../../bin/hawser.js", import.meta.url));
 
@@ -42,7 +44,7 @@ describe("a host that cannot be used ends the launch before any job starts", () 
   });
 
   test("disk full: what is needed is said, and nothing half installed is left", async () => {
-    const world = await open({ hosts: [{ varLibBytes: 40 * MiB }] });
+    const world = await open({ hosts: [{ varLibBytes: 40 * MiB }], bare: true });
     await expect(world.up()).rejects.toMatchObject({
       code: "no_space",
       message: expect.stringMatching(/has \d+ MiB free, and the worker needs \d+ MiB/),
@@ -114,14 +116,20 @@ describe("data", () => {
   test("the pool ends by itself when its time is over, without the launcher, with everything in the bucket", async () => {
     const world = await open({ hosts: [{}] });
     const job = "job: 'echo written > /mnt/out/late; exec sleep 600'";
-    const pool = await world.up(world.yaml(job, { pool: "  ttl: 12s" }));
-    await pool.run({ detach: true });
-    pool.close();
+    const pool = await world.up(world.yaml(job, { pool: "  ttl: 1h" }));
     const [host] = world.bed.hosts;
+    const { stdout } = await host!.exec("cat /var/lib/hawser/pools/train/pool.json");
+    const { createdMs } = pool.context.record;
+    expect((JSON.parse(stdout) as WorkerSpec).expiresMs).toBe(createdMs + 3600_000);
+    await pool.run({ detach: true });
+    const wrote = async (): Promise<boolean> => (await host!.exec("test -s /mnt/out/late")).code === 0;
+    await eventually("the job has written", wrote, 90_000);
+    await pool.extend(1);
+    pool.close();
     await eventually(
       "the pool is gone",
       async () => (await host!.exec("test -e /var/lib/hawser/pools/train")).code !== 0,
-      60_000,
+      120_000,
     );
     expect(await world.get("out/late")).toBe("written\n");
     expect((await host!.exec("grep -c fuse.hawser /proc/mounts; pgrep -c sleep")).stdout).toBe("0\n0\n");
@@ -139,12 +147,12 @@ describe("the launcher", () => {
       ),
     );
     const running = pool.run();
-    await eventually("output", () => world.lines.includes("1: line 3"), 30_000);
+    await eventually("output", () => world.lines.includes("1: line 3"), 120_000);
     await world.bed.hosts[1]!.setLink("down");
     await eventually(
       "the loss is noticed",
       () => world.notes.some((note) => /The job goes on there/.test(note)),
-      60_000,
+      120_000,
     );
     for (const host of world.bed.hosts) await host.exec("touch /tmp/go");
     await world.bed.hosts[1]!.setLink("up");
@@ -182,10 +190,12 @@ describe("the launcher is killed", () => {
       const down = await ended(shared, folder, ["pool", "down", "train"]);
       expect(down).toMatch(/the pool 'train' is gone|There is no pool 'train'/);
       for (const host of shared.bed.hosts) {
-        const left = await host.exec(
-          "grep fuse.hawser /proc/mounts; ls -A /var/lib/hawser/pools; ls -A /run/hawser-pools; pgrep -x sleep",
-        );
-        expect(left.stdout).toBe("");
+        const left = (): Promise<Ran> =>
+          host.exec(
+            "grep fuse.hawser /proc/mounts; ls -A /var/lib/hawser/pools; ls -A /run/hawser-pools; pgrep -x sleep",
+          );
+        // A worker that was just being started when its launcher was killed ends once nobody comes.
+        await eventually("nothing is left", async () => (await left()).stdout === "", 150_000);
       }
       if (atTheEnd) {
         for (const rank of [0, 1]) expect(await shared.get(`out/${rank}`)).toBe(`${step} from ${rank}\n`);
@@ -215,7 +225,7 @@ function killAt(world: PoolWorld, cwd: string, step: string, atTheEnd: boolean):
           );
           return (await Promise.all(looks)).every(({ code }) => code === 0);
         };
-        eventually("both have written", hasWritten, 30_000).then(() => child.kill("SIGINT"), reject);
+        eventually("both have written", hasWritten, 120_000).then(() => child.kill("SIGINT"), reject);
       }
     });
     child.once("error", reject);

@@ -12,7 +12,7 @@ let world: PoolWorld;
 beforeAll(async () => {
   world = await PoolWorld.open({ hosts: [{}, {}], login: "worker" });
   for (let i = 0; i < 6; i++) await world.put(`data/${i}.txt`, "x".repeat(i));
-}, 120_000);
+});
 afterAll(() => world?.close());
 
 const COUNT = `import { readdirSync, writeFileSync } from "node:fs";
@@ -70,7 +70,7 @@ test("a program makes a pool, calls its functions on the nodes, and the pool end
     });
     expect((await pool.broadcast("echo $HAWSER_RANK")).map(({ stdout }) => stdout)).toEqual(["0\n", "1\n"]);
     const before = asked;
-    await eventually("credentials are handed over anew", () => asked > before, 30_000);
+    await eventually("credentials are handed over anew", () => asked > before, 120_000);
     const found = await world.bed.hosts[0]!.exec(
       `grep -rlF ${DEFAULT_CREDENTIALS.secretAccessKey} /var/lib/hawser/pools /var/cache /home; stat -c %a /run/hawser-pools/count/*.json`,
     );

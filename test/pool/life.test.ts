@@ -5,9 +5,9 @@ import { WORKER } from "../support/hosts-bed.ts";
 
 let world: PoolWorld;
 beforeAll(async () => {
-  world = await PoolWorld.open({ login: "worker" });
+  world = await PoolWorld.open({ login: "worker", bare: true });
   await world.put("data/a.txt", "alpha");
-}, 120_000);
+});
 afterEach(() => void world.events.splice(0));
 afterAll(() => world?.close());
 

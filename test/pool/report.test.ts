@@ -16,7 +16,7 @@ let world: PoolWorld;
 beforeAll(async () => {
   world = await PoolWorld.open({ hosts: [{}, {}], login: "worker" });
   await world.put("data/large.bin", "x".repeat(24 * MiB));
-}, 120_000);
+});
 afterAll(() => world?.close());
 
 const JOB = `cat /mnt/data/large.bin | wc -c; if [ $RANK = 1 ]; then head -c ${12 * MiB} /dev/urandom > /mnt/out/written; fi`;

@@ -13,8 +13,8 @@ import { HostsBed } from "../support/hosts-bed.ts";
 
 let bed: HostsBed;
 beforeAll(async () => {
-  bed = await HostsBed.open({ hosts: [{}, {}], login: "worker" });
-}, 120_000);
+  bed = await HostsBed.open({ hosts: [{}, {}], login: "worker", bare: true });
+});
 afterAll(() => bed?.close());
 
 const signal = new AbortController().signal;
@@ -23,7 +23,7 @@ async function login(ssh: SshConfig, node: Partial<PoolNode> = {}): Promise<SshC
   const { address } = bed.hosts[0]!;
   const whole: PoolNode = { index: 0, id: `worker@${address}`, address, user: "worker", ...node };
   const target = await resolveTarget(whole, { ssh, baseFolder: bed.folder, environment: process.env });
-  return await connect(target, { signal, timeoutMs: 5000 });
+  return await connect(target, { signal, timeoutMs: 60_000 });
 }
 
 describe("connect", () => {
@@ -118,7 +118,7 @@ describe("connect", () => {
     await bed.hosts[1]!.kill();
     await expect(waiting).rejects.toMatchObject({ code: "ssh_unreachable" });
     await bed.hosts[1]!.start();
-  }, 60_000);
+  });
 
   test("nothing of this checkout or this machine's Node.js is on the hosts", async () => {
     const { code } = await bed.hosts[0]!.exec("command -v node");

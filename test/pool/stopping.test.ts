@@ -13,7 +13,7 @@ let world: PoolWorld;
 beforeAll(async () => {
   world = await PoolWorld.open({ hosts: [{}, {}], login: "worker" });
   await world.put("data/a.txt", "alpha");
-}, 120_000);
+});
 afterEach(async () => {
   world.events.splice(0);
   const pool = await Pool.find("train", "down", world.options()).catch((error: unknown) => {
@@ -47,7 +47,7 @@ describe("stop and start", () => {
     await pool.run({ detach: true });
     for (const [rank, host] of world.bed.hosts.entries()) {
       const wrote = async (): Promise<boolean> => (await host.exec(`test -s /mnt/out/${rank}`)).code === 0;
-      await eventually("the job has written", wrote, 30_000);
+      await eventually("the job has written", wrote, 120_000);
     }
     await pool.stop();
     pool.close();
@@ -132,14 +132,14 @@ case "$*" in *utilization*) echo "T4, $(cat /run/gpu), 10, 100" ;; *) echo "GPU 
     writeFileSync(join(host!.folder, "disk/tmp/nvidia-smi"), gpu);
     const made = await host!.exec("install -m 755 /tmp/nvidia-smi /usr/local/bin/; echo 90 > /run/gpu");
     expect(made).toMatchObject({ code: 0, stderr: "" });
-    // Each of them outlasts what would be idle: a pool that ended meanwhile would have nothing of it in the bucket.
-    const job = "sleep 8; echo job > /mnt/out/idle-job";
-    const yaml = world.yaml(`job: "${job}"`, { pool: "  idle: 3s", hosts: [world.bed.names[0]!] });
+    // Each of them outlasts what would be idle, and the time between two looks: a pool that ended meanwhile would have nothing of it in the bucket.
+    const job = "sleep 4; echo job > /mnt/out/idle-job";
+    const yaml = world.yaml(`job: "${job}"`, { pool: "  idle: 1s", hosts: [world.bed.names[0]!] });
     const pool = await world.up(yaml);
     await pool.run();
-    await pool.exec("sleep 8; echo login > /mnt/out/idle-login");
+    await pool.exec("sleep 4; echo login > /mnt/out/idle-login");
     pool.close();
-    const wait = `sleep 8; [ -e /var/lib/hawser/pools/train/pool.json ] && echo gpu > /mnt/out/idle-gpu; echo 0 > /run/gpu`;
+    const wait = `sleep 4; [ -e /var/lib/hawser/pools/train/pool.json ] && echo gpu > /mnt/out/idle-gpu; echo 0 > /run/gpu`;
     await host!.exec(wait);
     await isGone(host!);
     for (const what of ["job", "login", "gpu"]) expect(await world.get(`out/idle-${what}`)).toBe(`${what}\n`);

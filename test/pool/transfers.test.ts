@@ -1,6 +1,6 @@
 /** Inputs and outputs: nodes copy them by themselves, and what is not in the bucket keeps its node. */
 import { execFile, spawn } from "node:child_process";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -28,7 +28,7 @@ beforeAll(async () => {
   await world.put("in/words/c.tmp", "no");
   await world.put("in/model.bin", "m".repeat(9 * MiB));
   for (const rank of [0, 1, 2]) await world.put(`in/shards/${rank}/part.bin`, String(rank).repeat(2 * MiB));
-}, 120_000);
+});
 afterEach(async () => {
   world.events.splice(0);
   world.server.s3.faults.clear();
@@ -155,7 +155,7 @@ describe("outputs are home", () => {
         );
         return (await Promise.all(looks)).every(({ code }) => code === 0);
       },
-      60_000,
+      120_000,
     );
     child.kill("SIGINT");
     expect(await ended).toBe(130);
@@ -183,11 +183,22 @@ test("a pool whose time is over while its job runs: outputs are home, and the ru
     );
     return (await Promise.all(looks)).every(({ code }) => code === 0);
   };
-  await eventually("every rank has written", written, 60_000);
-  const other = await Pool.find("copies", undefined, world.options());
-  await other.extend(1);
-  other.close();
-  expect(await running).toMatchObject({ code: 143 });
+  await eventually("every rank has written", written, 120_000);
+  // While the run has the pool, and to the run's record too.
+  const extended = execute(process.execPath, [PROGRAM, "pool", "extend", "copies", "--ttl", "1ms"], {
+    cwd: folder,
+    env: world.environment,
+  });
+  expect((await extended).stderr).toMatch(/'copies' ends at/);
+  expect(await running).toMatchObject({ code: 143, expired: true });
+  const words = world.notes.find((text) => text.includes("its job was stopped there"));
+  expect(words).toMatch(
+    new RegExp(
+      `'copies' reached the end that it was given at 20\\S+, .*is in the bucket: results in s3://${TEST_BUCKET}/home/.*hawser pool extend copies --ttl TIME`,
+    ),
+  );
+  const logs = /The output of each rank is in (\S+)\. /.exec(words!)![1]!;
+  expect(readdirSync(logs).sort()).toEqual(["job-rank0.log", "job-rank1.log", "job-rank2.log"]);
   for (const rank of [0, 1, 2]) expect(await home(rank, "expired")).toBe("so far\n");
   for (const host of world.bed.hosts)
     expect((await host.exec("ls -A /var/lib/hawser/pools")).stdout).toBe("");
@@ -239,7 +250,7 @@ test("credentials are in memory alone: on no disk, in no command line, in no env
   const running = runWhole(request, world.options());
   const [host] = world.bed.hosts;
   const started = (): boolean => world.events.some(({ type }) => type === "started");
-  await eventually("the job runs", started, 60_000);
+  await eventually("the job runs", started, 120_000);
   // As a pattern that does not find itself in a command line.
   const secret = world.environment["AWS_SECRET_ACCESS_KEY"]!.replace(/^./, "[$&]");
   expect(

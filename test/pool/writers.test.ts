@@ -7,7 +7,7 @@ let world: PoolWorld;
 beforeAll(async () => {
   world = await PoolWorld.open({ hosts: [{}], login: "worker" });
   await world.put("data/a.txt", "alpha");
-}, 120_000);
+});
 afterAll(() => world?.close());
 
 test("a job that writes its last checkpoint when it is told to stop has the time, and the checkpoint is in the bucket", async () => {
@@ -15,7 +15,7 @@ test("a job that writes its last checkpoint when it is told to stop has the time
   const pool = await world.up(world.yaml(`job: "${job}"`));
   await pool.run({ detach: true });
   const [host] = world.bed.hosts;
-  await eventually("it runs", async () => (await host!.exec("test -s /mnt/out/ready")).code === 0, 30_000);
+  await eventually("it runs", async () => (await host!.exec("test -s /mnt/out/ready")).code === 0, 120_000);
   await pool.down();
   pool.close();
   expect(await world.get("out/last")).toBe("all\n");
@@ -28,7 +28,7 @@ test("a process in a session of its own that the job left behind ends with the p
   );
   expect(await pool.run()).toMatchObject({ code: 0 });
   const [host] = world.bed.hosts;
-  await eventually("it runs", async () => (await host!.exec("test -e /tmp/stray")).code === 0, 30_000);
+  await eventually("it runs", async () => (await host!.exec("test -e /tmp/stray")).code === 0, 120_000);
   await pool.down();
   pool.close();
   expect(await world.get("out/stray")).toBe("whole\n");

@@ -39,8 +39,16 @@ export class CloudWorld implements AsyncDisposable {
     mkdirSync(this.project);
   }
 
+  /** AWS has two regions, until a test says otherwise. */
   static async open(): Promise<CloudWorld> {
-    return new CloudWorld(await Cloud.open());
+    const cloud = await Cloud.open();
+    cloud.moto.regions = ["us-east-1", "eu-west-1"];
+    return new CloudWorld(cloud);
+  }
+
+  /** From now on new instances have the worker bundle from their start. */
+  async warmUp(): Promise<void> {
+    await this.cloud.useBundleImage();
   }
 
   /** hawser.yaml of two instances with a writable volume, and a read-only one where `data` says so. */
@@ -116,17 +124,6 @@ ${task}
   /** Runs a command to its end. */
   hawser(...args: string[]): Promise<Ran> {
     return this.start(args).ended;
-  }
-
-  /** The first instance gets everything; later ones start from an image of what it had then. */
-  async warmUp(): Promise<void> {
-    this.write("", { nodes: 1, data: false });
-    const up = await this.hawser("pool", "up");
-    if (up.code !== 0) throw new Error(up.stderr);
-    this.cloud.keepImage(this.cloud.instances[0]!);
-    const down = await this.hawser("pool", "down");
-    if (down.code !== 0) throw new Error(down.stderr);
-    await this.expectNothing();
   }
 
   /** The record of the pool is lost; who its owner is stays. */

@@ -12,8 +12,8 @@
  */
 import { spawn } from "node:child_process";
 import type { ChildProcess, SpawnOptions } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { networkInterfaces, tmpdir } from "node:os";
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -27,6 +27,8 @@ import type { Instance } from "@aws-sdk/client-ec2";
 import { parse } from "yaml";
 import type { PolicyDocument } from "../../src/launch/ec2/policy.ts";
 import { Ledger } from "./bed-ledger.ts";
+import { makeBridge } from "./bridge.ts";
+import { TEST_CACHE, bundleImage } from "./bundle-image.ts";
 import { startTestS3 } from "./dev-s3.ts";
 import type { TestS3 } from "./dev-s3.ts";
 import { Machine, machinePrograms } from "./machine.ts";
@@ -80,6 +82,7 @@ export class Cloud implements AsyncDisposable {
   private looking: Promise<void> = Promise.resolve();
   private made = 0;
   private closed = false;
+  private image: string | undefined;
   private readonly waiting = new Map<string, () => void>();
 
   private constructor(
@@ -117,13 +120,10 @@ export class Cloud implements AsyncDisposable {
     const programs = await machinePrograms();
     const folder = mkdtempSync(join(tmpdir(), "hawser-cloud-"));
     const ledger = new Ledger(folder);
-    const octet = freeOctet();
+    const octet = await makeBridge("hwcl", "02:00:0a:d6:00:01", ledger);
     const link = `hwcl${octet}`;
     const host = `10.214.${octet}.1`;
     const namespace = `hwcloud-${octet}`;
-    ledger.add({ link });
-    // A bridge without an address of its own takes one of its ports', and another one when that port goes.
-    await run("ip", ["link", "add", link, "address", "02:00:0a:d6:00:01", "type", "bridge"]);
     await run("ip", ["addr", "add", `${host}/24`, "dev", link]);
     await run("ip", ["link", "set", link, "up"]);
     ledger.add({ namespace });
@@ -159,7 +159,7 @@ export class Cloud implements AsyncDisposable {
       AWS_CONFIG_FILE: "/dev/null",
       AWS_SHARED_CREDENTIALS_FILE: "/dev/null",
       HAWSER_POOL_DIR: join(this.folder, "pools"),
-      XDG_CACHE_HOME: "/tmp/hawser-test-cache",
+      XDG_CACHE_HOME: TEST_CACHE,
       XDG_CONFIG_HOME: join(this.folder, "config"),
       HOME: home,
       PATH: process.env["PATH"] ?? "",
@@ -184,8 +184,14 @@ export class Cloud implements AsyncDisposable {
 
   /** From now on new instances have what is installed on this one: an image made of it. */
   keepImage({ folder }: CloudInstance): void {
-    rmSync(this.imageFolder, { recursive: true, force: true });
-    cpSync(join(folder, "disk/var/lib/hawser/parts"), this.imageFolder, { recursive: true });
+    const kept = join(this.folder, "image");
+    cpSync(join(folder, "disk/var/lib/hawser/parts"), kept, { recursive: true });
+    this.image = kept;
+  }
+
+  /** From now on new instances have what this build would install on them. */
+  async useBundleImage(): Promise<void> {
+    this.image = await bundleImage();
   }
 
   /** Says something by the metadata service; `undefined` takes it back. */
@@ -225,10 +231,6 @@ export class Cloud implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
-  }
-
-  private get imageFolder(): string {
-    return join(this.folder, "image");
   }
 
   /** Joins a namespace with the servers of this process. */
@@ -313,8 +315,6 @@ export class Cloud implements AsyncDisposable {
     const authorizedKeysFile = join(folder, "authorized_keys");
     writeFileSync(hostKeyFile, keys.ed25519_private, { mode: 0o600 });
     writeFileSync(authorizedKeysFile, `${authorized.join("\n")}\n`);
-    if (existsSync(this.imageFolder))
-      cpSync(this.imageFolder, join(folder, "disk/var/lib/hawser/parts"), { recursive: true });
 
     this.ledger.add({ namespace });
     await run("ip", ["netns", "add", namespace]);
@@ -348,7 +348,7 @@ export class Cloud implements AsyncDisposable {
       hostKeyFile,
       authorizedKeysFile,
       user: USER,
-      options: this.hostOptions,
+      options: { ...this.hostOptions, ...(this.image === undefined ? {} : { image: this.image }) },
       programs: this.programs,
       onProcess: (pid) => this.ledger.add({ pid }),
     });
@@ -396,16 +396,4 @@ export class Cloud implements AsyncDisposable {
       [`meta-data/iam/security-credentials/${role}`]: JSON.stringify(document),
     };
   }
-}
-
-/** A third octet of 10.214 that no interface has. */
-function freeOctet(): number {
-  const used = new Set(
-    Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map(({ address }) => address)),
-  );
-  for (let i = 0; i < 250; i++) {
-    const octet = 1 + Math.floor(Math.random() * 250);
-    if (!used.has(`10.214.${octet}.1`)) return octet;
-  }
-  throw new Error("There are too many clouds.");
 }

@@ -1,10 +1,11 @@
 /**
- * Programs from Debian packages for interop tests, unpacked into the temporary folder: nothing of the system changes.
+ * Programs from Debian packages for tests, unpacked into the temporary folder: nothing of the system changes. Several
+ * test processes may ask at once: one unpacks, the others wait.
  *
  * What is installed already is used as it is.
  */
 import { execFile } from "node:child_process";
-import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
@@ -28,7 +29,7 @@ export async function debTool(
   if (installed) return { program: installed.stdout.trim(), env: {} };
   const folder = path.join(tmpdir(), "hawser-deb-tools", name);
   try {
-    if (!(await isComplete(folder))) await unpack(folder, packages);
+    await unpack(folder, packages);
   } catch (error) {
     return { missing: `${name} is not installed and apt-get cannot fetch it: ${(error as Error).message}` };
   }
@@ -37,17 +38,19 @@ export async function debTool(
   return { program: path.join(folder, subfolder, name), env: { LD_LIBRARY_PATH: libraries.join(":") } };
 }
 
-async function isComplete(folder: string): Promise<boolean> {
-  const names: string[] = await readdir(folder).catch(() => []);
-  return names.includes("complete");
-}
+const UNPACK = `set -e
+folder=$1
+shift
+[ -e "$folder/complete" ] && exit 0
+rm -rf "$folder"
+mkdir -p "$folder"
+cd "$folder"
+apt-get download -q "$@"
+for package in *.deb; do dpkg -x "$package" .; done
+touch complete
+`;
 
 async function unpack(folder: string, packages: readonly string[]): Promise<void> {
-  await rm(folder, { recursive: true, force: true });
-  await mkdir(folder, { recursive: true });
-  await run("apt-get", ["download", "-q", ...packages], { cwd: folder });
-  for (const name of await readdir(folder)) {
-    if (name.endsWith(".deb")) await run("dpkg", ["-x", name, "."], { cwd: folder });
-  }
-  await writeFile(path.join(folder, "complete"), "");
+  await mkdir(path.dirname(folder), { recursive: true });
+  await run("flock", [`${folder}.lock`, "sh", "-c", UNPACK, "sh", folder, ...packages]);
 }

@@ -7,10 +7,12 @@
  * What a bed makes is written to a ledger before it is made; the next bed removes what a killed test left.
  */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { networkInterfaces, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Ledger } from "./bed-ledger.ts";
+import { bundleImage } from "./bundle-image.ts";
 import { Machine, machinePrograms } from "./machine.ts";
+import { makeBridge } from "./bridge.ts";
 import type { HostOptions, MachinePrograms } from "./machine.ts";
 import { run } from "./run.ts";
 import type { Ran } from "./run.ts";
@@ -18,6 +20,8 @@ import type { Ran } from "./run.ts";
 export interface BedOptions {
   /** Options of each host; three plain ones when absent. */
   hosts?: HostOptions[];
+  /** Nothing of the worker bundle is on the hosts, which takes seconds to get there. */
+  bare?: boolean;
   /** Who logs in: root, or `worker`, who may use sudo without a password. */
   login?: "root" | "worker";
 }
@@ -47,22 +51,25 @@ export class HostsBed implements AsyncDisposable {
     this.knownHostsFile = join(folder, "known_hosts");
   }
 
-  static async open({ hosts = [{}, {}, {}], login = "root" }: BedOptions = {}): Promise<HostsBed> {
+  static async open({
+    hosts = [{}, {}, {}],
+    login = "root",
+    bare = false,
+  }: BedOptions = {}): Promise<HostsBed> {
     await Ledger.clearStale();
     const folder = mkdtempSync(join(tmpdir(), "hawser-bed-"));
-    const octet = freeOctet();
-    const bed = new HostsBed(folder, new Ledger(folder), octet, login);
+    const ledger = new Ledger(folder);
+    const octet = await makeBridge("hwbr", "02:00:0a:d5:00:01", ledger);
+    const bed = new HostsBed(folder, ledger, octet, login);
     try {
       const programs = await machinePrograms();
+      const image = bare ? undefined : await bundleImage();
       await run("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", bed.identityFile]);
-      bed.ledger.add({ link: bed.bridge });
-      // A bridge without an address of its own takes one of its ports', and another one when that port goes.
-      await run("ip", ["link", "add", bed.bridge, "address", "02:00:0a:d5:00:01", "type", "bridge"]);
       await run("ip", ["addr", "add", `${bed.address}/24`, "dev", bed.bridge]);
       await run("ip", ["link", "set", bed.bridge, "up"]);
       for (const [index, options] of hosts.entries()) {
         const address = `10.213.${octet}.${10 + index}`;
-        bed.hosts.push(new BedHost(bed, index, address, options, programs));
+        bed.hosts.push(new BedHost(bed, index, address, { image, ...options }, programs));
       }
       await Promise.all(bed.hosts.map((host) => host.boot()));
       bed.writeKnownHosts();
@@ -118,18 +125,6 @@ async function attach(bridge: string, namespace: string, device: string, address
   await inside("addr", "add", `${address}/24`, "dev", "eth0");
   await inside("link", "set", "eth0", "up");
   await inside("link", "set", "lo", "up");
-}
-
-/** A third octet of 10.213 that no interface has. */
-function freeOctet(): number {
-  const used = new Set(
-    Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map(({ address }) => address)),
-  );
-  for (let i = 0; i < 250; i++) {
-    const octet = 1 + Math.floor(Math.random() * 250);
-    if (!used.has(`10.213.${octet}.1`)) return octet;
-  }
-  throw new Error("There are too many beds.");
 }
 
 export class BedHost {
@@ -204,6 +199,11 @@ export class BedHost {
   /** Runs a command on the host, as root. */
   exec(command: string): Promise<Ran> {
     return this.machine.exec(command);
+  }
+
+  /** Calls `end` when the host has ended, whoever ended it. */
+  onEnd(end: () => void): void {
+    this.machine.onEnd = end;
   }
 
   /** The power goes: nothing on the host gets to say goodbye. */

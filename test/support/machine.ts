@@ -1,5 +1,5 @@
 /**
- * A machine for tests: a real sshd in namespaces of its own.
+ * A machine for tests: a real sshd in namespaces of its own, as its first process or below a real systemd.
  *
  * It has its own process ids, host name and mounts: a fresh /run (tmpfs), /var/lib, /var/cache, /tmp, /opt, /home and
  * /root on the machine's disk, and copies of /etc and /usr that can be changed. Node.js and this checkout are hidden
@@ -9,14 +9,13 @@
  */
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { debTool } from "./deb-tools.ts";
+import { plainBoot, systemdBoot } from "./machine-boot.ts";
+import { MachineCgroup } from "./machine-cgroup.ts";
 import { tryRun } from "./run.ts";
 import type { Ran } from "./run.ts";
-
-const PROJECT = fileURLToPath(new URL("../..", import.meta.url)).replace(/\/$/, "");
 
 export interface HostOptions {
   /** Bytes of a memory disk at /var/lib; the machine's disk when absent. */
@@ -25,6 +24,10 @@ export interface HostOptions {
   withoutFuse?: boolean;
   /** The login has no sudo. */
   withoutSudo?: boolean;
+  /** A real systemd is its first process, and starts sshd. */
+  systemd?: boolean;
+  /** What it has of the worker bundle from the start. */
+  image?: string | undefined;
 }
 
 /** Programs that Debian has and this machine may lack. */
@@ -34,11 +37,12 @@ export interface MachinePrograms {
 }
 
 export async function machinePrograms(): Promise<MachinePrograms> {
-  const sshd = await debTool("sshd", ["openssh-server"], "usr/sbin");
   const sudo = await debTool("sudo", ["sudo"]);
-  if ("missing" in sshd) throw new Error(sshd.missing);
   if ("missing" in sudo) throw new Error(sudo.missing);
-  return { sudo: sudo.program, sshd: sshd.program };
+  // A machine has a /tmp of its own: what is unpacked there is not on it.
+  const sshd = "/usr/sbin/sshd";
+  if (!existsSync(sshd)) throw new Error("Tests of pools want the package openssh-server installed.");
+  return { sudo: sudo.program, sshd };
 }
 
 export interface MachineUser {
@@ -68,6 +72,7 @@ export class Machine {
   onEnd: () => void = () => {};
   private readonly identity: MachineIdentity;
   private child: ChildProcess | undefined;
+  private cgroup: MachineCgroup | undefined;
   private output = "";
 
   constructor(identity: MachineIdentity) {
@@ -79,8 +84,12 @@ export class Machine {
     const { folder, namespace, hostName } = this.identity;
     mkdirSync(folder, { recursive: true });
     const script = join(folder, "boot.sh");
-    writeFileSync(script, bootScript(this.identity));
+    const { systemd = false } = this.identity.options;
+    if (systemd && !existsSync("/usr/lib/systemd/systemd"))
+      throw new Error("Tests of pools want the package systemd installed.");
+    writeFileSync(script, systemd ? systemdBoot(this.identity) : plainBoot(this.identity));
     this.output = "";
+    this.cgroup = systemd ? MachineCgroup.make(`hawser-${process.pid}-${hostName}`) : undefined;
     const isolated = [
       "--mount",
       "--pid",
@@ -89,15 +98,20 @@ export class Machine {
       "--fork",
       "--kill-child",
       "--propagation=private",
+      ...(systemd ? ["--cgroup"] : []),
     ];
-    const child = spawn(
-      "ip",
-      ["netns", "exec", namespace, "unshare", ...isolated, "bash", script, hostName],
-      { stdio: ["ignore", "pipe", "pipe"], env: { PATH: process.env["PATH"] } },
-    );
+    const command = ["ip", "netns", "exec", namespace, "unshare", ...isolated, "bash", script, hostName];
+    const [file, ...args] = this.cgroup?.entering(command) ?? command;
+    const child = spawn(file!, args, {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { PATH: process.env["PATH"] },
+    });
     this.child = child;
     this.identity.onProcess(child.pid!);
-    child.once("close", () => this.onEnd());
+    child.once("close", () => {
+      this.cgroup?.remove();
+      this.onEnd();
+    });
     await new Promise<void>((resolve, reject) => {
       const hear = (text: Buffer): void => {
         this.output += text.toString();
@@ -129,62 +143,4 @@ export class Machine {
     child.kill("SIGKILL");
     await ended;
   }
-}
-
-/** What a machine does to begin: its own disks, its own users, its own sshd. */
-function bootScript({
-  folder,
-  hostKeyFile,
-  authorizedKeysFile,
-  user,
-  options: { varLibBytes, withoutFuse, withoutSudo },
-  programs: { sudo, sshd },
-}: MachineIdentity): string {
-  const disk = (path: string): string =>
-    `mkdir -p ${folder}/disk${path}; mount --bind ${folder}/disk${path} ${path}`;
-  const overlay = (path: string, ...lower: string[]): string => {
-    const own = `${folder}/overlay${path}`;
-    const below = [...lower, path].join(":");
-    return `mkdir -p ${own} ${own}.work; mount -t overlay overlay -o lowerdir=${below},upperdir=${own},workdir=${own}.work ${path}`;
-  };
-  const sudoRoot = sudo === "/usr/bin/sudo" ? [] : [sudo.replace(/\/bin\/sudo$/, "")];
-  return `set -eu
-hostname "$1"
-mount -t proc proc /proc
-# A copy of somebody's mount would keep it from ending.
-awk '$3 ~ /^fuse/ {print $2}' /proc/mounts | while read -r path; do umount -l "$path"; done
-${overlay("/etc")}
-${overlay("/usr", ...(withoutSudo ? [] : sudoRoot))}
-${["/var/lib", "/var/cache", "/opt", "/home", "/root", "/mnt", "/srv"].map(disk).join("\n")}
-${varLibBytes === undefined ? "" : `mount -t tmpfs -o size=${varLibBytes} tmpfs /var/lib`}
-mount -t tmpfs tmpfs /run
-mkdir -p /run/sshd /run/lock
-mount -t tmpfs tmpfs /dev/shm
-${withoutFuse ? "mkdir -p /run/nodev; mount --bind /run/nodev /dev/net 2>/dev/null || true; mount -t tmpfs tmpfs /run/nodev; for d in null zero full random urandom tty; do cp -a /dev/$d /run/nodev/; done; mkdir /run/nodev/pts /run/nodev/shm; mount -t devpts devpts /run/nodev/pts -o ptmxmode=666; ln -s pts/ptmx /run/nodev/ptmx; ln -s /proc/self/fd /run/nodev/fd; mount --move /run/nodev /dev" : ""}
-grep -q '^${user.name}:' /etc/passwd || echo '${user.name}:x:${user.uid}:${user.gid}::/home/${user.name}:/bin/bash' >> /etc/passwd
-grep -q '^${user.name}:' /etc/group || echo '${user.name}:x:${user.gid}:' >> /etc/group
-grep -q '^${user.name}:' /etc/shadow || echo '${user.name}:*:19000:0:99999:7:::' >> /etc/shadow
-mkdir -p /home/${user.name} && chown ${user.uid}:${user.gid} /home/${user.name}
-printf 'root ALL=(ALL:ALL) ALL\\n${withoutSudo ? "" : `${user.name} ALL=(ALL) NOPASSWD:ALL\\n`}' > /etc/sudoers
-chmod 440 /etc/sudoers
-echo "127.0.0.1 localhost $1" > /etc/hosts
-rm -f /usr/sbin/shutdown && printf '#!/bin/sh\\nkill -TERM 1\\n' > /usr/sbin/shutdown && chmod 755 /usr/sbin/shutdown
-for node in /usr/bin/node /usr/local/bin/node; do [ ! -e $node ] || rm -f $node; done
-mkdir -p /run/keys && cp ${hostKeyFile} /run/keys/host_key && cp ${authorizedKeysFile} /run/keys/authorized_keys
-chmod 600 /run/keys/host_key; chmod 644 /run/keys/authorized_keys
-cat > /run/sshd_config <<END
-ListenAddress 0.0.0.0
-HostKey /run/keys/host_key
-AuthorizedKeysFile /run/keys/authorized_keys
-PermitRootLogin prohibit-password
-PasswordAuthentication no
-KbdInteractiveAuthentication no
-UsePAM no
-StrictModes no
-Subsystem sftp ${sshd.replace(/\/sbin\/sshd$/, "")}/lib/openssh/sftp-server
-END
-mount -t tmpfs tmpfs ${PROJECT}
-mkdir -p ${folder}/disk/tmp; chmod 1777 ${folder}/disk/tmp; mount --bind ${folder}/disk/tmp /tmp
-exec ${sshd} -D -e -f /run/sshd_config
-`;
 }

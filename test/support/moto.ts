@@ -38,6 +38,14 @@ export function emptyFleet(code: string, message: string): { status: number; bod
   };
 }
 
+function regionsOf(names: readonly string[]): { status: number; body: string } {
+  const items = names.map((name) => `<item><regionName>${name}</regionName></item>`).join("");
+  return {
+    status: 200,
+    body: `<DescribeRegionsResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><regionInfo>${items}</regionInfo></DescribeRegionsResponse>`,
+  };
+}
+
 /** What moto answers with an error of its own, where AWS would say that there is none. */
 const NEVER_THERE: Readonly<Record<string, { status: number; body: string }>> = {
   DescribePlacementGroups: {
@@ -49,6 +57,8 @@ const NEVER_THERE: Readonly<Record<string, { status: number; body: string }>> = 
 export class Moto implements AsyncDisposable {
   readonly sent: SentRequest[] = [];
   answer: Answer | undefined;
+  /** Those that DescribeRegions tells of; all that moto knows when absent. To ask in each of them takes seconds. */
+  regions: readonly string[] | undefined;
   /** Told of every action that moto has answered, before the answer goes on. */
   onAnswered: ((action: string) => void) | undefined;
   /** Past the proxy: nothing that is asked here is kept or answered otherwise. */
@@ -88,7 +98,9 @@ export class Moto implements AsyncDisposable {
         const target = incoming.headers["x-amz-target"];
         const action = typeof target === "string" ? target.split(".")[1]! : (parameters.get("Action") ?? "");
         moto.sent.push({ action, parameters });
-        const given = moto.answer?.(action, parameters) ?? NEVER_THERE[action];
+        const told =
+          action === "DescribeRegions" && moto.regions ? regionsOf(moto.regions) : NEVER_THERE[action];
+        const given = moto.answer?.(action, parameters) ?? told;
         if (given) {
           outgoing.writeHead(given.status, { "content-type": "text/xml" }).end(given.body);
           return;

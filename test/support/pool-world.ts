@@ -6,6 +6,7 @@ import type { PoolEvent } from "../../src/launch/events.ts";
 import { Pool } from "../../src/launch/pool.ts";
 import type { PoolRequest } from "../../src/launch/pool.ts";
 import { parseFile } from "../../src/config/file.ts";
+import { TEST_CACHE } from "./bundle-image.ts";
 import { TEST_BUCKET, startTestS3, testEnvironment } from "./dev-s3.ts";
 import type { TestS3 } from "./dev-s3.ts";
 import { HostsBed } from "./hosts-bed.ts";
@@ -40,7 +41,7 @@ export class PoolWorld implements AsyncDisposable {
     return {
       ...testEnvironment(this.server.s3),
       HAWSER_POOL_DIR: join(this.bed.folder, "pools"),
-      XDG_CACHE_HOME: "/tmp/hawser-test-cache",
+      XDG_CACHE_HOME: TEST_CACHE,
       HOME: home,
       PATH,
       NO_COLOR: "1",

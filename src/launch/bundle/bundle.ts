@@ -171,7 +171,11 @@ export async function pack({ name, files, sizeBytes }: BundlePart, cache: string
 function forgetOld(cache: string): void {
   const packed = readdirSync(cache)
     .filter((name) => name.endsWith(".tar.gz"))
-    .map((name) => ({ path: join(cache, name), mtimeMs: statSync(join(cache, name)).mtimeMs }))
+    // Another launcher may have removed it meanwhile.
+    .map((name) => ({
+      path: join(cache, name),
+      mtimeMs: statSync(join(cache, name), { throwIfNoEntry: false })?.mtimeMs ?? 0,
+    }))
     .sort((a, b) => b.mtimeMs - a.mtimeMs);
   for (const { path } of packed.slice(KEEP_PACKED)) {
     rmSync(path, { force: true });

@@ -42,7 +42,7 @@ function timer(pool: string, expiresMs: EpochMs): Record<string, unknown> {
       },
       {
         path: "/etc/systemd/system/hawser-ttl.timer",
-        content: `[Unit]\nDescription=End of the pool ${pool}\n[Timer]\nOnCalendar=${at} UTC\nPersistent=true\n[Install]\nWantedBy=timers.target\n`,
+        content: `[Unit]\nDescription=End of the pool ${pool}\n[Timer]\nOnCalendar=${at} UTC\nAccuracySec=1s\nPersistent=true\n[Install]\nWantedBy=timers.target\n`,
       },
     ],
     runcmd: [["systemctl", "enable", "--now", "hawser-ttl.timer"]],

@@ -14,14 +14,27 @@ import type { Milliseconds } from "../../common/units.ts";
 import { LineSplitter } from "../../daemon/control-protocol.ts";
 import { until } from "../../daemon/deadline.ts";
 import { isAlive } from "../../daemon/process-table.ts";
-import { PROGRAM } from "./mounts.ts";
-import { liveWorker } from "./serve.ts";
+import { PROGRAM, liveWorker } from "./program.ts";
 import { WorkerFolder } from "./spec.ts";
 import { workerUnitName, workerUnitText } from "./unit.ts";
 
 const run = promisify(execFile);
 
 const START_MS: Milliseconds = 20_000;
+
+/**
+ * What systemd does elsewhere: a worker that ended otherwise than by its own will is started again, for as long as the
+ * node is one of the pool, because the worker is what ends the pool in time.
+ */
+const KEEP = `
+pool=$1; shift
+pause=1
+until "$@"; do
+  [ -e "$pool" ] || exit 0
+  sleep $pause
+  [ $pause -ge 60 ] || pause=$((pause * 2))
+done
+`;
 
 /** Joins the streams until either ends. @param start whether a worker that is not there is started */
 export async function connectWorker(
@@ -90,7 +103,8 @@ async function startWorker(folder: WorkerFolder, systemd: boolean): Promise<void
     await run("systemctl", ["restart", unit]);
   } else {
     const log = openSync(folder.logPath, "a", 0o600);
-    const child = spawn(process.execPath, [PROGRAM, "worker", "serve", folder.pool], {
+    const serve = [process.execPath, PROGRAM, "worker", "serve", folder.pool];
+    const child = spawn("sh", ["-c", KEEP, "sh", folder.specPath, ...serve], {
       cwd: "/",
       detached: true,
       stdio: ["ignore", log, log],

@@ -8,7 +8,6 @@ import { execFile } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, rmSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { packagePath } from "../../common/package-root.ts";
 import { HawserError, toHawserError } from "../../common/errors.ts";
 import type { Milliseconds } from "../../common/units.ts";
 import type { NamedVolume } from "../../config/file.ts";
@@ -21,16 +20,16 @@ import type { KnownMount } from "../../daemon/mounts.ts";
 import type { HandedCredentials } from "../../daemon/supervisor.ts";
 import type { PendingProgress } from "../../daemon/write-control.ts";
 import type { DrainProgress, Unflushed, WorkerStatus } from "./protocol.ts";
+import { PROGRAM } from "./program.ts";
 import { DEFAULT_CACHE, DEFAULT_STAGING } from "./spec.ts";
 import type { WorkerFolder, WorkerSpec, WorkerVolume } from "./spec.ts";
-import { unitName, unitText } from "./unit.ts";
+import { unitName, unitText, workerUnitName } from "./unit.ts";
 
 const run = promisify(execFile);
 
 const UNITS = "/run/systemd/system";
 /** How long systemctl may take to start a mount; the mount's own bounds are shorter. */
 const SYSTEMCTL_MS: Milliseconds = 100_000;
-export const PROGRAM = packagePath("bin/hawser.js");
 
 /** What is mounted for a volume of a pool. */
 export function requestFor(
@@ -245,7 +244,11 @@ export class WorkerMounts {
         // Somebody put something there.
       }
     }
-    if (this.spec.systemd) await run("systemctl", ["daemon-reload"]).catch(() => undefined);
+    if (this.spec.systemd) {
+      // The worker's own unit goes on without its file until the worker ends.
+      rmSync(join(UNITS, workerUnitName(this.spec.pool)), { force: true });
+      await run("systemctl", ["daemon-reload"]).catch(() => undefined);
+    }
     rmSync(this.folder.memoryPath(this.spec), { recursive: true, force: true });
   }
 }

@@ -1,21 +1,11 @@
 /** The worker's process: one for each pool of a node, behind a Unix socket of root's. */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { ControlServer } from "../../daemon/control-server.ts";
-import { identify, isAlive } from "../../daemon/process-table.ts";
-import type { ProcessIdentity } from "../../daemon/process-table.ts";
+import { identify } from "../../daemon/process-table.ts";
 import { createLogger } from "../../observe/logger.ts";
+import { liveWorker } from "./program.ts";
 import type { WorkerFolder } from "./spec.ts";
 import { Worker } from "./worker.ts";
-
-/** The process that serves a pool, when it lives. */
-export function liveWorker(folder: WorkerFolder): ProcessIdentity | undefined {
-  try {
-    const owner = JSON.parse(readFileSync(folder.lockPath, "utf8")) as ProcessIdentity;
-    return isAlive(owner) ? owner : undefined;
-  } catch {
-    return undefined;
-  }
-}
 
 /** Serves until the pool is released or the process is told to stop. */
 export async function serveWorker(folder: WorkerFolder): Promise<void> {

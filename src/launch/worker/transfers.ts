@@ -12,7 +12,7 @@ import { HawserError } from "../../common/errors.ts";
 import type { HandedCredentials } from "../../daemon/supervisor.ts";
 import type { CopyRequest, FromCopy, ToCopy } from "./copy.ts";
 import { asUser } from "./job.ts";
-import { PROGRAM } from "./mounts.ts";
+import { PROGRAM } from "./program.ts";
 import type { TransferResult, Unflushed } from "./protocol.ts";
 import { WorkerFolder } from "./spec.ts";
 import type { WorkerSpec, WorkerTransfer } from "./spec.ts";

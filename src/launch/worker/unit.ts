@@ -30,10 +30,14 @@ LimitNOFILE=1048576
 `;
 }
 
-/** KillMode=process: jobs are the worker's children, and must not end with it. */
+/**
+ * KillMode=process: jobs are the worker's children, and must not end with it. However often it fails, it is started
+ * again: it is what ends the pool in time.
+ */
 export function workerUnitText(node: string, program: string, pool: string): string {
   return `[Unit]
 Description=Hawser worker of the pool ${pool}
+StartLimitIntervalSec=0
 
 [Service]
 ExecStart=${node} ${program} worker serve ${pool}

@@ -18,7 +18,8 @@ import { hasLogin } from "./logins.ts";
 import { powerOff } from "./power-off.ts";
 import { Job, asUser } from "./job.ts";
 import { InstanceNotices } from "./instance-notices.ts";
-import { PROGRAM, WorkerMounts } from "./mounts.ts";
+import { WorkerMounts } from "./mounts.ts";
+import { PROGRAM } from "./program.ts";
 import type {
   DrainProgress,
   Proof,
@@ -54,6 +55,9 @@ const PROVE_MS: Milliseconds = 120_000;
 const LAST_WORDS_MS: Milliseconds = 3000;
 /** Between two attempts of a worker that ends its pool by itself: what keeps data from its bucket may pass. */
 const AGAIN_MS: Milliseconds = 30_000;
+const TIME_IS_OVER = "its time is over";
+/** A worker that was never given a pool ends when nobody is there to give it one. */
+const UNUSED_MS: Milliseconds = 60_000;
 
 export class Worker {
   /** Settles when the worker has nothing more to do. */
@@ -77,6 +81,8 @@ export class Worker {
   private readonly stopping = new AbortController();
   private watcher: NodeJS.Timeout | undefined;
   private looking = false;
+  private left = false;
+  private readonly startedMs: EpochMs = Date.now();
 
   constructor(folder: WorkerFolder, log: Logger) {
     this.folder = folder;
@@ -133,7 +139,10 @@ export class Worker {
           throw new HawserError("not_found", `There is no such run of '${name}' on this node.`);
         }
         const ended = await job.follow(offset, emit, this.stopping.signal);
-        return this.ending === undefined ? ended : { ...ended, stoppedBecause: this.ending };
+        const { ending } = this;
+        return ending === undefined
+          ? ended
+          : { ...ended, stoppedBecause: ending, expired: ending === TIME_IS_OVER };
       },
       stop: async ({ name, graceMs }) => (await this.job(name).stop(graceMs)) ?? {},
       marker: ({ name, set }) => ({ value: this.marker(name, set) }),
@@ -203,6 +212,7 @@ export class Worker {
       );
     }
     this.save(spec);
+    this.left = false;
     this.kept = [];
     this.ending = undefined;
     this.busyMs = Date.now();
@@ -347,6 +357,7 @@ export class Worker {
       }
       await this.mounts().remove();
     }
+    this.left = true;
     rmSync(this.folder.specPath, { force: true });
     rmSync(this.folder.path, { recursive: true, force: true });
     this.spec = undefined;
@@ -355,15 +366,23 @@ export class Worker {
   /** The clock, and whether anybody is here. */
   private async look(): Promise<void> {
     const { spec } = this;
-    if (!spec || this.looking) return;
+    if (this.looking) return;
+    if (!spec) {
+      // Whoever started it was killed before the pool was told.
+      const unused = !this.left && Date.now() - this.startedMs > UNUSED_MS && !hasLogin();
+      if (unused) {
+        await this.leave(false);
+        this.end();
+      }
+      return;
+    }
     this.looking = true;
     try {
       const now = Date.now();
       if (now - (this.sums?.lastMs ?? 0) >= USAGE_MS) await this.takeDownUsage();
       const notice = spec.notices ? await this.notices.look() : undefined;
       if (notice) await this.endByItself(notice.why, notice);
-      else if (spec.expiresMs !== undefined && now >= spec.expiresMs)
-        await this.endByItself("its time is over");
+      else if (spec.expiresMs !== undefined && now >= spec.expiresMs) await this.endByItself(TIME_IS_OVER);
       else if (spec.idleMs !== undefined) {
         if (await this.isBusy()) this.busyMs = now;
         else if (now - this.busyMs >= spec.idleMs) await this.endByItself("nobody uses it");

@@ -85,6 +85,23 @@ describe("the fate of a file that a process has left", () => {
   });
 });
 
+test.each<[what: string, records: FileRecord[]]>([
+  ["opened for appending", [flush, { t: "open", id: 1, append: { ...stamp, synced: true } }]],
+  [
+    "opened for appending after an fsync",
+    [flush, { ...synced, fsync: true }, { t: "open", id: 1, append: stamp }],
+  ],
+  [
+    "opened to be changed in its place",
+    [flush, { t: "kept", id: 1, as: 2, inPlace: true }, { t: "open", id: 1 }],
+  ],
+  ["rewritten from scratch", [flush, { t: "open", id: 1 }, { t: "kept", id: 1, as: 2 }]],
+])("the records of an entry that was closed and is %s give it again", (_what, records) => {
+  const made = entry(...records);
+  const [, ...rest] = [...made.records()] as FileRecord[];
+  expect(entry(...rest)).toEqual(made);
+});
+
 test("an entry's records give the entry again", () => {
   const version = { key: "old", etag: "e0", sizeBytes: 100, mtimeMs: 5 };
   const made = new FileEntry({ ...stage, overlay: version });

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { HawserError } from "../../../src/common/errors.ts";
 import { listRecovered } from "../../../src/writeback/recovered.ts";
+import { COPIED_ASIDE } from "../../../src/writeback/kept-content.ts";
 import type { StagedFile } from "../../../src/writeback/write-back.ts";
 import { Harness } from "./harness.ts";
 
@@ -166,6 +167,176 @@ describe("W14 killed while it is rewritten", () => {
     await h.wb.flush();
     expect([h.text("a"), await recovered()]).toEqual(["the old one", [["power_loss", "ne"]]]);
   });
+});
+
+/** How a closed file is opened to be changed where it is. */
+const IN_PLACE = {
+  "changed in its place": async (file: StagedFile) => await file.openForWrite(),
+  "changed while somebody appends": async (file: StagedFile) => {
+    await file.openForWrite({ append: true });
+    await file.write(11, Buffer.from(", and more"));
+    await file.openForWrite();
+  },
+  "opened twice at once": async (file: StagedFile) => {
+    await Promise.all([file.openForWrite({ append: true }), file.openForWrite()]);
+  },
+};
+
+describe.for(Object.keys(IN_PLACE) as (keyof typeof IN_PLACE)[])("W14 closed, then %s", (way) => {
+  async function changed(): Promise<StagedFile> {
+    const file = await h.write("a", "the old one");
+    await IN_PLACE[way](file);
+    await file.write(4, Buffer.from("NEW"));
+    return file;
+  }
+
+  test("and killed: what was closed goes to the bucket, what was not is recovered", async () => {
+    const up = storeDown();
+    await changed();
+    await h.crashAndOpen();
+    expect([...h.wb.restored()].map(({ file }) => file.key)).toEqual(["a"]);
+    up();
+    await h.wb.flush();
+    expect(h.text("a")).toBe("the old one");
+    expect(await recovered()).toEqual([["never_closed", expect.stringMatching(/^the NEW one/)]]);
+    expect(await localFiles()).toEqual([]);
+  });
+
+  test("and renamed, and killed: it goes to the new name", async () => {
+    const up = storeDown();
+    const file = await changed();
+    await h.wb.rekey([{ file, key: "b", base: { kind: "absent" } }]);
+    await h.crashAndOpen();
+    up();
+    await h.wb.flush();
+    expect([h.store.keys(), h.text("b")]).toEqual([["b"], "the old one"]);
+  });
+
+  test("and removed: nothing comes back", async () => {
+    const up = storeDown();
+    await h.wb.drop(await changed());
+    await h.crashAndOpen();
+    up();
+    await h.wb.flush();
+    expect([h.store.keys(), await recovered(), await localFiles()]).toEqual([[], [], []]);
+  });
+
+  test("and closed again: that is published, alone, when all writers have closed it", async () => {
+    const file = await changed();
+    await h.wb.flush();
+    expect([h.store.keys(), h.wb.status().files.length]).toEqual([[], 1]);
+    while (file.state === "open") await h.closeFile(file);
+    await h.wb.flush();
+    expect([h.text("a")?.slice(0, 11), h.count("put")]).toEqual(["the NEW one", 1]);
+    expect(await localFiles()).toEqual([]);
+  });
+
+  test("and published by an fsync, and killed: that is what counts", async () => {
+    const file = await changed();
+    await file.fsync();
+    await h.crashAndOpen();
+    await h.wb.flush();
+    expect([h.text("a")?.slice(0, 11), await recovered()]).toEqual(["the NEW one", []]);
+    expect(await localFiles()).toEqual([]);
+  });
+
+  test("and lost to somebody else's change: what was closed is recovered as well", async () => {
+    const file = await changed();
+    await h.store.put("a", Buffer.from("theirs"), { reason: "flush" });
+    await expect(file.fsync()).rejects.toMatchObject({ code: "object_changed" });
+    await expect(h.wb.flush()).rejects.toMatchObject({ code: "object_changed" });
+    expect(h.text("a")).toBe("theirs");
+    const found = await recovered();
+    expect(found.map(([reason]) => reason)).toEqual(["conflict", "conflict"]);
+    expect(found.map(([, text]) => text)).toContain("the old one");
+  });
+
+  test("after a power loss what was closed and synced is there", async () => {
+    const up = storeDown();
+    const file = await h.write("a", "the old one");
+    const closedMs = h.clock.now();
+    await h.until(() => h.wb.status().syncedAtMs > closedMs, 1000);
+    await IN_PLACE[way](file);
+    await file.write(4, Buffer.from("NEW"));
+    await h.wb.close();
+    up();
+    await h.open({ bootId: "boot-2" });
+    await h.wb.flush();
+    expect(h.text("a")).toBe("the old one");
+    expect((await recovered()).map(([reason]) => reason)).toEqual(["power_loss"]);
+  });
+
+  test("and rewritten from scratch then: what was closed is published meanwhile", async () => {
+    const file = await h.write("a", "the old one");
+    await IN_PLACE[way](file);
+    await file.truncate(0);
+    expect(file.keepsClosed).toBe(way !== "changed while somebody appends");
+    await h.crashAndOpen();
+    await h.wb.flush();
+    expect(h.text("a")).toBe("the old one");
+  });
+});
+
+describe("W14 closed, then appended to", () => {
+  async function appended(): Promise<StagedFile> {
+    const file = await h.write("a", "the old one");
+    await file.openForWrite({ append: true });
+    await file.write(11, Buffer.from(", and mo"));
+    return file;
+  }
+
+  test("and killed: it is published as far as it was written, and nothing was copied", async () => {
+    const up = storeDown();
+    await appended();
+    expect(await localFiles()).toHaveLength(1);
+    await h.crashAndOpen();
+    up();
+    await h.wb.flush();
+    expect([h.text("a"), await recovered()]).toEqual(["the old one, and mo", []]);
+  });
+
+  test("after a power loss what was closed and synced is there, without what may be torn", async () => {
+    const up = storeDown();
+    const file = await h.write("a", "the old one");
+    const closedMs = h.clock.now();
+    await h.until(() => h.wb.status().syncedAtMs > closedMs, 1000);
+    await file.openForWrite({ append: true });
+    await file.write(11, Buffer.from("\0\0\0\0"));
+    await h.wb.close();
+    up();
+    await h.open({ bootId: "boot-2" });
+    await h.wb.flush();
+    expect([h.text("a"), await recovered()]).toEqual(["the old one", []]);
+  });
+
+  test("and cut: what was closed is kept", async () => {
+    const up = storeDown();
+    const file = await appended();
+    await file.truncate(3);
+    await h.crashAndOpen();
+    up();
+    await h.wb.flush();
+    expect([h.text("a"), await recovered()]).toEqual(["the old one", [["never_closed", "the"]]]);
+  });
+
+  test("and a hole punched into it: what was closed is kept", async () => {
+    const up = storeDown();
+    const file = await appended();
+    await file.allocate(3, 0, 4);
+    await h.crashAndOpen();
+    up();
+    await h.wb.flush();
+    expect(h.text("a")).toBe("the old one");
+  });
+});
+
+test("a large file is copied only where the file system shares blocks", async () => {
+  const file = await h.openNew("a");
+  await file.truncate(COPIED_ASIDE + 1);
+  await h.closeFile(file);
+  await file.openForWrite();
+  const shares = (await localFiles()).length === 2;
+  expect(h.logs.some((line) => line.includes("nothing kept of it"))).toBe(!shares);
 });
 
 describe("while it is rewritten", () => {

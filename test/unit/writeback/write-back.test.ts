@@ -35,6 +35,22 @@ describe("a new file", () => {
     expect(info.metadata["hawser-upload"]).toMatch(/^[0-9a-f]+\.[0-9a-f]+\.1-1$/);
   });
 
+  test("that gets its time in the very moment in which it is published has it in the bucket", async () => {
+    let dated: Promise<void> | undefined;
+    await h.crashAndOpen({
+      faultPoint: (name) => {
+        if (name === "published") dated ??= file.setTimes(1_700_000_000_123);
+      },
+    });
+    const file = await h.write("a", "x");
+    await h.until(() => dated !== undefined);
+    await dated;
+    await h.wb.flush();
+    expect((await h.store.head("a")).metadata).toMatchObject({ mtime: "1700000000.123" });
+    expect(h.wb.find("a")).toBeUndefined();
+    expect(h.wb.status().stagingBytes).toBe(0);
+  });
+
   test("is not published while it is open", async () => {
     const file = await h.openNew("a");
     await file.write(0, Buffer.from("half"));

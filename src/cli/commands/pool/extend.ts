@@ -17,7 +17,7 @@ export const command: Command = {
     const text = args.text("ttl");
     if (text === undefined) throw usageError("pool extend", "Say how long: --ttl TIME");
     const ttlMs = text === "never" ? undefined : parseDuration(text);
-    return withPool("extend", { args, terminal, lock: true }, async (pool) => {
+    return withPool("extend", { args, terminal, lock: false }, async (pool) => {
       const expiresMs = await pool.extend(ttlMs);
       const when =
         expiresMs === undefined ? "does not end by itself" : `ends at ${new Date(expiresMs).toISOString()}`;

@@ -1,0 +1,65 @@
+/**
+ * The launcher of a pool of instances is killed behind each of its requests to AWS: as cloud-kills.test.ts has it for its
+ * steps.
+ */
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { CloudWorld } from "../support/cloud-world.ts";
+import { recover } from "../support/killed-launcher.ts";
+import type { Recovery } from "../support/killed-launcher.ts";
+
+let world: CloudWorld;
+beforeAll(async () => {
+  world = await CloudWorld.open();
+  await world.warmUp();
+});
+afterAll(() => world?.close());
+afterEach(() => {
+  world.cloud.onAnswered = undefined;
+});
+
+describe("behind a request", () => {
+  const CASES: [string, Recovery][] = [
+    ["CreateSecurityGroup", "cleanup"],
+    ["AuthorizeSecurityGroupIngress", "orphans"],
+    ["CreateRole", "down"],
+    ["PutRolePolicy", "orphans"],
+    ["CreateInstanceProfile", "cleanup"],
+    ["AddRoleToInstanceProfile", "orphans"],
+    ["CreateLaunchTemplate", "down"],
+    ["CreateFleet", "orphans"],
+    ["DeleteLaunchTemplate", "cleanup"],
+    ["CreateTags", "down"],
+  ];
+  test.each(CASES)("%s of 'pool up': %s", async (action, how) => {
+    world.write("", { nodes: 1, data: false });
+    const running = world.start(["pool", "up"]);
+    world.cloud.onAnswered = (answered) => {
+      if (answered === action) running.child.kill("SIGKILL");
+    };
+    expect(await running.ended).toMatchObject({ signal: "SIGKILL" });
+    world.cloud.onAnswered = undefined;
+    await recover(world, how);
+  });
+
+  test("of 'pool down', one after the other", async () => {
+    world.write(`job: "echo kept > /mnt/out/down; exec sleep 600"`, { nodes: 1, data: false });
+    expect(await world.hawser("pool", "run", "--detach")).toMatchObject({ code: 0 });
+    for (const action of [
+      "TerminateInstances",
+      "DeleteSecurityGroup",
+      "RemoveRoleFromInstanceProfile",
+      "DeleteInstanceProfile",
+      "DeleteRolePolicy",
+      "DeleteRole",
+    ]) {
+      const running = world.start(["pool", "down"]);
+      world.cloud.onAnswered = (answered) => {
+        if (answered === action) running.child.kill("SIGKILL");
+      };
+      expect({ action, ...(await running.ended) }).toMatchObject({ signal: "SIGKILL" });
+      world.cloud.onAnswered = undefined;
+      expect(await world.get("out/down")).toBe("kept\n");
+    }
+    await recover(world, "down");
+  });
+});
