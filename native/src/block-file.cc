@@ -227,10 +227,60 @@ Napi::Value CreateFiles(const Napi::CallbackInfo& info) {
   return work.release()->StartAll();  // deletes itself when done
 }
 
+// Opens files, one after the other, in one visit to the thread pool.
+class Opening : public Napi::AsyncWorker {
+ public:
+  Opening(Napi::Env env, std::vector<std::string> paths)
+      : Napi::AsyncWorker(env),
+        deferred_(Napi::Promise::Deferred::New(env)),
+        paths_(std::move(paths)),
+        results_(paths_.size(), -1) {}
+
+  Napi::Promise promise() const { return deferred_.Promise(); }
+
+ protected:
+  void Execute() override {
+    for (size_t i = 0; i < paths_.size(); i++) {
+      do {
+        results_[i] = open(paths_[i].c_str(), O_RDONLY | O_CLOEXEC);
+      } while (results_[i] < 0 && errno == EINTR);
+      if (results_[i] < 0) results_[i] = -errno;
+    }
+  }
+
+  void OnOK() override {
+    Napi::HandleScope scope(Env());
+    Napi::Array results = Napi::Array::New(Env(), results_.size());
+    for (uint32_t i = 0; i < results_.size(); i++) results.Set(i, Napi::Number::New(Env(), results_[i]));
+    deferred_.Resolve(results);
+  }
+
+ private:
+  Napi::Promise::Deferred deferred_;
+  const std::vector<std::string> paths_;
+  std::vector<int> results_;
+};
+
+// openFiles(paths): resolves with their descriptors, for reading, or -errno in the place of one.
+Napi::Value OpenFiles(const Napi::CallbackInfo& info) {
+  if (!info[0].IsArray()) throw Napi::TypeError::New(info.Env(), "expected an array of paths");
+  const auto array = info[0].As<Napi::Array>();
+  std::vector<std::string> paths;
+  paths.reserve(array.Length());
+  for (uint32_t i = 0; i < array.Length(); i++) {
+    paths.push_back(static_cast<Napi::Value>(array[i]).ToString().Utf8Value());
+  }
+  auto* opening = new Opening(info.Env(), std::move(paths));  // deletes itself when done
+  Napi::Promise promise = opening->promise();
+  opening->Queue();
+  return promise;
+}
+
 }  // namespace
 
 void DefineBlockFile(Napi::Env env, Napi::Object exports) {
   exports.Set("writeBlocks", Napi::Function::New(env, WriteBlocks, "writeBlocks"));
+  exports.Set("openFiles", Napi::Function::New(env, OpenFiles, "openFiles"));
   exports.Set("createFiles", Napi::Function::New(env, CreateFiles, "createFiles"));
 }
 

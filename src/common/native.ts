@@ -119,6 +119,8 @@ export interface NativeAddon {
     blockBytes: Bytes,
     crcs: Uint32Array[],
   ): Promise<(number | NodeJS.ErrnoException)[]>;
+  /** Opens files for reading, in one visit to the thread pool. @returns their descriptors, or -errno in the place of one */
+  openFiles(paths: string[]): Promise<number[]>;
   /**
    * Reads from the page cache alone, at once.
    *

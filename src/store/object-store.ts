@@ -55,6 +55,8 @@ export const KEPT_HEADERS = [
   "content-disposition",
   "content-encoding",
   "content-language",
+  "expires",
+  "x-amz-website-redirect-location",
 ] as const;
 
 export type KeptHeaders = { readonly [name in (typeof KEPT_HEADERS)[number]]?: string | undefined };

@@ -57,6 +57,8 @@ export interface ObjectParameters {
   ContentDisposition?: string;
   ContentEncoding?: string;
   ContentLanguage?: string;
+  Expires?: Date;
+  WebsiteRedirectLocation?: string;
   Metadata?: Record<string, string>;
   StorageClass?: "STANDARD";
   ServerSideEncryption?: "AES256" | "aws:kms";
@@ -80,6 +82,10 @@ export function objectParameters(options: PutOptions): ObjectParameters {
   if (disposition !== undefined) parameters.ContentDisposition = disposition;
   if (encoding !== undefined) parameters.ContentEncoding = encoding;
   if (language !== undefined) parameters.ContentLanguage = language;
+  const { expires, "x-amz-website-redirect-location": redirect } = headers;
+  // The SDK sends a time, where a header may be any text.
+  if (expires !== undefined && !Number.isNaN(Date.parse(expires))) parameters.Expires = new Date(expires);
+  if (redirect !== undefined) parameters.WebsiteRedirectLocation = redirect;
   if (metadata !== undefined) parameters.Metadata = checkedMetadata(metadata);
   // The SDK types the classes and ACLs that AWS has; other stores have others.
   if (storageClass !== undefined) parameters.StorageClass = storageClass as "STANDARD";

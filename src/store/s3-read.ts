@@ -256,6 +256,8 @@ function keptHeaders(output: HeadObjectCommandOutput | GetObjectCommandOutput): 
     "content-disposition": output.ContentDisposition,
     "content-encoding": output.ContentEncoding,
     "content-language": output.ContentLanguage,
+    expires: output.ExpiresString,
+    "x-amz-website-redirect-location": output.WebsiteRedirectLocation,
   };
   return Object.values(kept).some((value) => value !== undefined) ? kept : undefined;
 }

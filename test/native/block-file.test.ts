@@ -9,7 +9,7 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
+import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { native } from "../../src/common/native.ts";
@@ -191,4 +191,18 @@ it("refuses files of which not each has its bytes and its checksums", () => {
   expect(() => call([path], ["bytes"], BLOCK, [new Uint32Array(2)])).toThrow(TypeError);
   expect(() => call(path, source, BLOCK, new Uint32Array(2))).toThrow(TypeError);
   expect(() => statSync(path)).toThrow("ENOENT");
+});
+
+it("opens many files in one go, with the errno in the place of one that it cannot open", async () => {
+  const there = join(scratch, "opened");
+  writeFileSync(there, "0123456789");
+  const [missing, first, second] = await native().openFiles([join(scratch, "gone"), there, there]);
+  expect(missing).toBe(-constants.errno.ENOENT);
+  for (const fd of [first!, second!]) {
+    const some = Buffer.alloc(4);
+    readSync(fd, some, 0, 4, 3);
+    closeSync(fd);
+    expect(some.toString()).toBe("3456");
+  }
+  expect(() => Reflect.apply(native().openFiles, undefined, [there])).toThrow(TypeError);
 });

@@ -24,7 +24,9 @@ const GIVEN = {
   ContentEncoding: "gzip",
   ContentLanguage: "de",
   ContentType: "application/x-custom",
+  WebsiteRedirectLocation: "/elsewhere",
 };
+const EXPIRES = "Thu, 01 Dec 2033 16:00:00 GMT";
 const KEEP = { killSuidGid: false };
 
 let server: TestS3;
@@ -69,6 +71,7 @@ beforeEach(async () => {
       Body: "some text",
       Metadata: { theirs: "said" },
       ...GIVEN,
+      Expires: new Date(EXPIRES),
     }),
   );
   client.destroy();
@@ -110,6 +113,7 @@ test.each<[string, () => Promise<unknown>]>([
   const head = await client.send(new HeadObjectCommand({ Bucket: server.bucket, Key: "a" }));
   client.destroy();
   for (const [name, value] of Object.entries(GIVEN)) expect(head).toHaveProperty(name, value);
+  expect(head.ExpiresString).toBe(EXPIRES);
   expect(head.Metadata).toMatchObject({ theirs: "said" });
   expect(head.Metadata!["hawser-upload"]).not.toBe(before);
 });
