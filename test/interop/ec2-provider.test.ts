@@ -8,6 +8,8 @@ import { run } from "../../src/cli/main.ts";
 import { processTerminal } from "../../src/cli/terminal.ts";
 import { systemClock } from "../../src/common/clock.ts";
 import { parseFile } from "../../src/config/file.ts";
+import { Clients } from "../../src/launch/ec2/clients.ts";
+import { giveAddresses } from "../../src/launch/ec2/network-cards.ts";
 import { ec2Provider } from "../../src/launch/ec2/provider.ts";
 import { recordVolume } from "../../src/launch/pool-record.ts";
 import type { PoolEvent } from "../../src/launch/events.ts";
@@ -244,6 +246,31 @@ describe("Elastic Fabric Adapters", () => {
     // EC2 refuses it where there are several interfaces.
     expect(interfaces.filter((one) => "AssociatePublicIpAddress" in one)).toEqual([]);
     expect(await down(context, nodes)).toEqual([]);
+  });
+
+  test("an Elastic IP for those that EC2 gives no public address, by their first interface; one that is free is used again", async () => {
+    const associated = `<AssociateAddressResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><return>true</return></AssociateAddressResponse>`;
+    moto.answer = (action) => (action === "AssociateAddress" ? { status: 200, body: associated } : undefined);
+    const context = contextWith(["p4d.24xlarge"], "");
+    const card = (index: number) => ({
+      NetworkInterfaceId: `eni-${index}`,
+      Attachment: { DeviceIndex: Math.min(index, 1), NetworkCardIndex: index },
+    });
+    const cards = { InstanceId: "i-1", NetworkInterfaces: [card(1), card(0)] };
+    const alone = { InstanceId: "i-2", NetworkInterfaces: [card(0)] };
+    const given = { ...cards, InstanceId: "i-3", PublicIpAddress: "203.0.113.9" };
+    using clients = new Clients("us-east-1", environment(), signal);
+    const inPrivate = { ...context, config: { ...context.config, address: "private" as const } };
+    expect(await giveAddresses(clients, inPrivate, [cards])).toBe(false);
+    expect(await giveAddresses(clients, context, [alone, given])).toBe(false);
+    expect(await giveAddresses(clients, context, [cards, alone, given])).toBe(true);
+    expect(await giveAddresses(clients, context, [cards])).toBe(true);
+    expect(moto.requests("AllocateAddress")).toHaveLength(1);
+    const asked = moto.requests("AssociateAddress").map((one) => one.get("NetworkInterfaceId"));
+    expect(asked).toEqual(["eni-0", "eni-0"]);
+    context.state = { region: "us-east-1", hostKeys: [] };
+    expect(await ec2Provider.verifyRemoved(context, [])).toMatchObject([{ kind: "address" }]);
+    expect(await down(context, [])).toEqual([]);
   });
 
   test("one alone where the type has one card, with a public address of its own", async () => {
