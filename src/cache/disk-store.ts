@@ -28,7 +28,8 @@ import { errnoOf, readFully } from "./fd-io.ts";
 import { LoadAgain } from "./load-again.ts";
 import { OpenFiles } from "./open-files.ts";
 import type { OpenFile } from "./open-files.ts";
-import { Registrations } from "./registrations.ts";
+import { RegisterAhead } from "./register-ahead.ts";
+import { MOST_REGISTERED, Registrations } from "./registrations.ts";
 import type { Registration } from "./registrations.ts";
 
 export interface DiskOptions {
@@ -70,6 +71,7 @@ export class DiskStore {
   readonly place: VolumePlace;
   readonly #files: OpenFiles;
   readonly #registrations = new Registrations();
+  readonly #ahead: RegisterAhead;
   readonly #room: DiskRoom;
   readonly #writer: BlockWriter;
   readonly #onTrouble: (error: unknown) => void;
@@ -94,6 +96,13 @@ export class DiskStore {
     this.#files = new OpenFiles(options.mostOpenFiles ?? mostOpenFiles(), (entry) =>
       filePath(place.path, entry.fileId),
     );
+    this.#ahead = new RegisterAhead({
+      entries: () => index.entries(),
+      pathOf: (entry) => filePath(place.path, entry.fileId),
+      isRegistered: (entry) => this.#registrations.has(entry),
+      register: (entry, fd) => this.#registrations.add(entry, fd),
+      most: MOST_REGISTERED,
+    });
     this.#writer = new BlockWriter(place.path, (entry, fd) => this.#files.keep(entry, fd));
     this.#room = new DiskRoom({
       index,
@@ -264,7 +273,9 @@ export class DiskStore {
     if (registration) return this.#handOver(entry, registration);
     entry.pins++;
     const file = this.#files.acquire(entry);
-    return file instanceof Promise ? this.#backingLater(entry, file) : this.#register(entry, file);
+    if (!(file instanceof Promise)) return this.#register(entry, file);
+    this.#ahead.late();
+    return this.#backingLater(entry, file);
   }
 
   /** Removes what is here of a version, unless it is in use. @returns the bytes of disk that this frees */
@@ -301,6 +312,7 @@ export class DiskStore {
   /** Lets go of everything without writing: the folder is not usable. */
   async abandon(): Promise<void> {
     await this.#room.drain();
+    await this.#ahead.close();
     this.#registrations.close();
     await this.#files.close();
     await this.index.close().catch(() => undefined);
@@ -310,6 +322,7 @@ export class DiskStore {
   /** Writes the log's end, closes every file and gives up the place. */
   async close(): Promise<void> {
     await this.#room.drain();
+    await this.#ahead.close();
     this.#registrations.close();
     await this.#files.close();
     try {

@@ -10,7 +10,7 @@ import type { BackingKernel } from "./content.ts";
 import type { DiskEntry } from "./disk-entry.ts";
 
 /** At about 2 KiB of the kernel's memory each. */
-const MOST_REGISTERED = 16_384;
+export const MOST_REGISTERED = 16_384;
 
 export class Registration {
   readonly backingId: number;
@@ -50,6 +50,10 @@ export class Registrations {
     const registration = this.#held.get(entry);
     if (registration) registration.users++;
     return registration;
+  }
+
+  has(entry: DiskEntry): boolean {
+    return this.#held.has(entry);
   }
 
   /** Registers the open file of an entry that is not registered. @returns whether the kernel took it */

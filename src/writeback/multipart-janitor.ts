@@ -67,7 +67,11 @@ export class MultipartJanitor {
   kick(): void {
     if (this.#context.closing.aborted) return;
     this.#again = true;
-    this.#running ??= this.#run().finally(() => (this.#running = undefined));
+    this.#running ??= this.#run().finally(() => {
+      this.#running = undefined;
+      // Asked for while the run was coming to its end, when it had looked for that already.
+      if (this.#again) this.kick();
+    });
   }
 
   /** Resolves when nothing is under way. */

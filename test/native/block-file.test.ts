@@ -3,12 +3,13 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  readdirSync,
   readSync,
   rmSync,
   statSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
+import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { native } from "../../src/common/native.ts";
@@ -91,6 +92,33 @@ it.each([true, false])(
   },
 );
 
+it("tells the CRC64NVME of each block to whom gives room for that", async () => {
+  const path = join(scratch, "crc64");
+  const source = bytesBehindPage(BLOCK + 5, 0);
+  const crcs = new BigUint64Array(2);
+  await native().writeBlocks(path, source, 0, BLOCK, crcs, source.length, true, false);
+  expect([...crcs]).toEqual([
+    native().crc64nvme(source.subarray(0, BLOCK), 0n),
+    native().crc64nvme(source.subarray(BLOCK), 0n),
+  ]);
+});
+
+it.each([
+  { direct: true, behind: 0, length: 3 * BLOCK },
+  { direct: true, behind: 0, length: 3 * BLOCK + 4 * KiB + 1 },
+  { direct: true, behind: 9, length: 3 * BLOCK },
+  { direct: false, behind: 0, length: 20 * BLOCK + 1 },
+  { direct: true, behind: 0, length: 0 },
+])("places a whole file under its name, dated: %o", async ({ direct, behind, length }) => {
+  const folder = join(scratch, `placed-${length}-${behind}-${direct}`);
+  mkdirSync(folder);
+  const source = bytesBehindPage(length, behind);
+  await native().placeFile(join(folder, "partial"), join(folder, "name"), source, 1_700_000_000.25, direct);
+  expect(readdirSync(folder)).toEqual(["name"]);
+  expect(Buffer.compare(readFileSync(join(folder, "name")), source)).toBe(0);
+  expect(statSync(join(folder, "name")).mtimeMs).toBe(1_700_000_000_250);
+});
+
 it("says where the next page begins", () => {
   const memory = new SharedArrayBuffer(16 * KiB);
   const toPage = native().bytesToPage(new Uint8Array(memory));
@@ -163,4 +191,18 @@ it("refuses files of which not each has its bytes and its checksums", () => {
   expect(() => call([path], ["bytes"], BLOCK, [new Uint32Array(2)])).toThrow(TypeError);
   expect(() => call(path, source, BLOCK, new Uint32Array(2))).toThrow(TypeError);
   expect(() => statSync(path)).toThrow("ENOENT");
+});
+
+it("opens many files in one go, with the errno in the place of one that it cannot open", async () => {
+  const there = join(scratch, "opened");
+  writeFileSync(there, "0123456789");
+  const [missing, first, second] = await native().openFiles([join(scratch, "gone"), there, there]);
+  expect(missing).toBe(-constants.errno.ENOENT);
+  for (const fd of [first!, second!]) {
+    const some = Buffer.alloc(4);
+    readSync(fd, some, 0, 4, 3);
+    closeSync(fd);
+    expect(some.toString()).toBe("3456");
+  }
+  expect(() => Reflect.apply(native().openFiles, undefined, [there])).toThrow(TypeError);
 });

@@ -409,3 +409,39 @@ test("a file stays registered with the kernel between opens, until it is evicted
   await content.close();
   expect(own.open.size).toBe(0);
 });
+
+test("after a restart an open lets files used before be registered ahead, those that may be torn or are gone left out", async () => {
+  const folder = await folders.make();
+  const first = await openCache(folder);
+  const keys = Array.from({ length: 40 }, (_, i) => `o${i}`);
+  for (const key of keys) await readWhole(first.content, version(key, 10 * KiB));
+  await readAndCompare(first.content.open(version("partly", 3 * MiB)), 0, MiB);
+  await first.content.drain();
+  await rm(await fileOf(first, "o5"));
+  await first.content.close();
+
+  const own = new BackingFiles();
+  const { content, reader } = await openCache(folder);
+  const openNow = async (key: string): Promise<boolean> => {
+    const opened = content.open(version(key, 10 * KiB));
+    const found = opened.backing(own);
+    const atOnce = !(found instanceof Promise);
+    (await found)?.release();
+    opened.close();
+    return atOnce;
+  };
+  // Twice as many each time: four opens that came too early, and all are known. One of them is gone.
+  let late = 0;
+  for (const key of ["o0", "o1", "o2", "o3"]) {
+    if (!(await openNow(key))) late++;
+    const known = Math.min(39, 4 * (2 ** late - 1) - 1);
+    await vi.waitFor(() => expect(own.open.size).toBeGreaterThanOrEqual(known));
+  }
+  expect(late).toBeGreaterThan(0);
+  await vi.waitFor(() => expect(own.open.size).toBe(39));
+  for (const key of keys) if (key !== "o5") expect(await openNow(key)).toBe(true);
+  expect(own.open.size).toBe(39);
+  expect(reader.sent).toEqual([]);
+  await content.close();
+  expect(own.open.size).toBe(0);
+});
