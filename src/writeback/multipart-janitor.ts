@@ -181,8 +181,8 @@ export class MultipartJanitor {
 
   /** Those that are not known to be somebody's. */
   #unknown(found: readonly string[]): string[] {
-    const { files, abandoned } = this.#context.journal.state;
-    const known = new Set(abandoned.keys());
+    const { files, abandoned, copying } = this.#context.journal.state;
+    const known = new Set([...abandoned.keys(), ...copying.keys()]);
     for (const { multipart } of files.values()) if (multipart) known.add(multipart.mp);
     return found.filter((mp) => !known.has(mp) && !this.#foreign.has(mp));
   }
