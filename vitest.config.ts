@@ -1,11 +1,18 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
-/** Tests that mount run one file at a time: mounts share the machine's page cache and its two cores. */
 const report = process.env["HAWSER_TEST_REPORT"];
+
+/**
+ * Files that run at once. Every file has servers, folders, mounts and state of its own, and waits for much of its time;
+ * vitest's own choice would leave one of two cores without work.
+ */
+const WORKERS = Math.max(2, availableParallelism());
 
 export default defineConfig({
   test: {
     reporters: report ? ["default", ["json", { outputFile: report }]] : ["default"],
+    maxWorkers: WORKERS,
     testTimeout: 30_000,
     // The AWS SDK that tests use to look into a bucket has an opinion about Node 20.
     env: { AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: "true" },
@@ -22,12 +29,12 @@ export default defineConfig({
         test: {
           name: "mount",
           include: ["test/{native,conformance,e2e}/**/*.test.ts"],
-          fileParallelism: false,
           testTimeout: 120_000,
+          hookTimeout: 120_000,
         },
       },
       {
-        // Minutes of kill -9: `npm run test:crash`.
+        // Minutes of kill -9, each file with several daemons at once: `npm run test:crash`.
         extends: true,
         test: {
           name: "crash",

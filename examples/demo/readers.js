@@ -24,7 +24,8 @@ export class Readers {
 
   /** @returns the images they have read, and the errors that ended them before their time */
   async stop() {
-    for (const child of this.#processes) if (child.connected) child.send("stop");
+    // One that has ended just now cannot be told: how it ended is what counts.
+    for (const child of this.#processes) if (child.connected) child.send("stop", () => undefined);
     const told = await Promise.all(this.#ended);
     if (told.some(({ wrong }) => wrong > 0)) throw new Error("A reader got other bytes than were uploaded.");
     return {

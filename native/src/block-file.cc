@@ -2,8 +2,7 @@
 // cost as much as the system calls.
 //
 // Large writes go around the page cache (O_DIRECT) where the caller asks for it and memory and file system allow it: the
-// bytes are not copied, and what others keep in the page cache stays there. The tail that is no whole page is written
-// the ordinary way.
+// bytes are not copied, and what others keep in the page cache stays there.
 
 #include "block-file.h"
 
@@ -18,13 +17,27 @@
 #include <utility>
 #include <vector>
 
-#include "arena.h"
 #include "checksum.h"
 #include "errors.h"
+#include "write-all.h"
 
 namespace hawser {
 
 namespace {
+
+// Where the checksum of each block goes: CRC32C or CRC64NVME.
+struct Checksums {
+  uint32_t* crc32c = nullptr;
+  uint64_t* crc64nvme = nullptr;
+
+  void Sum(size_t block, const uint8_t* data, size_t length) const {
+    if (crc32c != nullptr) {
+      crc32c[block] = Crc32c(data, length, 0);
+    } else {
+      crc64nvme[block] = Crc64Nvme(data, length, 0);
+    }
+  }
+};
 
 // A run of blocks to be written to one file.
 struct Job {
@@ -36,7 +49,7 @@ struct Job {
   int64_t fileBytes = -1;
   bool direct = false;
   bool keepOpen = false;
-  uint32_t* crcs = nullptr;
+  Checksums crcs;
   // What came of it: the descriptor that was kept open or -1, or the errno and name of what failed.
   int kept = -1;
   int error = 0;
@@ -44,7 +57,7 @@ struct Job {
 
   void Run() {
     for (size_t at = 0, block = 0; at < source.length; at += blockBytes, block++) {
-      crcs[block] = Crc32c(source.data + at, std::min<size_t>(blockBytes, source.length - at), 0);
+      crcs.Sum(block, source.data + at, std::min<size_t>(blockBytes, source.length - at));
     }
     const bool create = fileBytes >= 0;
     const int flags = (keepOpen ? O_RDWR : O_WRONLY) | O_CLOEXEC | (create ? O_CREAT | O_EXCL : 0);
@@ -59,8 +72,9 @@ struct Job {
     if (create && static_cast<int64_t>(offset + source.length) != fileBytes && ftruncate(fd, fileBytes) < 0) {
       Failed("ftruncate");
     }
-    if (error == 0) Write(fd);
-    if (error == 0 && keepOpen && IsAligned() && fcntl(fd, F_SETFL, 0) < 0) Failed("fcntl");
+    if (error == 0) {
+      if (const char* name = WriteAll(fd, source, offset, IsAligned())) Failed(name);
+    }
     if (error == 0 && keepOpen) {
       kept = fd;
       return;
@@ -77,10 +91,7 @@ struct Job {
   }
 
  private:
-  bool IsAligned() const {
-    return direct && source.length >= kPageBytes && offset % kPageBytes == 0 &&
-           reinterpret_cast<uintptr_t>(source.data) % kPageBytes == 0;
-  }
+  bool IsAligned() const { return direct && MayBeDirect(source, offset); }
 
   int Open(int flags) const {
     int fd;
@@ -90,47 +101,29 @@ struct Job {
     return fd;
   }
 
-  void Write(int fd) {
-    size_t done = 0;
-    bool around = IsAligned();
-    while (done < source.length) {
-      const size_t left = source.length - done;
-      size_t length = left;
-      if (around) {
-        length = left - left % kPageBytes;
-        if (length == 0 || done % kPageBytes != 0) {
-          if (fcntl(fd, F_SETFL, 0) < 0) return Failed("fcntl");
-          around = false;
-          continue;
-        }
-      }
-      const ssize_t written = pwrite(fd, source.data + done, length, offset + static_cast<off_t>(done));
-      if (written >= 0) {
-        done += static_cast<size_t>(written);
-      } else if (errno == EINVAL && around) {
-        if (fcntl(fd, F_SETFL, 0) < 0) return Failed("fcntl");
-        around = direct = false;
-      } else if (errno != EINTR) {
-        return Failed("pwrite");
-      }
-    }
-  }
-
   void Failed(const char* name) {
     error = errno;
     syscall = name;
   }
 };
 
-uint32_t* ChecksumsFor(Napi::Env env, const Job& job, const Napi::Value& value) {
-  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint32_array) {
-    throw Napi::TypeError::New(env, "a Uint32Array is expected for the checksums");
+Checksums ChecksumsFor(Napi::Env env, const Job& job, const Napi::Value& value) {
+  const napi_typedarray_type type =
+      value.IsTypedArray() ? value.As<Napi::TypedArray>().TypedArrayType() : napi_int8_array;
+  if (type != napi_uint32_array && type != napi_biguint64_array) {
+    throw Napi::TypeError::New(env, "a Uint32Array or BigUint64Array is expected for the checksums");
   }
-  Napi::Uint32Array crcs = value.As<Napi::Uint32Array>();
-  if (job.blockBytes == 0 || crcs.ElementLength() < (job.source.length + job.blockBytes - 1) / job.blockBytes) {
+  const size_t room = value.As<Napi::TypedArray>().ElementLength();
+  if (job.blockBytes == 0 || room < (job.source.length + job.blockBytes - 1) / job.blockBytes) {
     throw Napi::RangeError::New(env, "there is no room for the checksum of each block");
   }
-  return crcs.Data();
+  Checksums crcs;
+  if (type == napi_uint32_array) {
+    crcs.crc32c = value.As<Napi::Uint32Array>().Data();
+  } else {
+    crcs.crc64nvme = value.As<Napi::BigUint64Array>().Data();
+  }
+  return crcs;
 }
 
 // Carries out jobs, one after the other, in one visit to the thread pool.
@@ -187,6 +180,7 @@ class Work : public Napi::AsyncWorker {
 };
 
 // writeBlocks(path, source, offset, blockBytes, crcs, fileBytes, direct, keepOpen): fileBytes >= 0 creates the file.
+// The sums are CRC32C in a Uint32Array, CRC64NVME in a BigUint64Array.
 // Resolves with the descriptor that was kept open, or -1.
 Napi::Value WriteBlocks(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();

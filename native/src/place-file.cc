@@ -16,6 +16,7 @@
 #include <string>
 
 #include "errors.h"
+#include "write-all.h"
 
 namespace hawser {
 
@@ -30,6 +31,7 @@ class PlaceFile : public Napi::AsyncWorker {
         target_(info[1].ToString().Utf8Value()),
         source_(RequireBytes(info.Env(), info[2])),
         mtimeSeconds_(info[3].ToNumber().DoubleValue()),
+        direct_(info[4].ToBoolean()),
         sourceHeld_(Napi::Persistent(info[2].As<Napi::Object>())) {}
 
   Napi::Promise promise() const { return deferred_.Promise(); }
@@ -92,15 +94,8 @@ class PlaceFile : public Napi::AsyncWorker {
   }
 
   void Write(int fd) {
-    size_t done = 0;
-    while (done < source_.length) {
-      const ssize_t written = write(fd, source_.data + done, source_.length - done);
-      if (written >= 0) {
-        done += static_cast<size_t>(written);
-      } else if (errno != EINTR) {
-        return Failed("write", errno);
-      }
-    }
+    const bool direct = direct_ && MayBeDirect(source_, 0) && fcntl(fd, F_SETFL, O_DIRECT) == 0;
+    if (const char* syscall = WriteAll(fd, source_, 0, direct)) Failed(syscall, errno);
   }
 
   void Date(int fd) {
@@ -125,12 +120,13 @@ class PlaceFile : public Napi::AsyncWorker {
   const std::string target_;
   const Bytes source_;
   const double mtimeSeconds_;
+  const bool direct_;
   Napi::ObjectReference sourceHeld_;
   int error_ = 0;
   const char* syscall_ = "";
 };
 
-// placeFile(partial, target, source, mtimeSeconds)
+// placeFile(partial, target, source, mtimeSeconds, direct)
 Napi::Value Place(const Napi::CallbackInfo& info) {
   auto* place = new PlaceFile(info);  // deletes itself when done
   Napi::Promise promise = place->promise();

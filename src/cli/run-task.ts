@@ -1,13 +1,13 @@
 /** What `hawser run` and `hawser local` share: fetch inputs, run, push outputs, and say what became of each. */
 import type { ChildProcess } from "node:child_process";
-import { HawserError } from "../common/errors.ts";
 import { formatBytes, formatDuration } from "../common/units.ts";
 import { runTask } from "../transfer/run-task.ts";
-import type { TaskFiles, TaskTransferResult } from "../transfer/run-task.ts";
+import type { TaskTransferResult } from "../transfer/run-task.ts";
 import type { Arguments, Option } from "./command.ts";
 import { exitCodeOf } from "./exit-codes.ts";
 import { CONNECTION_OPTIONS, openConnection } from "./s3-connection.ts";
 import { shellQuote } from "./system-files.ts";
+import { parseInput, parseOutput } from "./transfer-texts.ts";
 import type { Terminal } from "./terminal.ts";
 
 const FILES = "Files";
@@ -70,26 +70,6 @@ export async function runWithFiles(
   } finally {
     signals.close();
   }
-}
-
-/** `s3://bucket/prefix:./data`: the last colon parts them. @throws HawserError `invalid_argument` */
-export function parseInput(text: string): TaskFiles {
-  const match = /^(s3:\/\/[^/:]+(?:\/.*)?):([^:]+)$/is.exec(text);
-  if (match) return { from: match[1]!, to: match[2]! };
-  throw new HawserError(
-    "invalid_argument",
-    `--in: '${text}' is not s3://BUCKET/PREFIX:PATH, as s3://my-data/train:./data.`,
-  );
-}
-
-/** `./out:s3://bucket/prefix`. @throws HawserError `invalid_argument` */
-export function parseOutput(text: string): TaskFiles {
-  const at = text.search(/:s3:\/\//i);
-  if (at > 0) return { from: text.slice(0, at), to: text.slice(at + 1) };
-  throw new HawserError(
-    "invalid_argument",
-    `--out: '${text}' is not PATH:s3://BUCKET/PREFIX, as ./out:s3://my-runs/42.`,
-  );
 }
 
 /** Bytes, seconds and MB/s; of what failed, where it is and how it gets there. */

@@ -88,7 +88,8 @@ export interface NativeAddon {
   flockExclusive(fd: number): boolean;
   fallocate(fd: number, mode: number, offset: Bytes, length: Bytes): Promise<void>;
   /**
-   * Writes a run of blocks that begins at `offset`, with the CRC32C of each into `crcs`, all on one thread.
+   * Writes a run of blocks that begins at `offset`, with the checksum of each into `crcs`, all on one thread: CRC32C into
+   * a Uint32Array, CRC64NVME into a BigUint64Array.
    *
    * @param fileBytes creates the file, which must not exist, at this length; -1 writes to the one that is there. A file
    *   that could be created but not written is unlinked again
@@ -101,7 +102,7 @@ export interface NativeAddon {
     source: Uint8Array,
     offset: Bytes,
     blockBytes: Bytes,
-    crcs: Uint32Array,
+    crcs: Uint32Array | BigUint64Array,
     fileBytes: Bytes,
     direct: boolean,
     keepOpen: boolean,
@@ -128,10 +129,16 @@ export interface NativeAddon {
   readCached(fd: number, target: Uint8Array, start: number, length: Bytes, position: Bytes): number;
   /**
    * Writes a whole file under `partial`, dates it, and renames it to `target`, all on one thread. The file appears whole
-   * or not at all; one that could not be finished is gone. Rejects with EBUSY while another process writes `partial`,
+   * or not at all; one that could not be finished is gone. `direct` as with `writeBlocks`. Rejects with EBUSY while another process writes `partial`,
    * with EISDIR or ENXIO when the target is a folder or no regular file.
    */
-  placeFile(partial: string, target: string, source: Uint8Array, mtimeSeconds: number): Promise<void>;
+  placeFile(
+    partial: string,
+    target: string,
+    source: Uint8Array,
+    mtimeSeconds: number,
+    direct: boolean,
+  ): Promise<void>;
   /** Frees the range; the file's size stays. */
   punchHole(fd: number, offset: Bytes, length: Bytes): Promise<void>;
   /**

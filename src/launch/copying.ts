@@ -16,16 +16,25 @@ export async function fetchInputs(context: PoolContext): Promise<void> {
   await copyOnNodes(context, "inputs", "inputs_failed");
 }
 
-/** @throws HawserError `drain_failed` with the node and what is not in the bucket; it is still there */
-export async function pushOutputs(context: PoolContext): Promise<void> {
+/**
+ * @param lost indexes of nodes that cannot be asked any more
+ * @throws HawserError `drain_failed` with the node and what is not in the bucket; it is still there
+ */
+export async function pushOutputs(context: PoolContext, lost: readonly number[] = []): Promise<void> {
   if ((context.record.task.outputs ?? []).length === 0) return;
-  await copyOnNodes(context, "outputs", "drain_failed");
+  await copyOnNodes(context, "outputs", "drain_failed", lost);
 }
 
-async function copyOnNodes(context: PoolContext, step: "inputs" | "outputs", code: ErrorCode): Promise<void> {
+async function copyOnNodes(
+  context: PoolContext,
+  step: "inputs" | "outputs",
+  code: ErrorCode,
+  except: readonly number[] = [],
+): Promise<void> {
   const direction = step === "inputs" ? "input" : "output";
+  const nodes = context.record.nodes.filter(({ index }) => !except.includes(index));
   allOrThrow(
-    await eachNode(context.record.nodes, (node) =>
+    await eachNode(nodes, (node) =>
       context.steps.run(
         step,
         { node: node.index, timeoutMs: step === "inputs" ? INPUTS_MS : undefined },

@@ -10,7 +10,7 @@ import type { Milliseconds } from "../common/units.ts";
 import { accountOf } from "./copying.ts";
 import { eachNode } from "./each.ts";
 import { GoneWatch } from "./gone.ts";
-import type { PoolNode } from "./node.ts";
+import type { NodeStatus, PoolNode } from "./node.ts";
 import type { PoolContext } from "./pool-context.ts";
 import { handCredentials } from "./prepare.ts";
 import { writesData } from "./pool-record.ts";
@@ -20,6 +20,8 @@ import { reportOn } from "./report.ts";
 import type { DrainProgress, TransferResult, WorkerStatus } from "./worker/protocol.ts";
 
 const LOGIN_MS: Milliseconds = 60_000;
+/** Until machines that were switched off run. */
+const WAKE_MS: Milliseconds = 10 * 60_000;
 /** How long a node that does not answer any more may take to be gone, or to answer again. */
 const LOST_MS: Milliseconds = 60_000;
 const RETRY_MS: Milliseconds = 1000;
@@ -38,8 +40,10 @@ interface Kept {
 export async function endPool(context: PoolContext, { force = false }: EndOptions = {}): Promise<void> {
   const { steps, provider } = context;
   context.update({ phase: "ending" });
-  const nodes = await nodesToEnd(context);
-  const outcomes = await eachNode(nodes, (node) => endNode(context, node, force));
+  const { nodes, off } = await nodesToEnd(context, force);
+  const outcomes = await eachNode(nodes, (node) =>
+    off.has(node.id) ? endNodeThatIsOff(context, node, force) : endNode(context, node, force),
+  );
   const kept: Kept[] = outcomes.flatMap((outcome, i) =>
     outcome.ok ? [] : [{ index: nodes[i]!.index, reason: outcome.error.message }],
   );
@@ -74,17 +78,31 @@ export async function endPool(context: PoolContext, { force = false }: EndOption
   context.folder.remove();
 }
 
-/** Those of the record, and those that the provider finds besides. */
-async function nodesToEnd(context: PoolContext): Promise<PoolNode[]> {
-  const recorded = context.record.nodes;
-  if (context.record.kept.length > 0) return [...recorded];
-  const found = await context.provider.describe(context.providerContext());
+interface ToEnd {
+  nodes: PoolNode[];
+  /** Ids of those that are switched off, and stay so. */
+  off: ReadonlySet<string>;
+}
+
+/**
+ * Those of the record, and those that the provider finds besides. One that is switched off and may hold data is switched
+ * on, to bring it home.
+ */
+async function nodesToEnd(context: PoolContext, force: boolean): Promise<ToEnd> {
+  const { provider, record } = context;
+  const recorded = record.nodes;
+  const found = await provider.describe(context.providerContext());
+  // Those that are not among the kept ones have ended.
   const more = found.filter(
     ({ node, state }) =>
-      state !== "gone" && !recorded.some(({ id, address }) => id === node.id && address === node.address),
+      record.kept.length === 0 &&
+      state !== "gone" &&
+      !recorded.some(
+        ({ id, address }) => id === node.id && (address === node.address || provider.makesMachines),
+      ),
   );
   const there = new Set(found.filter(({ state }) => state !== "gone").map(({ node }) => node.id));
-  const gone = recorded.filter(({ id }) => context.provider.makesMachines && !there.has(id));
+  const gone = recorded.filter(({ id }) => provider.makesMachines && !there.has(id));
   for (const node of gone) {
     const { reason } = found.find(({ node: { id } }) => id === node.id) ?? {};
     const data = mayHoldData(context, node)
@@ -93,7 +111,53 @@ async function nodesToEnd(context: PoolContext): Promise<PoolNode[]> {
     const text = `${node.id} is gone${reason === undefined ? "" : ` (${reason.replace(/\.$/, "")})`}${data}`;
     context.events({ type: "note", node: node.index, text });
   }
-  return [...recorded.filter((node) => !gone.includes(node)), ...more.map(({ node }) => node)];
+  const left = recorded.filter((node) => !gone.includes(node)).map((node) => atItsAddress(node, found));
+  const nodes = [...left, ...more.map(({ node }) => node)];
+  const isOff = (id: string): boolean =>
+    found.some(({ node, state }) => node.id === id && (state === "stopped" || state === "stopping"));
+  const off = new Set(nodes.map(({ id }) => id).filter(isOff));
+  const toWake = nodes.filter((node) => !force && off.has(node.id) && mayHoldData(context, node));
+  if (toWake.length === 0) return { nodes, off };
+  const woken = new Map((await switchOn(context, toWake)).map((node) => [node.id, node]));
+  for (const id of woken.keys()) off.delete(id);
+  const now = nodes.map((node) => woken.get(node.id) ?? node);
+  context.update({ nodes: now });
+  return { nodes: now, off };
+}
+
+/** A machine that was switched off and on may have another address than the record says. */
+function atItsAddress(node: PoolNode, found: readonly NodeStatus[]): PoolNode {
+  const now = found.find(({ node: { id } }) => id === node.id)?.node;
+  return now ? { ...node, address: now.address, poolAddress: now.poolAddress } : node;
+}
+
+/** Nodes that somebody stopped before they had brought home what they had written. Those that do not start stay off. */
+async function switchOn(context: PoolContext, nodes: readonly PoolNode[]): Promise<PoolNode[]> {
+  const names = nodes.map(({ id }) => id).join(", ");
+  context.events({
+    type: "note",
+    text: `${names} ${nodes.length === 1 ? "is" : "are"} switched off and may hold data that is not in the bucket; switching on`,
+  });
+  try {
+    return await context.steps.run("provision", { timeoutMs: WAKE_MS }, (signal) =>
+      context.provider.start(context.providerContext(signal), nodes),
+    );
+  } catch (error) {
+    if (context.signal.aborted) throw error;
+    context.events({ type: "note", text: `${names} cannot be switched on: ${toHawserError(error).message}` });
+    return [];
+  }
+}
+
+/** @throws HawserError `drain_failed` where data may be on its disk */
+function endNodeThatIsOff(context: PoolContext, node: PoolNode, force: boolean): Promise<undefined> {
+  if (force || !mayHoldData(context, node)) return Promise.resolve(undefined);
+  return Promise.reject(
+    new HawserError(
+      "drain_failed",
+      "it is switched off, and what it has written may not all be in the bucket",
+    ),
+  );
 }
 
 /**
@@ -181,7 +245,7 @@ async function askToEnd(
 }
 
 /** What the node has may be from a launcher that is long gone. Whether it is needed, the drain will tell. */
-async function renewCredentials(context: PoolContext, session: NodeSession): Promise<void> {
+export async function renewCredentials(context: PoolContext, session: NodeSession): Promise<void> {
   try {
     const worker = await session.worker(context.signal);
     const { spec } = await worker.call("status", {}, { signal: context.signal });

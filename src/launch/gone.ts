@@ -10,6 +10,9 @@ import type { PoolContext } from "./pool-context.ts";
 
 const FRESH_MS: Milliseconds = 5000;
 
+/** `node_failed`, told apart from a machine that is there and does not do what it should. */
+export class GoneError extends HawserError {}
+
 export class GoneWatch {
   private readonly context: PoolContext;
   private asked: { atMs: Milliseconds; found: Promise<NodeStatus[] | undefined> } | undefined;
@@ -18,7 +21,7 @@ export class GoneWatch {
     this.context = context;
   }
 
-  /** Resolves where the machine is there, or where nobody knows. @throws HawserError `node_failed` where it is gone */
+  /** Resolves where the machine is there, or where nobody knows. @throws GoneError where it is gone */
   async refuseGone(node: PoolNode, signal: AbortSignal): Promise<void> {
     if (!this.context.provider.makesMachines) return;
     const found = await this.look(signal);
@@ -26,7 +29,7 @@ export class GoneWatch {
     const status = found.find(({ node: { id } }) => id === node.id);
     if (status && status.state !== "gone") return;
     const why = status?.reason === undefined ? "" : ` (${status.reason.replace(/\.$/, "")})`;
-    throw new HawserError("node_failed", `${node.id} is gone${why}.`);
+    throw new GoneError("node_failed", `${node.id} is gone${why}.`);
   }
 
   private look(signal: AbortSignal): Promise<NodeStatus[] | undefined> {

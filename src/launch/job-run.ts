@@ -13,7 +13,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { HawserError, toHawserError } from "../common/errors.ts";
 import type { Milliseconds } from "../common/units.ts";
 import { eachNode } from "./each.ts";
-import { GoneWatch } from "./gone.ts";
+import { GoneError, GoneWatch } from "./gone.ts";
 import type { PoolNode } from "./node.ts";
 import type { PoolContext } from "./pool-context.ts";
 import type { JobState, LogPiece } from "./worker/protocol.ts";
@@ -37,6 +37,10 @@ export interface JobResult {
   /** Which one it was. */
   failedRank: number | undefined;
   codes: (number | undefined)[];
+  /** Nodes that are gone, or that EC2 takes away. */
+  lost: number[];
+  /** Why the pool has ended by itself meanwhile. */
+  poolEnded: string | undefined;
   /** The pool's time to live ended it. */
   expired?: boolean | undefined;
 }
@@ -83,6 +87,8 @@ export async function followJob(
   if (!ranks) rmSync(logs, { recursive: true, force: true });
   mkdirSync(logs, { recursive: true, mode: 0o700 });
   let first: { code: number; rank: number } | undefined;
+  const lost = new Set<number>();
+  let poolEnded: string | undefined;
   let expired: boolean | undefined;
   const codes = await Promise.all(
     nodes.map(async (node): Promise<number | undefined> => {
@@ -94,10 +100,13 @@ export async function followJob(
         if (ended.stoppedBecause !== undefined) {
           const text = `the job was stopped: ${ended.stoppedBecause}`;
           context.events({ type: "note", node: node.index, text });
+          if (ended.losesMachine) lost.add(node.index);
+          else poolEnded = ended.stoppedBecause;
           expired ||= ended.expired;
         }
       } catch (error) {
         if (signal.aborted) throw error;
+        if (error instanceof GoneError) lost.add(node.index);
         context.events({ type: "note", node: node.index, text: toHawserError(error).message });
         code = 1;
       }
@@ -109,7 +118,14 @@ export async function followJob(
       return code;
     }),
   );
-  return { code: first?.code ?? 0, failedRank: first?.rank, codes, expired };
+  return {
+    code: first?.code ?? 0,
+    failedRank: first?.rank,
+    codes,
+    lost: [...lost].sort((a, b) => a - b),
+    poolEnded,
+    expired,
+  };
 }
 
 /** One node's job, over as many connections as it takes. */

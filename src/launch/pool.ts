@@ -38,6 +38,7 @@ import type { PoolRecord } from "./pool-record.ts";
 import { planPool, preparePool } from "./prepare.ts";
 import type { ProviderPlan } from "./provider.ts";
 import { startPool, stopPool } from "./stopping.ts";
+import type { StopOptions } from "./stopping.ts";
 import { prepareTask, runTask } from "./task.ts";
 import type { RunOptions } from "./task.ts";
 import type { WorkerStatus } from "./worker/protocol.ts";
@@ -211,8 +212,8 @@ export class Pool implements AsyncDisposable {
    *
    * @throws HawserError `not_supported` where they cannot be switched off, `drain_failed`
    */
-  async stop(): Promise<void> {
-    await stopPool(this.context);
+  async stop(options: StopOptions = {}): Promise<void> {
+    await stopPool(this.context, options);
   }
 
   /** Switches the machines of a stopped pool on, mounts and proves again. */

@@ -68,10 +68,17 @@ export async function planPool(context: PoolContext): Promise<ProviderPlan & { v
   };
 }
 
+export interface PrepareOptions {
+  /** The pool is only there for the command that makes it. */
+  endsWithRun: boolean;
+  /** Nodes that are ended and made anew. */
+  replace?: readonly PoolNode[] | undefined;
+}
+
 /** Plans, provisions, and prepares every node. Afterwards every volume has answered everywhere. */
 export async function preparePool(
   context: PoolContext,
-  { endsWithRun }: { endsWithRun: boolean },
+  { endsWithRun, replace: given = [] }: PrepareOptions,
 ): Promise<void> {
   const { steps, provider } = context;
   const timeouts = context.record.config.timeouts ?? {};
@@ -90,7 +97,7 @@ export async function preparePool(
       (made) => `${made.length} node${made.length === 1 ? "" : "s"}`,
     );
   const sshTimeoutMs = timeouts.ssh ?? plan.sshTimeoutMs;
-  let nodes = await provision([]);
+  let nodes = await provision(given);
   for (let replacements = 0; ; replacements++) {
     context.update({ phase: "preparing", nodes });
     const outcomes = await reachNodes(context, nodes, sshTimeoutMs);
@@ -132,10 +139,22 @@ function replaceable(
     const { error } = outcome;
     // Where the login works, it is the way there that is slow.
     const slow = HawserError.is(error, "step_timed_out") && context.session(node).wasReached;
-    return !slow && HawserError.is(error, "node_failed", "ssh_unreachable", "step_timed_out")
-      ? [{ node, why: error.message }]
-      : [];
+    if (slow) return [];
+    const isMachine = HawserError.is(error, "node_failed", "ssh_unreachable", "step_timed_out");
+    // What the image lacks, another machine lacks as well; what the others of the same image have, it may have.
+    const isAlone = outcomes.some(({ ok }) => ok) && HawserError.is(error, ...OF_THE_MACHINE);
+    return isMachine || isAlone ? [{ node, why: error.message }] : [];
   });
+}
+
+/** What a machine may lack that others of its kind have. */
+const OF_THE_MACHINE = ["fuse_missing", "no_space", "sudo_missing", "daemon_failed"] as const;
+
+/** A machine of whose GPUs some are dead. One without any may be about to get its driver, by setup. */
+function refuseLostGpus({ id, facts }: PoolNode, gpus: readonly string[]): void {
+  const count = facts?.gpus?.count ?? 0;
+  if (gpus.length === 0 || gpus.length >= count) return;
+  throw new HawserError("node_failed", `${id}: nvidia-smi lists ${gpus.length} of its ${count} GPUs.`);
 }
 
 async function reachNodes(
@@ -153,7 +172,8 @@ async function reachNodes(
         signal,
         provider.makesMachines ? () => gone.refuseGone(node, signal) : undefined,
       );
-      await session.facts(signal);
+      const { gpus } = await session.facts(signal);
+      refuseLostGpus(node, gpus);
     });
     await steps.run(
       "bootstrap",

@@ -127,8 +127,9 @@ export interface Provider {
   readonly switchesOff: boolean;
   /** Whether `stop` and `start` work on these nodes; why not, as a sentence. */
   cannotStop(nodes: readonly PoolNode[]): string | undefined;
-  stop(context: ProviderContext, nodes: readonly PoolNode[]): Promise<void>;
-  /** @returns the nodes, whose addresses may have changed */
+  /** @param options.wait resolves only when they are switched off */
+  stop(context: ProviderContext, nodes: readonly PoolNode[], options: { wait: boolean }): Promise<void>;
+  /** Waits for those that are just being switched off. @returns these nodes, whose addresses may have changed */
   start(context: ProviderContext, nodes: readonly PoolNode[]): Promise<PoolNode[]>;
 
   /** Writes the new end to wherever the provider keeps it, so that `discover` tells it. */

@@ -11,6 +11,7 @@ import type { PoolNode } from "./node.ts";
 import type { PoolContext } from "./pool-context.ts";
 import type { PoolRecord } from "./pool-record.ts";
 import { workerSpecs } from "./prepare.ts";
+import { makeWhole } from "./repair.ts";
 import { pushFiles } from "./push.ts";
 import { fetchInputs, pushOutputs } from "./copying.ts";
 import { serviceCommand, waitUntilReady } from "./service.ts";
@@ -176,8 +177,11 @@ export async function runTask(
       (restart === 0 ? await runningJob(context) : undefined) ?? (await launchTask(context, restart));
     if (options.detach) return undefined;
     const result = await waitForTask(context, run);
-    if (result.code === 0 || restart >= restarts) {
-      await pushOutputs(context);
+    // A machine that has ended itself in time may be gone before it could say so.
+    const { expiresMs = Number.POSITIVE_INFINITY } = context;
+    const isOver = result.poolEnded !== undefined || expiresMs <= context.clock.now();
+    if (result.code === 0 || restart >= restarts || isOver) {
+      await pushOutputs(context, result.lost);
       return result;
     }
     context.events({
@@ -185,6 +189,7 @@ export async function runTask(
       text: `the job failed on rank ${result.failedRank} with code ${result.code}; starting it again (${restart + 1} of ${restarts})`,
     });
     await stopJob(context, "job");
+    if (await makeWhole(context, result.lost)) await prepareTask(context);
   }
 }
 

@@ -156,6 +156,18 @@ export interface CopySource {
 export interface CopyOptions extends PutOptions {
   /** `copy` keeps the source's metadata; `replace` takes the options'. */
   metadataDirective?: "copy" | "replace" | undefined;
+  /**
+   * Called where the copy takes a multipart upload: calls what begins it, once, and resolves with the id when it has
+   * been noted. The copy tries to abort what it does not complete; whoever noted the id makes sure.
+   */
+  inParts?: ((create: () => Promise<CreatedMultipart>) => Promise<string>) | undefined;
+}
+
+/** The id of an upload that has been begun. */
+export interface CreatedMultipart {
+  uploadId: string;
+  /** A try before this one may have begun another, of which nobody has the id. */
+  repeated?: boolean | undefined;
 }
 
 export interface PendingMultipart {

@@ -8,7 +8,14 @@ import { HawserError } from "../common/errors.ts";
 import { GiB, MiB } from "../common/units.ts";
 import type { Bytes } from "../common/units.ts";
 import { quoteEtag, unquoteEtag } from "./etag.ts";
-import type { CopyOptions, CopySource, ObjectInfo, PutResult, UploadedPart } from "./object-store.ts";
+import type {
+  CopyOptions,
+  CopySource,
+  CreatedMultipart,
+  ObjectInfo,
+  PutResult,
+  UploadedPart,
+} from "./object-store.ts";
 import { ATTEMPT_LIMITS } from "./retry.ts";
 import { bucketOf, objectParameters, sdkOf, writeCall } from "./s3-context.ts";
 import type { S3Context } from "./s3-context.ts";
@@ -110,7 +117,8 @@ async function copyInParts(
     options.metadataDirective === "replace"
       ? options
       : { ...options, contentType: info.contentType, headers: info.headers, metadata: info.metadata };
-  const { uploadId } = await createMultipart(context, key, kept);
+  const create = (): Promise<CreatedMultipart> => createMultipart(context, key, kept);
+  const uploadId = options.inParts ? await options.inParts(create) : (await create()).uploadId;
   try {
     const parts = await copyParts(context, key, uploadId, source, info.sizeBytes, options);
     return await completeMultipart(context, key, uploadId, parts, options);

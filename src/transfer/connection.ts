@@ -14,6 +14,7 @@ import { createObjectStore } from "../store/s3-store.ts";
 import type { ObjectStoreOptions, S3Store } from "../store/s3-store.ts";
 import { createStoreRangeReader } from "../store/store-range-reader.ts";
 import { Budget } from "./budget.ts";
+import { DiskWrites } from "./disk-writes.ts";
 import { Places } from "./places.ts";
 import { Rate } from "./rate.ts";
 import { Windows } from "./windows.ts";
@@ -69,6 +70,8 @@ export class Connection implements AsyncDisposable {
    * once, network and disk would take turns.
    */
   readonly receiving: Budget;
+  /** Large writes to local files. */
+  readonly disk = new DiskWrites();
   /** Files of more than one range or part under way. */
   readonly largeFiles = new Places(LARGE_FILES);
   readonly #options: ConnectionOptions;

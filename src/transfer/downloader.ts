@@ -89,7 +89,9 @@ export class Downloader {
         signal,
       });
       const mtimeMs = mtimeOf(object, mtime);
-      await placeFile(target, new Uint8Array(windows.slab, bodyOffset, sizeBytes), mtimeMs);
+      const bytes = new Uint8Array(windows.slab, bodyOffset, sizeBytes);
+      if (sizeBytes < SMALL) await placeFile(target, bytes, mtimeMs);
+      else await this.#connection.disk.file((direct) => placeFile(target, bytes, mtimeMs, direct));
       return mtimeMs;
     } finally {
       windows.give(window);
@@ -117,14 +119,9 @@ export class Downloader {
     });
     if (info.etag !== etag || info.sizeBytes !== sizeBytes) throw changed(this.#store.bucket, key);
     const algorithm = info.checksums?.["crc64nvme"] === undefined ? "crc32c" : "crc64nvme";
-    const partial = await PartialFile.open(target, {
-      store: this.#store.identity,
-      key,
-      etag,
-      sizeBytes,
-      rangeBytes: this.#connection.rangeBytes,
-      algorithm,
-    });
+    const { rangeBytes, disk } = this.#connection;
+    const identity = { store: this.#store.identity, key, etag, sizeBytes, rangeBytes, algorithm } as const;
+    const partial = await PartialFile.open(target, identity, disk);
     try {
       how.progress(partial.presentBytes);
       await this.#fill(partial, how);

@@ -6,7 +6,7 @@
  * when its bytes still have that CRC: so neither a kill in the middle of a write nor a power failure can leave a hole
  * that looks like content. The lock on the partial file keeps two processes apart.
  */
-import { constants, ftruncateSync, futimesSync } from "node:fs";
+import { constants, ftruncateSync, futimesSync, writeSync } from "node:fs";
 import { open, rename, rm, stat } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
@@ -16,6 +16,7 @@ import { HawserError } from "../common/errors.ts";
 import { tryNative } from "../common/native.ts";
 import { MiB } from "../common/units.ts";
 import type { Bytes, EpochMs } from "../common/units.ts";
+import type { DiskWrites } from "./disk-writes.ts";
 import { makeFolder, placeError } from "./place-file.ts";
 import { partialPath, partialStatePath } from "./partial-name.ts";
 
@@ -30,9 +31,6 @@ export interface PartialIdentity {
   algorithm: "crc32c" | "crc64nvme";
 }
 
-/** Writes around the page cache at once: what keeps a disk busy. */
-const DIRECT_WRITES = 3;
-
 export class PartialFile {
   readonly target: string;
   readonly identity: PartialIdentity;
@@ -41,9 +39,7 @@ export class PartialFile {
   readonly #state: FileHandle;
   /** By range; undefined for those that are missing. */
   readonly #crcs: (bigint | undefined)[];
-  #writing: Promise<void> = Promise.resolve();
-  /** Writes around the page cache under way. */
-  #direct = 0;
+  readonly #disk: DiskWrites;
   #closed = false;
 
   private constructor(
@@ -51,6 +47,7 @@ export class PartialFile {
     identity: PartialIdentity,
     files: { path: string; file: FileHandle; state: FileHandle },
     crcs: (bigint | undefined)[],
+    disk: DiskWrites,
   ) {
     this.target = target;
     this.identity = identity;
@@ -58,6 +55,7 @@ export class PartialFile {
     this.#file = files.file;
     this.#state = files.state;
     this.#crcs = crcs;
+    this.#disk = disk;
   }
 
   /**
@@ -65,22 +63,27 @@ export class PartialFile {
    *
    * @throws HawserError `would_block` while another process writes it, `no_space`, `permission_denied`, …
    */
-  static async open(target: string, identity: PartialIdentity): Promise<PartialFile> {
+  static async open(target: string, identity: PartialIdentity, disk: DiskWrites): Promise<PartialFile> {
     const path = partialPath(target);
     try {
-      return await PartialFile.#openAt(path, target, identity);
+      return await PartialFile.#openAt(path, target, identity, disk);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw placeError(error, target);
     }
     await makeFolder(dirname(target));
     try {
-      return await PartialFile.#openAt(path, target, identity);
+      return await PartialFile.#openAt(path, target, identity, disk);
     } catch (error) {
       throw placeError(error, target);
     }
   }
 
-  static async #openAt(path: string, target: string, identity: PartialIdentity): Promise<PartialFile> {
+  static async #openAt(
+    path: string,
+    target: string,
+    identity: PartialIdentity,
+    disk: DiskWrites,
+  ): Promise<PartialFile> {
     const there = await stat(target).catch(() => undefined);
     if (there && !there.isFile()) {
       throw Object.assign(new Error("not a regular file"), {
@@ -96,7 +99,7 @@ export class PartialFile {
       const state = await open(partialStatePath(path), O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW, 0o666);
       try {
         const crcs = await takeUp(file, state, identity);
-        return new PartialFile(target, identity, { path, file, state }, crcs);
+        return new PartialFile(target, identity, { path, file, state }, crcs, disk);
       } catch (error) {
         // Nothing of it fits: it would only be in the way.
         await rm(path, { force: true });
@@ -133,46 +136,32 @@ export class PartialFile {
     return bytes;
   }
 
-  /**
-   * Writes a range that has arrived.
-   *
-   * It goes around the page cache, at a tenth of the CPU, while the disk keeps up. What the disk is behind with goes
-   * through it, one write at a time: writers of one file wait for its lock in the kernel, and spin.
-   *
-   * @throws HawserError `no_space`, …
-   */
+  /** Writes a range that has arrived, when the disk has a place for it. @throws HawserError `no_space`, … */
   async write(range: number, bytes: Uint8Array): Promise<void> {
-    const { offset } = this.boundsOf(range);
-    const crc = crcOf(this.identity.algorithm, bytes);
     try {
-      const addon = tryNative();
-      if (addon && this.#direct < DIRECT_WRITES && bytes.length >= MiB) {
-        this.#direct++;
-        try {
-          const crcs = new Uint32Array(1);
-          await addon.writeBlocks(this.#path, bytes, offset, bytes.length, crcs, -1, true, false);
-        } finally {
-          this.#direct--;
-        }
-      } else await this.#inTurn(() => this.#writeThrough(bytes, offset));
-      await this.#state.appendFile(`${range} ${crc.toString(16)}\n`);
+      const crc = await this.#disk.range(() => this.#place(this.boundsOf(range).offset, bytes));
+      // At once: the thread pool is where the writes are, and the line would wait behind them.
+      writeSync(this.#state.fd, `${range} ${crc.toString(16)}\n`);
+      this.#crcs[range] = crc;
     } catch (error) {
       throw placeError(error, this.target);
     }
-    this.#crcs[range] = crc;
   }
 
-  async #writeThrough(bytes: Uint8Array, offset: Bytes): Promise<void> {
+  /** @returns the CRC of what was written */
+  async #place(offset: Bytes, bytes: Uint8Array): Promise<bigint> {
+    const { algorithm } = this.identity;
+    const addon = tryNative();
+    if (addon) {
+      const crcs = algorithm === "crc32c" ? new Uint32Array(1) : new BigUint64Array(1);
+      await addon.writeBlocks(this.#path, bytes, offset, bytes.length, crcs, -1, true, false);
+      return BigInt(crcs[0]!);
+    }
     for (let done = 0; done < bytes.length;) {
       const { bytesWritten } = await this.#file.write(bytes, done, bytes.length - done, offset + done);
       done += bytesWritten;
     }
-  }
-
-  async #inTurn(work: () => Promise<void>): Promise<void> {
-    const mine = this.#writing.then(work);
-    this.#writing = mine.catch(() => undefined);
-    await mine;
+    return algorithm === "crc32c" ? BigInt(crc32c(bytes)) : crc64nvme(bytes);
   }
 
   /** The whole content's checksum, base64 as S3 writes it. Every range must be there. */
@@ -227,10 +216,6 @@ function boundsOf(
 ): { offset: Bytes; length: Bytes } {
   const offset = range * rangeBytes;
   return { offset, length: Math.min(rangeBytes, sizeBytes - offset) };
-}
-
-function crcOf(algorithm: PartialIdentity["algorithm"], bytes: Uint8Array): bigint {
-  return algorithm === "crc32c" ? BigInt(crc32c(bytes)) : crc64nvme(bytes);
 }
 
 /** Reads the state, checks the ranges it names, and makes both files ready to go on. */

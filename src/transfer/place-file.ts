@@ -14,28 +14,40 @@ import { partialPath } from "./partial-name.ts";
 /**
  * Makes `bytes` the content of `target`. Folders on the way are made.
  *
+ * @param direct around the page cache, where memory and file system allow it
  * @throws HawserError `no_space`, `permission_denied`, `is_a_directory`, `not_a_directory`, `would_block` while another
  *   process writes the same file, …
  */
-export async function placeFile(target: string, bytes: Uint8Array, mtimeMs: EpochMs): Promise<void> {
+export async function placeFile(
+  target: string,
+  bytes: Uint8Array,
+  mtimeMs: EpochMs,
+  direct = false,
+): Promise<void> {
   const partial = partialPath(target);
   try {
-    await place(partial, target, bytes, mtimeMs);
+    await place(partial, target, bytes, mtimeMs, direct);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw placeError(error, target);
     await makeFolder(dirname(target));
     try {
-      await place(partial, target, bytes, mtimeMs);
+      await place(partial, target, bytes, mtimeMs, direct);
     } catch (again) {
       throw placeError(again, target);
     }
   }
 }
 
-function place(partial: string, target: string, bytes: Uint8Array, mtimeMs: EpochMs): Promise<void> {
+function place(
+  partial: string,
+  target: string,
+  bytes: Uint8Array,
+  mtimeMs: EpochMs,
+  direct: boolean,
+): Promise<void> {
   const addon = tryNative();
   return addon
-    ? addon.placeFile(partial, target, bytes, mtimeMs / 1000)
+    ? addon.placeFile(partial, target, bytes, mtimeMs / 1000, direct)
     : placeInSteps(`${partial}.${process.pid}-${++unique}`, target, bytes, mtimeMs);
 }
 

@@ -3,7 +3,7 @@
  *
  * A FLUSH comes also when the kernel closes the files of a process that a signal ended. Its flags tell the two apart.
  */
-import { readFile } from "node:fs/promises";
+import { readFileSync } from "node:fs";
 
 /** The process was killed by a signal. From the kernel's linux/sched.h. */
 const PF_SIGNALED = 0x400;
@@ -17,10 +17,15 @@ export function isSignaled(stat: string): boolean {
   return (Number(fields[FLAGS_FIELD]) & PF_SIGNALED) !== 0;
 }
 
-/** False also where the process cannot be looked at any more. */
-export async function isBeingKilled(pid: number): Promise<boolean> {
+/**
+ * False also where the process cannot be looked at any more.
+ *
+ * To be asked in the turn in which its FLUSH came: it waits for the answer then, and is there. A moment later a SIGKILL
+ * that is still pending may have ended its request, and it is gone. So this reads at once; no disk is behind /proc.
+ */
+export function isBeingKilled(pid: number): boolean {
   try {
-    return isSignaled(await readFile(`/proc/${pid}/stat`, "latin1"));
+    return isSignaled(readFileSync(`/proc/${pid}/stat`, "latin1"));
   } catch {
     return false;
   }

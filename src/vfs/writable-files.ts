@@ -24,6 +24,8 @@ export interface WritableHandle {
   readonly pid: number;
   reader: ContentReader | undefined;
   writing: StagedFile | undefined;
+  /** Its writer was killed: what it left half done is being noted as that. */
+  tearing: Promise<void> | undefined;
 }
 
 export interface WritableFilesOptions {
@@ -33,7 +35,7 @@ export interface WritableFilesOptions {
   content: Content;
   takeHandle: () => HandleId;
   /** True for a process that a signal is ending. */
-  isBeingKilled: (pid: number) => Promise<boolean>;
+  isBeingKilled: (pid: number) => boolean;
   /** The version was found gone. */
   suspect: (inode: Inode) => void;
   /** The first handle of an inode is being opened. */
@@ -107,7 +109,8 @@ export class WritableFiles {
     const { serving, takeHandle } = this.#options;
     const { reply, counted } = serving.join(inode, flags);
     const handle = takeHandle();
-    const file = { inode, flags, counted, pid: caller.pid, reader: undefined, writing };
+    const { pid } = caller;
+    const file = { inode, flags, counted, pid, reader: undefined, writing, tearing: undefined };
     this.#handles.set(handle, file);
     if (writing) inode.writers++;
     // From here on the kernel may write without a word.
@@ -121,11 +124,12 @@ export class WritableFiles {
     if (file === undefined) return undefined;
     this.#handles.delete(handle);
     file.reader?.close();
-    const { inode, writing } = file;
-    if (!writing || !inode.touched) return this.#released(file);
+    const { inode, writing, tearing } = file;
+    if (!writing || !(inode.touched || tearing)) return this.#released(file);
     // What it has become must be known before it can be published.
-    const released = this.#options.inodes
-      .refresh(inode)
+    const released = (tearing ?? Promise.resolve())
+      .catch(() => undefined)
+      .then(() => this.#options.inodes.refresh(inode))
       .then(() => true)
       .catch(() => false)
       .then((isKnown) => {
@@ -271,11 +275,10 @@ export class WritableFiles {
     const { inode, writing } = file;
     if (!writing) return;
     const fromScratch = writing.keepsClosed || (inode.fromScratch && inode.staged === writing);
-    if (fromScratch && (await this.#options.isBeingKilled(caller.pid))) {
-      await writing.tear();
-      return;
-    }
-    await writing.flush();
+    if (!fromScratch || !this.#options.isBeingKilled(caller.pid)) return await writing.flush();
+    // The killed caller is not kept waiting for this: the release may come before it is done.
+    file.tearing = writing.tear();
+    await file.tearing;
   }
 }
 

@@ -69,7 +69,7 @@ export interface WritableFilesystemOptions extends VolumeFilesystemOptions {
   /** What fsync waits for; `bucket` when absent. */
   fsync?: "bucket" | "local" | undefined;
   /** For tests: whether a signal is ending the process. */
-  isBeingKilled?: ((pid: number) => Promise<boolean>) | undefined;
+  isBeingKilled?: ((pid: number) => boolean) | undefined;
 }
 
 /** What a kernel may believe of a file that is being written: the kernel does not see stores to a mapping itself. */

@@ -9,6 +9,7 @@ import type { EpochMs } from "../common/units.ts";
 import type { PutOptions } from "../store/object-store.ts";
 import type { Context } from "./context.ts";
 import type { InBucket } from "./file-entry.ts";
+import { copyObject } from "./multipart-begin.ts";
 import { metaOf, metaWithTime } from "./object-meta.ts";
 import { PublishConflict, settleOutcome } from "./publish.ts";
 import { UPLOAD_ID_METADATA, isAmbiguous } from "./verdict.ts";
@@ -52,7 +53,7 @@ export async function copyContent(context: Context, copy: ContentCopy): Promise<
   });
   try {
     fault("copy.before");
-    const result = await store.copy({ key: from.key, ifMatch: from.etag }, key, {
+    const result = await copyObject(context, { key: from.key, ifMatch: from.etag }, key, {
       ...options.put,
       storageClass: options.put.storageClass ?? copy.storageClass,
       ...(store.capabilities.conditionalPut && !toItself ? conditionOf(base) : {}),

@@ -107,6 +107,8 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
       journal.state.nextId = Math.max(journal.state.nextId, id + 1);
       await area.remove(id);
     }
+    for (const [mp, key] of journal.state.copying) journal.add({ t: "orphan", mp, key });
+    this.#janitor.kick();
     const keptIds = new Set(Array.from(left.values(), ({ file }) => file.entry.kept));
     for (const [id, one] of left) if (!keptIds.has(id)) await this.#takeUpWithKept(one, left);
     this.#startInOrder();

@@ -5,7 +5,8 @@ import type { Context } from "./context.ts";
 import type { InBucket } from "./file-entry.ts";
 import type { FileWork } from "./file-work.ts";
 import { beginMultipart } from "./multipart-begin.ts";
-import type { CreatedMultipart, PublishProgress, Published } from "./publish.ts";
+import type { CreatedMultipart } from "../store/object-store.ts";
+import type { PublishProgress, Published } from "./publish.ts";
 import type { JournaledPart } from "./records.ts";
 
 export class FileProgress implements PublishProgress {

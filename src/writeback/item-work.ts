@@ -11,6 +11,7 @@ import type { ErrorCode } from "../common/errors.ts";
 import type { Bytes, Milliseconds } from "../common/units.ts";
 import { pause } from "./context.ts";
 import type { Context } from "./context.ts";
+import { copyObject } from "./multipart-begin.ts";
 import { putOf, timeOf } from "./object-meta.ts";
 import type { Item } from "./records.ts";
 import { retryDelayMs } from "./retry-delay.ts";
@@ -174,7 +175,7 @@ export class ItemWork implements Work {
   }
 
   async #move(item: Extract<Item, { kind: "move" }>): Promise<void> {
-    const { store, closing: signal, options, journal, events, logger, fault } = this.#context;
+    const { closing: signal, options, journal, events, logger, fault } = this.#context;
     const { version, toKey } = item;
     if (version.key === toKey) return;
     let { copied } = item;
@@ -184,7 +185,7 @@ export class ItemWork implements Work {
       const put = { ...options.put, ...keptClass(version, options.put) };
       const request = { ...put, metadataDirective: "copy", reason: "flush", signal } as const;
       const there = await this.#unless(["not_found", "object_changed"], async () => {
-        copied = await store.copy(source, toKey, request);
+        copied = await copyObject(this.#context, source, toKey, request);
       });
       fault("copy.after");
       if (!there || !copied) {
@@ -221,7 +222,7 @@ export class ItemWork implements Work {
         reason: "flush",
         signal,
       } as const;
-      made = await store.copy({ key, ifMatch: etag }, key, request);
+      made = await copyObject(this.#context, { key, ifMatch: etag }, key, request);
     });
     if (!here) {
       // A copy whose answer was lost has changed the ETag of a multipart object.

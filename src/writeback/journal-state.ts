@@ -26,6 +26,8 @@ export class JournalState {
   readonly items = new Map<number, Item>();
   /** Multiparts to be aborted, with their keys. */
   readonly abandoned = new Map<string, string>();
+  /** Multiparts of copies on the server that are under way. */
+  readonly copying = new Map<string, string>();
   /** They may outlive their files. */
   readonly begins = new Map<string, Beginning>();
   readonly strays = new Map<string, Stray>();
@@ -57,10 +59,15 @@ export class JournalState {
       case "drop":
         this.#forget(record.id);
         return;
+      case "copying":
+        this.copying.set(record.mp, record.key);
+        return;
       case "orphan":
+        this.copying.delete(record.mp);
         this.abandoned.set(record.mp, record.key);
         return;
       case "aborted":
+        this.copying.delete(record.mp);
         this.abandoned.delete(record.mp);
         return;
       case "begun":
@@ -125,6 +132,7 @@ export class JournalState {
     yield { t: "ids", id: this.nextId, seq: this.nextSeq };
     for (const entry of this.files.values()) yield* entry.records();
     for (const beginning of this.begins.values()) yield { t: "begin", n: 0, ...beginning };
+    for (const [mp, key] of this.copying) yield { t: "copying", mp, key };
     for (const [mp, key] of this.abandoned) yield { t: "orphan", mp, key };
     for (const stray of this.strays.values()) yield { t: "stray", ...stray };
     for (const [seq, item] of this.items) yield { t: "item", seq, item };

@@ -4,6 +4,7 @@
  * The journal says that one is about to be begun before the request is sent, and that it is known what came of it after
  * the answer is. What is between, when the process ends or the request fails, the janitor looks for.
  */
+import type { CopyOptions, CopySource, CreatedMultipart, PutResult } from "../store/object-store.ts";
 import type { Context } from "./context.ts";
 import { beginName } from "./journal-state.ts";
 
@@ -36,7 +37,7 @@ export interface MultipartBeginning {
   readonly n: number;
   readonly key: string;
   /** Sends the request. */
-  create(): Promise<{ uploadId: string; repeated?: boolean | undefined }>;
+  create(): Promise<CreatedMultipart>;
   /** Adds to the journal what has been begun. */
   note(uploadId: string): void;
 }
@@ -60,4 +61,35 @@ export async function beginMultipart(context: Context, beginning: MultipartBegin
     fault("multipart.begun");
     return uploadId;
   });
+}
+
+/** No staged file has this number. */
+const NO_FILE = 0;
+
+/** A copy on the server. One of more than 5 GiB is a multipart as well. */
+export async function copyObject(
+  context: Context,
+  source: CopySource,
+  key: string,
+  options: CopyOptions,
+): Promise<PutResult> {
+  const { store, journal, beginnings } = context;
+  let mp: string | undefined;
+  const note = (uploadId: string): void => {
+    mp = uploadId;
+    journal.add({ t: "copying", mp, key });
+  };
+  const inParts = (create: () => Promise<CreatedMultipart>): Promise<string> =>
+    beginMultipart(context, { id: NO_FILE, n: 0, key, create, note });
+  try {
+    const made = await store.copy(source, key, { ...options, inParts });
+    if (mp !== undefined) journal.add({ t: "aborted", mp });
+    return made;
+  } catch (error) {
+    if (mp !== undefined) {
+      journal.add({ t: "orphan", mp, key });
+      beginnings.onEnd();
+    }
+    throw error;
+  }
 }

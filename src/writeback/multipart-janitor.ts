@@ -67,7 +67,11 @@ export class MultipartJanitor {
   kick(): void {
     if (this.#context.closing.aborted) return;
     this.#again = true;
-    this.#running ??= this.#run().finally(() => (this.#running = undefined));
+    this.#running ??= this.#run().finally(() => {
+      this.#running = undefined;
+      // Asked for while the run was coming to its end, when it had looked for that already.
+      if (this.#again) this.kick();
+    });
   }
 
   /** Resolves when nothing is under way. */
@@ -177,8 +181,8 @@ export class MultipartJanitor {
 
   /** Those that are not known to be somebody's. */
   #unknown(found: readonly string[]): string[] {
-    const { files, abandoned } = this.#context.journal.state;
-    const known = new Set(abandoned.keys());
+    const { files, abandoned, copying } = this.#context.journal.state;
+    const known = new Set([...abandoned.keys(), ...copying.keys()]);
     for (const { multipart } of files.values()) if (multipart) known.add(multipart.mp);
     return found.filter((mp) => !known.has(mp) && !this.#foreign.has(mp));
   }

@@ -8,7 +8,13 @@
  */
 import { HawserError } from "../common/errors.ts";
 import type { Bytes } from "../common/units.ts";
-import type { ObjectInfo, ObjectStore, PutBody, PutOptions } from "../store/object-store.ts";
+import type {
+  CreatedMultipart,
+  ObjectInfo,
+  ObjectStore,
+  PutBody,
+  PutOptions,
+} from "../store/object-store.ts";
 import { partBytesFor, planParts, sentRanges } from "./part-plan.ts";
 import type { ByteRange, PlannedPart } from "./part-plan.ts";
 import type { JournaledPart } from "./records.ts";
@@ -51,7 +57,6 @@ export interface Publication {
 }
 
 /** As the store tells it. */
-export type CreatedMultipart = Awaited<ReturnType<ObjectStore["createMultipart"]>>;
 
 /** What happens on the way. Each is awaited before the next step relies on it. */
 export interface PublishProgress {

@@ -160,6 +160,8 @@ export type JournalRecord =
   | { readonly t: "ids"; readonly id: number; readonly seq: number }
   /** Renames of staged files, all or none. */
   | { readonly t: "keys"; readonly keys: readonly (readonly [id: number, key: string, base: Base])[] }
+  /** An object is being copied on the server by this multipart: whoever finds this at the start aborts it. */
+  | { readonly t: "copying"; readonly mp: string; readonly key: string }
   /** A multipart that belongs to no file and has to be aborted. */
   | { readonly t: "orphan"; readonly mp: string; readonly key: string }
   /** The multipart is gone. */

@@ -139,7 +139,6 @@ os.ftruncate(cut, 0)
 os.write(cut, b"torn")
 os.write(os.open("new", os.O_WRONLY | os.O_CREAT), b"never closed")
 print("written")
-sys.stdin.read()
 signal.pause()`,
     world.mounted,
   ]);
@@ -168,12 +167,12 @@ test("W15 a writer that is killed while it rewrites what was just closed leaves 
     const writer = world.start("python3", [
       "-uc",
       `
-import sys
+import signal, sys
 file = open(sys.argv[1] + "/model.pt", "wb")
 file.write(b"torn")
 file.flush()
 print("written")
-sys.stdin.read()`,
+signal.pause()`,
       world.mounted,
     ]);
     await writer.says(/written/);

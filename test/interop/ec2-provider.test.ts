@@ -8,6 +8,8 @@ import { run } from "../../src/cli/main.ts";
 import { processTerminal } from "../../src/cli/terminal.ts";
 import { systemClock } from "../../src/common/clock.ts";
 import { parseFile } from "../../src/config/file.ts";
+import { Clients } from "../../src/launch/ec2/clients.ts";
+import { giveAddresses } from "../../src/launch/ec2/network-cards.ts";
 import { ec2Provider } from "../../src/launch/ec2/provider.ts";
 import { recordVolume } from "../../src/launch/pool-record.ts";
 import type { PoolEvent } from "../../src/launch/events.ts";
@@ -78,7 +80,10 @@ const down = async (context: ProviderContext, nodes: Awaited<ReturnType<typeof u
 
 test("a plan tells offers, prices and the image, and makes nothing", async () => {
   const plan = await ec2Provider.plan(contextFor());
-  expect(plan.checks.map(({ name, outcome }) => `${name} ${outcome}`)).toEqual(["image ok"]);
+  expect(plan.checks.map(({ name, outcome }) => `${name} ${outcome}`)).toEqual(["image ok", "prices ok"]);
+  expect(plan.checks[1]!.detail).toMatch(
+    /^on demand as of \d{4}-\d{2} by Hawser's table.*presets\.yaml replaces it$/,
+  );
   expect(plan.offers[0]).toMatchObject({ instanceType: "m5.large", spot: false, hourlyCost: 0.096 });
   expect(plan.hourlyCost).toBe(0.192);
   expect(moto.sent.every(({ action }) => /^(Describe|Get|List)/.test(action))).toBe(true);
@@ -198,6 +203,87 @@ describe("hawser ec2", () => {
   });
 });
 
+describe("Elastic Fabric Adapters", () => {
+  /** What the interfaces of each template are, by their keys. */
+  const interfacesOf = (template: URLSearchParams): Record<string, string>[] => {
+    const found: Record<string, string>[] = [];
+    for (const [key, value] of template) {
+      const match = /^LaunchTemplateData\.NetworkInterface\.(\d+)\.(\w+)$/.exec(key);
+      if (match) (found[Number(match[1]) - 1] ??= {})[match[2]!] = value;
+    }
+    return found;
+  };
+  const contextWith = (types: string[], pool: string): ProviderContext => {
+    const context = contextFor(pool);
+    context.config = {
+      ...context.config,
+      instanceTypes: types,
+      address: "public",
+      callerAddress: "203.0.113.7/32",
+    };
+    return context;
+  };
+
+  test("one for each network card, none of them asking for a public address", async () => {
+    // moto knows no placement groups.
+    const context = contextWith(["p4d.24xlarge"], "efa: true, placementGroup: false");
+    const nodes = await up(context);
+    const [template, ...more] = moto.requests("CreateLaunchTemplate");
+    expect(more).toEqual([]);
+    const interfaces = interfacesOf(template!);
+    expect(
+      interfaces.map(({ NetworkCardIndex, DeviceIndex, InterfaceType }) => [
+        NetworkCardIndex,
+        DeviceIndex,
+        InterfaceType,
+      ]),
+    ).toEqual([
+      ["0", "0", "efa"],
+      ["1", "1", "efa-only"],
+      ["2", "1", "efa-only"],
+      ["3", "1", "efa-only"],
+    ]);
+    // EC2 refuses it where there are several interfaces.
+    expect(interfaces.filter((one) => "AssociatePublicIpAddress" in one)).toEqual([]);
+    expect(await down(context, nodes)).toEqual([]);
+  });
+
+  test("an Elastic IP for those that EC2 gives no public address, by their first interface; one that is free is used again", async () => {
+    const associated = `<AssociateAddressResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><return>true</return></AssociateAddressResponse>`;
+    moto.answer = (action) => (action === "AssociateAddress" ? { status: 200, body: associated } : undefined);
+    const context = contextWith(["p4d.24xlarge"], "");
+    const card = (index: number) => ({
+      NetworkInterfaceId: `eni-${index}`,
+      Attachment: { DeviceIndex: Math.min(index, 1), NetworkCardIndex: index },
+    });
+    const cards = { InstanceId: "i-1", NetworkInterfaces: [card(1), card(0)] };
+    const alone = { InstanceId: "i-2", NetworkInterfaces: [card(0)] };
+    const given = { ...cards, InstanceId: "i-3", PublicIpAddress: "203.0.113.9" };
+    using clients = new Clients("us-east-1", environment(), signal);
+    const inPrivate = { ...context, config: { ...context.config, address: "private" as const } };
+    expect(await giveAddresses(clients, inPrivate, [cards])).toBe(false);
+    expect(await giveAddresses(clients, context, [alone, given])).toBe(false);
+    expect(await giveAddresses(clients, context, [cards, alone, given])).toBe(true);
+    expect(await giveAddresses(clients, context, [cards])).toBe(true);
+    expect(moto.requests("AllocateAddress")).toHaveLength(1);
+    const asked = moto.requests("AssociateAddress").map((one) => one.get("NetworkInterfaceId"));
+    expect(asked).toEqual(["eni-0", "eni-0"]);
+    context.state = { region: "us-east-1", hostKeys: [] };
+    expect(await ec2Provider.verifyRemoved(context, [])).toMatchObject([{ kind: "address" }]);
+    expect(await down(context, [])).toEqual([]);
+  });
+
+  test("one alone where the type has one card, with a public address of its own", async () => {
+    const context = contextWith(["g5.48xlarge"], "efa: true, placementGroup: false");
+    const nodes = await up(context);
+    expect(interfacesOf(moto.requests("CreateLaunchTemplate")[0]!)).toMatchObject([
+      { DeviceIndex: "0", InterfaceType: "efa", AssociatePublicIpAddress: "true" },
+    ]);
+    expect(moto.requests("AllocateAddress")).toEqual([]);
+    expect(await down(context, nodes)).toEqual([]);
+  });
+});
+
 describe("when AWS refuses", () => {
   test("no capacity in every zone: each market is tried, and what would help is said", async () => {
     moto.answer = (action) =>
@@ -248,18 +334,82 @@ describe("when AWS refuses", () => {
     expect(moto.requests("CreateFleet")).toHaveLength(0);
   });
 
-  test("an instance that dies while it starts is an error, not an endless wait", async () => {
-    moto.answer = (action, parameters) => {
-      if (action !== "DescribeInstances" || moto.requests("CreateFleet").length === 0) return undefined;
-      return parameters.get("Action") === "DescribeInstances"
-        ? {
-            status: 200,
-            body: `<DescribeInstancesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><reservationSet><item><instancesSet><item><instanceId>i-1</instanceId><instanceState><code>32</code><name>shutting-down</name></instanceState><stateReason><code>Client.VolumeLimitExceeded</code><message>Volume limit exceeded</message></stateReason></item></instancesSet></item></reservationSet></DescribeInstancesResponse>`,
-          }
-        : undefined;
+  test("a new instance profile that EC2 does not know yet: the launch asks again until it does", async () => {
+    const message =
+      "Value (arn:aws:iam::1:instance-profile/hawser/x) for parameter iamInstanceProfile.arn is invalid. Invalid IAM Instance Profile ARN";
+    const refusals = [
+      emptyFleet("InvalidParameterValue", message),
+      ec2Error("InvalidParameterValue", message.replaceAll(/arn/gi, "name")),
+    ];
+    moto.answer = (action) => (action === "CreateFleet" ? refusals.shift() : undefined);
+    events.splice(0);
+    expect(await up(contextFor())).toHaveLength(2);
+    expect(moto.requests("CreateFleet")).toHaveLength(3);
+    expect(moto.requests("CreateLaunchTemplate")).toHaveLength(1);
+    const notes = events.flatMap((event) => (event.type === "note" ? [event.text] : []));
+    expect(notes).toEqual(Array(2).fill("EC2 does not know the instance profile yet; asking again"));
+  });
+
+  test("another wrong parameter is not asked for again", async () => {
+    moto.answer = (action) =>
+      action === "CreateFleet" ? ec2Error("InvalidParameterValue", "The value is wrong.") : undefined;
+    await expect(up(contextFor())).rejects.toThrow(/The value is wrong/);
+    expect(moto.requests("CreateFleet")).toHaveLength(1);
+  });
+});
+
+describe("instances that end before they run", () => {
+  const DEAD = `<instanceId>i-0dead</instanceId><instanceType>m5.large</instanceType><placement><availabilityZone>us-east-1a</availabilityZone></placement><instanceState><code>48</code><name>terminated</name></instanceState><stateReason><code>Client.VolumeLimitExceeded</code><message>Volume limit exceeded</message></stateReason>`;
+  const xml = (name: string, body: string): { status: number; body: string } => ({
+    status: 200,
+    body: `<${name} xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">${body}</${name}>`,
+  });
+  /** The first `times` fleets give an instance that EC2 tells to be dead, the others are moto's. */
+  function stillbornAnswer(times: number): typeof moto.answer {
+    let fleets = 0;
+    return (action) => {
+      if (action === "CreateFleet" && ++fleets <= times) {
+        return xml(
+          "CreateFleetResponse",
+          "<fleetId>fleet-0</fleetId><errorSet/><fleetInstanceSet><item><instanceIds><item>i-0dead</item></instanceIds></item></fleetInstanceSet>",
+        );
+      }
+      if (action === "TerminateInstances") return xml("TerminateInstancesResponse", "<instancesSet/>");
+      if (action !== "DescribeInstances" || fleets === 0 || fleets > times) return undefined;
+      return xml(
+        "DescribeInstancesResponse",
+        `<reservationSet><item><instancesSet><item>${DEAD}</item></instancesSet></item></reservationSet>`,
+      );
     };
-    await expect(up(contextFor())).rejects.toThrow(
-      /ended while they were starting \(Volume limit exceeded\)/,
-    );
+  }
+
+  test("are replaced by one of the next offer, which is said", async () => {
+    moto.answer = stillbornAnswer(1);
+    events.splice(0);
+    const context = contextFor();
+    context.config = { ...context.config, nodes: 1 };
+    const nodes = await up(context);
+    expect(nodes).toHaveLength(1);
+    expect(nodes[0]!.id).not.toBe("i-0dead");
+    const [first, second, ...more] = moto.requests("CreateFleet");
+    expect(more).toEqual([]);
+    const places = (request: URLSearchParams): number =>
+      [...request.keys()].filter((key) => key.endsWith(".InstanceType")).length;
+    expect(places(second!)).toBe(places(first!) - 1);
+    expect(events).toContainEqual({
+      type: "note",
+      text: "i-0dead ended while it was starting (Volume limit exceeded). Another machine takes its place",
+    });
+  });
+
+  test("again and again: an error with EC2's reason, not an endless wait", async () => {
+    moto.answer = stillbornAnswer(100);
+    const context = contextFor();
+    context.config = { ...context.config, nodes: 1 };
+    await expect(up(context)).rejects.toMatchObject({
+      code: "provision_failed",
+      message: expect.stringMatching(/i-0dead ended while it was starting \(Volume limit exceeded\)/),
+    });
+    expect(moto.requests("CreateFleet")).toHaveLength(3);
   });
 });

@@ -3,6 +3,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  readdirSync,
   readSync,
   rmSync,
   statSync,
@@ -90,6 +91,33 @@ it.each([true, false])(
     expect(Buffer.compare(some, source.subarray(7, 107))).toBe(0);
   },
 );
+
+it("tells the CRC64NVME of each block to whom gives room for that", async () => {
+  const path = join(scratch, "crc64");
+  const source = bytesBehindPage(BLOCK + 5, 0);
+  const crcs = new BigUint64Array(2);
+  await native().writeBlocks(path, source, 0, BLOCK, crcs, source.length, true, false);
+  expect([...crcs]).toEqual([
+    native().crc64nvme(source.subarray(0, BLOCK), 0n),
+    native().crc64nvme(source.subarray(BLOCK), 0n),
+  ]);
+});
+
+it.each([
+  { direct: true, behind: 0, length: 3 * BLOCK },
+  { direct: true, behind: 0, length: 3 * BLOCK + 4 * KiB + 1 },
+  { direct: true, behind: 9, length: 3 * BLOCK },
+  { direct: false, behind: 0, length: 20 * BLOCK + 1 },
+  { direct: true, behind: 0, length: 0 },
+])("places a whole file under its name, dated: %o", async ({ direct, behind, length }) => {
+  const folder = join(scratch, `placed-${length}-${behind}-${direct}`);
+  mkdirSync(folder);
+  const source = bytesBehindPage(length, behind);
+  await native().placeFile(join(folder, "partial"), join(folder, "name"), source, 1_700_000_000.25, direct);
+  expect(readdirSync(folder)).toEqual(["name"]);
+  expect(Buffer.compare(readFileSync(join(folder, "name")), source)).toBe(0);
+  expect(statSync(join(folder, "name")).mtimeMs).toBe(1_700_000_000_250);
+});
 
 it("says where the next page begins", () => {
   const memory = new SharedArrayBuffer(16 * KiB);

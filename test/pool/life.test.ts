@@ -21,7 +21,7 @@ test("up, run, down: volumes are mounted for the job's user, every rank writes, 
     (await world.bed.hosts[1]!.exec("stat -c %u /mnt/out; ls /var/lib/hawser/parts | wc -l")).stdout,
   ).toBe(`${WORKER.uid}\n2\n`);
   const result = await pool.run();
-  expect(result).toEqual({ code: 0, failedRank: undefined, codes: [0, 0, 0] });
+  expect(result).toEqual({ code: 0, failedRank: undefined, codes: [0, 0, 0], lost: [] });
   const head = world.bed.hosts[0]!.address;
   for (const rank of [0, 1, 2]) {
     expect(world.lines).toContain(`${rank}: alpha`);

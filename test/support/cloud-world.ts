@@ -131,6 +131,13 @@ ${task}
     rmSync(join(this.cloud.environment["HAWSER_POOL_DIR"]!, "train"), { recursive: true });
   }
 
+  /** The record says that the pool's time is over. */
+  expire(): void {
+    const path = join(this.cloud.environment["HAWSER_POOL_DIR"]!, "train", "pool.json");
+    const record = JSON.parse(readFileSync(path, "utf8")) as Record<string, unknown>;
+    writeFileSync(path, JSON.stringify({ ...record, expiresMs: Date.now() - 1000 }));
+  }
+
   /** What the account has of Hawser, by kind. */
   private async account(): Promise<string[]> {
     await this.cloud.settled();

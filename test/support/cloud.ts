@@ -2,8 +2,9 @@
  * A cloud for tests: moto says which instances there are, and each of them is a real machine.
  *
  * Whenever moto has answered something that changes instances, the cloud looks at what there is: an instance that runs
- * gets a machine with a real sshd at its private address, set up as its user data says; one that was terminated or
- * stopped loses its machine without warning; a machine that switches itself off is terminated, as the launch asks for.
+ * gets a machine with a real sshd at its private address, set up as its user data says; one that was terminated loses its
+ * machine without warning, one that was stopped keeps its disk and gets a machine with it again when it is started; a
+ * machine that switches itself off is terminated, as the launch asks for.
  * On the machines, IMDSv2 answers with what an instance finds there: its role's credentials, its tags, notices. The
  * store (dev-s3) lets those credentials do what the role's policy says.
  *
@@ -21,6 +22,8 @@ import {
   DescribeInstanceAttributeCommand,
   DescribeInstancesCommand,
   EC2Client,
+  StartInstancesCommand,
+  StopInstancesCommand,
   TerminateInstancesCommand,
 } from "@aws-sdk/client-ec2";
 import type { Instance } from "@aws-sdk/client-ec2";
@@ -84,6 +87,8 @@ export class Cloud implements AsyncDisposable {
   private closed = false;
   private image: string | undefined;
   private readonly waiting = new Map<string, () => void>();
+  /** Ids of instances that were ever switched on and are not terminated. */
+  private readonly disks = new Set<string>();
 
   private constructor(
     folder: string,
@@ -208,6 +213,27 @@ export class Cloud implements AsyncDisposable {
     await this.look();
   }
 
+  /** Somebody stops an instance, without asking Hawser. */
+  async halt(id: string): Promise<void> {
+    await this.ec2.send(new StopInstancesCommand({ InstanceIds: [id] }));
+    await this.look();
+  }
+
+  /** Somebody starts it again. */
+  async resume(id: string): Promise<void> {
+    await this.ec2.send(new StartInstancesCommand({ InstanceIds: [id] }));
+    await this.look();
+    await this.instance(id)!.booted;
+  }
+
+  /** Power off and on: nothing on the machine gets to say goodbye, and only its disk stays. */
+  async reboot({ id, machine }: CloudInstance): Promise<void> {
+    machine.onEnd = () => {};
+    await machine.kill();
+    machine.onEnd = () => void this.lose(id);
+    await machine.start();
+  }
+
   /** Every instance that moto has not as terminated, by state. */
   async inventory(): Promise<Instance[]> {
     const { Reservations = [] } = await this.ec2.send(new DescribeInstancesCommand({}));
@@ -275,8 +301,9 @@ export class Cloud implements AsyncDisposable {
   private async align(): Promise<void> {
     const there = new Map((await this.inventory()).map((instance) => [instance.InstanceId!, instance]));
     const runs = (id: string): boolean => there.get(id)?.State?.Name === "running";
-    const ended = this.instances.filter(({ id }) => !runs(id));
-    await Promise.all(ended.map((instance) => this.remove(instance)));
+    const off = this.instances.filter(({ id }) => !runs(id));
+    await Promise.all(off.map((instance) => this.switchOff(instance)));
+    for (const id of this.disks) if (!there.has(id)) this.removeDisk(id);
     for (const [id, instance] of there) {
       const present = this.instance(id);
       if (present) await this.tagValues(present, instance);
@@ -284,14 +311,18 @@ export class Cloud implements AsyncDisposable {
     }
   }
 
-  private async remove(instance: CloudInstance): Promise<void> {
+  private removeDisk(id: string): void {
+    this.disks.delete(id);
+    rmSync(join(this.folder, id), { recursive: true, force: true });
+  }
+
+  private async switchOff(instance: CloudInstance): Promise<void> {
     this.instances.splice(this.instances.indexOf(instance), 1);
     instance.machine.onEnd = () => {};
     await instance.booted.catch(() => {});
     await instance.machine.kill();
     await this.publish(instance.address, null);
     await run("ip", ["netns", "del", instance.namespace]);
-    rmSync(instance.folder, { recursive: true, force: true });
   }
 
   private async tagValues(instance: CloudInstance, { Tags = [] }: Instance): Promise<void> {
@@ -305,6 +336,7 @@ export class Cloud implements AsyncDisposable {
     const folder = join(this.folder, id);
     const namespace = `hwcloud-${this.octet}-${number}`;
     const device = `hwci${this.octet}-${number}`;
+    this.disks.add(id);
     mkdirSync(folder, { recursive: true });
     const { UserData } = await this.ec2.send(
       new DescribeInstanceAttributeCommand({ InstanceId: id, Attribute: "userData" }),

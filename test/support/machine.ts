@@ -72,7 +72,8 @@ export class Machine {
   onEnd: () => void = () => {};
   private readonly identity: MachineIdentity;
   private child: ChildProcess | undefined;
-  private cgroup: MachineCgroup | undefined;
+  /** Settles when nothing of the machine that last ran is left. */
+  private gone: Promise<void> = Promise.resolve();
   private output = "";
 
   constructor(identity: MachineIdentity) {
@@ -89,7 +90,8 @@ export class Machine {
       throw new Error("Tests of pools want the package systemd installed.");
     writeFileSync(script, systemd ? systemdBoot(this.identity) : plainBoot(this.identity));
     this.output = "";
-    this.cgroup = systemd ? MachineCgroup.make(`hawser-${process.pid}-${hostName}`) : undefined;
+    await this.gone;
+    const cgroup = systemd ? MachineCgroup.make(hostName) : undefined;
     const isolated = [
       "--mount",
       "--pid",
@@ -101,17 +103,18 @@ export class Machine {
       ...(systemd ? ["--cgroup"] : []),
     ];
     const command = ["ip", "netns", "exec", namespace, "unshare", ...isolated, "bash", script, hostName];
-    const [file, ...args] = this.cgroup?.entering(command) ?? command;
+    const [file, ...args] = cgroup?.entering(command) ?? command;
     const child = spawn(file!, args, {
       stdio: ["ignore", "pipe", "pipe"],
       env: { PATH: process.env["PATH"] },
     });
     this.child = child;
     this.identity.onProcess(child.pid!);
-    child.once("close", () => {
-      this.cgroup?.remove();
-      this.onEnd();
-    });
+    const ended = new Promise((resolve) => child.once("close", resolve));
+    this.gone = ended.then(() => cgroup?.remove());
+    // Whoever waits for it hears of it.
+    this.gone.catch(() => {});
+    child.once("close", () => this.onEnd());
     await new Promise<void>((resolve, reject) => {
       const hear = (text: Buffer): void => {
         this.output += text.toString();
@@ -137,10 +140,7 @@ export class Machine {
 
   /** The power goes: nothing on the machine gets to say goodbye. */
   async kill(): Promise<void> {
-    const { child } = this;
-    if (!child || child.exitCode !== null || child.signalCode !== null) return;
-    const ended = new Promise((resolve) => child.once("close", resolve));
-    child.kill("SIGKILL");
-    await ended;
+    this.child?.kill("SIGKILL");
+    await this.gone;
   }
 }

@@ -32,6 +32,14 @@ export function mayFallOver(code: string | undefined): boolean {
   return code !== undefined && CAPACITY.has(code);
 }
 
+/**
+ * Whether EC2 does not know an instance profile yet: IAM made it a moment ago, and tells EC2 in its own time. The code is
+ * that of any wrong parameter, so the text decides.
+ */
+export function isUnknownProfile(code: string | undefined, message: string): boolean {
+  return code === "InvalidParameterValue" && /iam ?instance ?profile/i.test(message);
+}
+
 /** A failure of a launch in a sentence, with what to do. */
 export function explainLaunch(code: string | undefined, message: string, region: string): string {
   switch (code) {
@@ -48,6 +56,8 @@ export function explainLaunch(code: string | undefined, message: string, region:
       return `your quota of vCPUs for this kind of instance in ${region} is used up; end other instances or ask for more under Service Quotas (EC2, 'Running On-Demand … instances')`;
     case "InsufficientFreeAddressesInSubnet":
       return "the subnet has no free address; name other subnets";
+    case "AddressLimitExceeded":
+      return `your quota of Elastic IP addresses in ${region} is used up; ask for more under Service Quotas (EC2), or write address: private`;
     case "InvalidAMIID.NotFound":
     case "InvalidAMIID.Malformed":
       return `the image does not exist in ${region}; images belong to one region, so give another ami or region`;

@@ -16,7 +16,12 @@ export interface InstanceType {
   efa?: boolean | undefined;
   /** US dollars in us-east-1; `undefined` where it is not known. */
   hourlyCost?: number | undefined;
+  /** What the user's file says a region asks, in US dollars; it goes before what is reckoned. */
+  regionalCosts?: Readonly<Record<string, number>> | undefined;
 }
+
+/** When the prices of the table were AWS's, as far as they were. */
+export const PRICES_AS_OF = "2025-08";
 
 type Row = readonly [
   name: string,
@@ -104,6 +109,8 @@ const OTHER_REGIONS = 1.25;
 
 /** US dollars an hour on demand, or `undefined` when the type's price is not known. */
 export function onDemandPrice(type: InstanceType, region: string): number | undefined {
+  const said = type.regionalCosts?.[region];
+  if (said !== undefined) return said;
   if (type.hourlyCost === undefined) return undefined;
   return round(type.hourlyCost * (REGION_FACTORS[region] ?? OTHER_REGIONS));
 }

@@ -9,6 +9,9 @@
  *   team-gpu: { description: What we train on, instanceTypes: [g6e.xlarge, g5.2xlarge] }
  * types:                      # prices, and types that Hawser does not know
  *   g6e.2xlarge: { hourlyCost: 2.24, vcpus: 8, memoryGiB: 64, gpus: { count: 1, name: L40S } }
+ * prices:                     # of regions, which are reckoned otherwise
+ *   eu-central-1: { g5.xlarge: 1.258 }
+ * pricesAsOf: 2026-10         # what a plan says of them
  * ```
  */
 import { readFileSync } from "node:fs";
@@ -19,7 +22,7 @@ import { z } from "zod";
 import { HawserError } from "../../common/errors.ts";
 import type { Environment } from "../../config/interpolate.ts";
 import { didYouMean } from "../../config/suggest.ts";
-import { INSTANCE_TYPES } from "./instance-types.ts";
+import { INSTANCE_TYPES, PRICES_AS_OF } from "./instance-types.ts";
 import type { InstanceType } from "./instance-types.ts";
 
 export interface Preset {
@@ -79,12 +82,19 @@ const fileSchema = z.strictObject({
     )
     .optional(),
   types: z.record(z.string(), typeSchema).optional(),
+  prices: z.record(z.string(), z.record(z.string(), z.number().positive())).optional(),
+  pricesAsOf: z
+    .string()
+    .regex(/^\d{4}-\d{2}(?:-\d{2})?$/, "must be a month or a day such as 2026-10")
+    .optional(),
 });
 
 /** What is known of machines: shipped, and what the user's file adds. */
 export interface Catalogue {
   presets: ReadonlyMap<string, Preset>;
   types: ReadonlyMap<string, InstanceType>;
+  /** Types whose price is the user's, and since when it holds where that is said. */
+  ownPrices: { types: ReadonlySet<string>; asOf: string | undefined; path: string };
 }
 
 export function presetsPath(environment: Environment): string {
@@ -119,6 +129,7 @@ export function loadCatalogue(environment: Environment): Catalogue {
 export function extendCatalogue(text: string, path: string): Catalogue {
   const presets = new Map(SHIPPED.map((preset) => [preset.name, preset]));
   const types = new Map(INSTANCE_TYPES);
+  const own = new Set<string>();
   let raw: unknown;
   try {
     raw = parse(text) ?? {};
@@ -138,8 +149,26 @@ export function extendCatalogue(text: string, path: string): Catalogue {
     const known = types.get(name) ?? { name, vcpus: 0, memoryGiB: 0, arch: "x64" as const };
     const given = Object.fromEntries(Object.entries(added).filter(([, value]) => value !== undefined));
     types.set(name, { ...known, ...given });
+    if (added.hourlyCost !== undefined) own.add(name);
   }
-  return { presets, types };
+  for (const [region, prices] of Object.entries(read.data.prices ?? {})) {
+    for (const [name, price] of Object.entries(prices)) {
+      const known = types.get(name) ?? { name, vcpus: 0, memoryGiB: 0, arch: "x64" as const };
+      types.set(name, { ...known, regionalCosts: { ...known.regionalCosts, [region]: price } });
+      own.add(name);
+    }
+  }
+  return { presets, types, ownPrices: { types: own, asOf: read.data.pricesAsOf, path } };
+}
+
+/** Where the on-demand prices of these types come from, and of when they are, for a plan. */
+export function pricesSaid({ ownPrices }: Catalogue, names: readonly string[]): string {
+  const { types, asOf, path } = ownPrices;
+  const theirs = names.filter((name) => types.has(name));
+  const table = `on demand as of ${PRICES_AS_OF} by Hawser's table, which is not AWS's bill`;
+  const own = `${theirs.join(", ")}${asOf === undefined ? "" : ` as of ${asOf}`} by ${path}`;
+  if (theirs.length === 0) return `${table}; ${path} replaces it`;
+  return theirs.length === names.length ? own : `${own}; the others ${table}`;
 }
 
 /** @throws HawserError `invalid_argument` with the nearest name */

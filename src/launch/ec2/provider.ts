@@ -8,11 +8,12 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { join } from "node:path";
 import type { Instance } from "@aws-sdk/client-ec2";
-import { HawserError, toHawserError } from "../../common/errors.ts";
+import { toHawserError } from "../../common/errors.ts";
 import type { Milliseconds } from "../../common/units.ts";
 import type { Environment } from "../../config/interpolate.ts";
 import type { NodeState, NodeStatus, PoolNode } from "../node.ts";
 import type { Check, DiscoveredPool, Leftover, Provider, ProviderContext } from "../provider.ts";
+import { stillborn, switchOn, untilOff, untilRunning, untilRunningOrDead } from "./booting.ts";
 import { Clients, isOfAws, poolRegion } from "./clients.ts";
 import { launchInstances } from "./fleet.ts";
 import { findImage } from "./image.ts";
@@ -25,6 +26,8 @@ import type { Network } from "./network.ts";
 import { roundsOf, takeable } from "./offers.ts";
 import type { OfferWishes, RankedOffer } from "./offers.ts";
 import { INSTANCE_TYPES, onDemandPrice } from "./instance-types.ts";
+import { efaCards, giveAddresses, roundsByCards } from "./network-cards.ts";
+import { loadCatalogue, pricesSaid } from "./presets.ts";
 import { placementGroup, placementOf } from "./placement.ts";
 import type { Placement } from "./placement.ts";
 import { newKeyPair } from "./openssh-key.ts";
@@ -34,6 +37,8 @@ import { TAG, belonging, expiryText, tagOf } from "./tags.ts";
 import { userData } from "./user-data.ts";
 
 const SSH_TIMEOUT_MS: Milliseconds = 180_000;
+/** How often instances that end while they start are replaced, in one launch. */
+const REPLACEMENTS = 2;
 const LOOK_MS: Milliseconds = 2000;
 
 interface Ec2State {
@@ -98,7 +103,7 @@ function statusOf(instance: Instance, index: number, context?: ProviderContext):
   } = instance;
   const { config } = context ?? {};
   const state = context ? stateOf(context) : undefined;
-  const known = INSTANCE_TYPES.get(type);
+  const known = (context ? loadCatalogue(context.environment).types : INSTANCE_TYPES).get(type);
   const spot = instance.InstanceLifecycle === "spot";
   const region = Placement?.AvailabilityZone?.replace(/[a-z]$/, "") ?? "";
   const address =
@@ -183,11 +188,29 @@ function spotPricesOf(offers: readonly RankedOffer[]): Record<string, number> {
   );
 }
 
-async function launchMissing(clients: Clients, context: ProviderContext, missing: number): Promise<void> {
+/**
+ * @param avoid where instances ended while they were starting: taken only where there is nothing else
+ * @returns ids of the new ones
+ */
+async function launchMissing(
+  clients: Clients,
+  context: ProviderContext,
+  missing: number,
+  avoid: ReadonlySet<string | undefined>,
+): Promise<string[]> {
   const { config, name, expiresMs } = context;
   const { network, offers, wishes, image, placement } = await choose(clients, context);
   const { efa, group, together } = placement;
-  const rounds = roundsOf(takeable(offers, wishes), together);
+  const all = takeable(offers, wishes);
+  const elsewhere = all.filter(({ instanceType, zone }) => !avoid.has(`${instanceType} ${zone}`));
+  const taken = elsewhere.length > 0 ? elsewhere : all;
+  const cards = efa
+    ? await efaCards(
+        clients,
+        taken.map(({ instanceType }) => instanceType),
+      )
+    : new Map<string, number>();
+  const rounds = roundsByCards(roundsOf(taken, together), cards);
   const hostKey = newKeyPair();
   const publicKey = userKey(context);
   await context.save({
@@ -200,7 +223,7 @@ async function launchMissing(clients: Clients, context: ProviderContext, missing
     ? await ownProfile(clients, context)
     : (await givenProfile(clients, config.instanceProfile)).arn;
   const groups = [await securityGroup(clients, context, network), ...(config.securityGroups ?? [])];
-  await launchInstances(
+  return await launchInstances(
     clients,
     context,
     {
@@ -215,30 +238,6 @@ async function launchMissing(clients: Clients, context: ProviderContext, missing
     },
     missing,
   );
-}
-
-/** @throws HawserError `provision_failed` when an instance ends instead */
-async function untilRunning(
-  clients: Clients,
-  context: ProviderContext,
-  wanted: number,
-  except: ReadonlySet<string> = new Set(),
-): Promise<Instance[]> {
-  for (;;) {
-    const all = (await instancesOf(clients, context)).filter(({ InstanceId }) => !except.has(InstanceId!));
-    const dead = all.find(({ State }) => State?.Name === "shutting-down" || State?.Name === "stopping");
-    const running = all.filter(({ State }) => State?.Name === "running");
-    if (running.length >= wanted) return running;
-    const alive = living(all).length;
-    if (alive < wanted) {
-      const why = dead?.StateReason?.Message ?? "no reason is given";
-      throw new HawserError(
-        "provision_failed",
-        `${wanted - alive} of ${wanted} instances ended while they were starting (${why}); 'hawser pool up ${context.name}' makes others.`,
-      );
-    }
-    await sleep(LOOK_MS, undefined, { signal: context.signal });
-  }
 }
 
 async function leftoversOf(clients: Clients, whose: Whose, kept: readonly string[]): Promise<Leftover[]> {
@@ -369,6 +368,9 @@ export const ec2Provider: Provider = {
       const { offers, wishes, image, placement } = await choose(clients, context);
       const [first] = takeable(offers, wishes);
       checks.push({ name: "image", outcome: "ok", detail: image.id });
+      const named = [...new Set(offers.map(({ instanceType }) => instanceType))];
+      const detail = pricesSaid(loadCatalogue(context.environment), named);
+      checks.push({ name: "prices", outcome: "ok", detail });
       if (placement.group || placement.efa) {
         const what = [placement.group ? "a placement group" : "", placement.efa ? "EFA" : ""];
         checks.push({
@@ -408,22 +410,46 @@ export const ec2Provider: Provider = {
       replace.map(({ id }) => id),
     );
     const replaced = new Set(replace.map(({ id }) => id));
-    const present = living(await instancesOf(clients, context)).filter(
-      ({ InstanceId }) => !replaced.has(InstanceId!),
-    );
-    let now = context;
-    if (present.length < wanted) {
-      // What is saved in the middle is what the nodes are described with at the end.
-      now = {
-        ...context,
-        save: async (state) => {
-          now = { ...now, state };
-          await context.save(state);
-        },
-      };
-      await launchMissing(clients, now, wanted - present.length);
+    const avoid = new Set<string | undefined>();
+    // What is saved in the middle is what the nodes are described with at the end.
+    let now: ProviderContext = {
+      ...context,
+      save: async (state) => {
+        now = { ...now, state };
+        await context.save(state);
+      },
+    };
+    let running: Instance[];
+    for (let replacements = 0; ; replacements++) {
+      const present = living(await instancesOf(clients, context)).filter(
+        ({ InstanceId }) => !replaced.has(InstanceId!),
+      );
+      await switchOn(clients, context, present);
+      const before = present.map(({ InstanceId }) => InstanceId!);
+      const missing = wanted - before.length;
+      const made = missing > 0 ? await launchMissing(clients, now, missing, avoid) : [];
+      const outcome = await untilRunningOrDead(clients, now, [...before, ...made]);
+      running = outcome.running;
+      if (outcome.dead.length === 0) {
+        if (await giveAddresses(clients, now, running))
+          running = await untilRunning(clients, now, [...before, ...made]);
+        break;
+      }
+      // What was there before may have data on its disk, for as long as it has a disk.
+      const mayHoldData = outcome.dead.some(({ id, isOff }) => isOff && before.includes(id));
+      if (mayHoldData || replacements >= REPLACEMENTS) throw stillborn(outcome.dead, context.name);
+      for (const { id, why, where } of outcome.dead) {
+        replaced.add(id);
+        avoid.add(where);
+        const text = `${id} ended while it was starting (${why.replace(/\.$/, "")}). Another machine takes its place`;
+        context.events({ type: "note", text });
+      }
+      // One of the new ones may be only switched off, with a disk that costs money.
+      await terminateInstances(
+        clients,
+        outcome.dead.map(({ id }) => id),
+      );
     }
-    const running = await untilRunning(clients, now, wanted, replaced);
     const nodes = [...numbered(running)].slice(0, wanted);
     for (const [index, instance] of nodes) {
       if (tagOf(instance.Tags, TAG.node) === String(index)) continue;
@@ -461,22 +487,30 @@ export const ec2Provider: Provider = {
     return "Spot instances of a fleet cannot be stopped; end the pool with 'hawser pool down'.";
   },
 
-  async stop(context, nodes) {
+  async stop(context, nodes, { wait }) {
     using clients = await clientsOf(context);
     const InstanceIds = nodes.map(({ id }) => id);
     await clients.ec2("StopInstances", (client, sdk, options) =>
       client.send(new sdk.StopInstancesCommand({ InstanceIds }), options),
     );
+    if (wait) await untilOff(clients, context, InstanceIds);
   },
 
   async start(context, nodes) {
     using clients = await clientsOf(context);
     const InstanceIds = nodes.map(({ id }) => id);
-    await clients.ec2("StartInstances", (client, sdk, options) =>
-      client.send(new sdk.StartInstancesCommand({ InstanceIds }), options),
+    const all = living(await instancesOf(clients, context));
+    await switchOn(
+      clients,
+      context,
+      all.filter(({ InstanceId }) => InstanceIds.includes(InstanceId!)),
     );
-    const running = await untilRunning(clients, context, nodes.length);
-    return [...numbered(running)].map(([index, instance]) => statusOf(instance, index, context).node);
+    await untilRunning(clients, context, InstanceIds);
+    // Among all of them, so that each keeps its index.
+    const now = numbered(living(await instancesOf(clients, context)));
+    return [...now]
+      .map(([index, instance]) => statusOf(instance, index, context).node)
+      .filter(({ id }) => InstanceIds.includes(id));
   },
 
   async extend(context, expiresMs) {

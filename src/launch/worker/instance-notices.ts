@@ -17,6 +17,8 @@ export interface EndNotice {
   why: string;
   /** The machine is ended by EC2; else it is to end itself. */
   taken: boolean;
+  /** EC2 wants the machine alone: the pool may go on with another one. */
+  wantsMachine: boolean;
 }
 
 export class InstanceNotices {
@@ -36,10 +38,10 @@ export class InstanceNotices {
         this.get(`tags/instance/${END_TAG}`),
       ]);
       if (action !== undefined)
-        return { why: `the spot instance is taken away${timeIn(action)}`, taken: true };
+        return { why: `the spot instance is taken away${timeIn(action)}`, taken: true, wantsMachine: true };
       if (rebalance !== undefined)
-        return { why: "the spot instance is likely to be taken away soon", taken: false };
-      if (asked !== undefined) return { why: "the pool is cleaned up", taken: false };
+        return { why: "the spot instance is likely to be taken away soon", taken: false, wantsMachine: true };
+      if (asked !== undefined) return { why: "the pool is cleaned up", taken: false, wantsMachine: false };
     } catch {
       // The service has its pauses; the next look is two seconds away.
       this.token = undefined;

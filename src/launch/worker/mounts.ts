@@ -3,6 +3,9 @@
  *
  * Every volume is a process of its own that outlives the worker's: a systemd unit where systemd runs, else a daemon as
  * `hawser mount` starts it. It belongs to root, lets everybody in, and its files belong to the job's user.
+ *
+ * A writable volume is marked on disk before it is mounted, and the mark goes when a drain has brought everything home:
+ * what a machine that was restarted, or a daemon that was killed, still has is found by it (write-marks.ts).
  */
 import { execFile } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, rmSync, rmdirSync, writeFileSync } from "node:fs";
@@ -23,13 +26,16 @@ import type { DrainProgress, Unflushed, WorkerStatus } from "./protocol.ts";
 import { PROGRAM } from "./program.ts";
 import { DEFAULT_CACHE, DEFAULT_STAGING } from "./spec.ts";
 import type { WorkerFolder, WorkerSpec, WorkerVolume } from "./spec.ts";
+import { neverClosed } from "./never-closed.ts";
 import { unitName, unitText, workerUnitName } from "./unit.ts";
+import { WriteMarks } from "./write-marks.ts";
 
 const run = promisify(execFile);
 
 const UNITS = "/run/systemd/system";
 /** How long systemctl may take to start a mount; the mount's own bounds are shorter. */
 const SYSTEMCTL_MS: Milliseconds = 100_000;
+const STATUS_MS: Milliseconds = 3000;
 
 /** What is mounted for a volume of a pool. */
 export function requestFor(
@@ -57,10 +63,12 @@ export function requestFor(
 export class WorkerMounts {
   private readonly folder: WorkerFolder;
   private readonly spec: WorkerSpec;
+  private readonly marks: WriteMarks;
 
   constructor(folder: WorkerFolder, spec: WorkerSpec) {
     this.folder = folder;
     this.spec = spec;
+    this.marks = new WriteMarks(folder.path);
   }
 
   /** Credentials to memory, readable by root alone; a mount reads them when its own come to their end. */
@@ -100,6 +108,7 @@ export class WorkerMounts {
     }
     if (!existsSync(config.mount)) this.makeMountPoint(config.mount);
     const request = requestFor(this.folder, this.spec, volume);
+    if (config.mode === "writable") this.marks.set(config.mount);
     if (this.spec.systemd) return await this.mountByUnit(config.name);
     const mount = await launch(request);
     await mount.detach();
@@ -142,6 +151,11 @@ export class WorkerMounts {
     });
   }
 
+  /** Whether any of these is there, or has left something on this machine. */
+  get holdsAny(): boolean {
+    return this.known().length > 0 || this.spec.volumes.some(({ config }) => this.marks.has(config.mount));
+  }
+
   async report(): Promise<WorkerStatus["mounts"]> {
     const known = new Map(this.known().map(({ name, mount }) => [name, mount]));
     return await Promise.all(
@@ -159,13 +173,22 @@ export class WorkerMounts {
     );
   }
 
-  /** Brings everything that was written to the bucket, and unmounts what has nothing left. @returns what remains */
+  /**
+   * Brings everything that was written to the bucket, and unmounts what has nothing left. A writable volume that nobody
+   * serves, because the machine was restarted or its process killed, is mounted again for it.
+   *
+   * @returns what remains
+   */
   async drain(onProgress: (progress: DrainProgress) => void): Promise<Unflushed[]> {
+    const again = await Promise.all(this.spec.volumes.map((volume) => this.mountAgain(volume)));
     const remaining = await Promise.all(
       this.known().map(async ({ name, mount }): Promise<Unflushed[]> => {
+        if (again.some((kept) => kept?.volume === name)) return [];
         try {
           await this.flush(name, mount, onProgress);
+          await this.refuseNeverClosed(mount);
           await this.unmount(mount, false);
+          this.marks.clear(mount.settings!.volume.mount);
           return [];
         } catch (error) {
           const { message } = toHawserError(error);
@@ -179,7 +202,28 @@ export class WorkerMounts {
         }
       }),
     );
-    return remaining.flat();
+    return [...again.flatMap((kept) => kept ?? []), ...remaining.flat()];
+  }
+
+  /** @returns why a volume that may hold data cannot be asked for it */
+  private async mountAgain(volume: WorkerVolume): Promise<Unflushed | undefined> {
+    const { name, mount: path, mode } = volume.config;
+    if (mode !== "writable" || !this.marks.has(path)) return undefined;
+    if (this.known().some((known) => known.name === name && known.mount.pid !== undefined)) return undefined;
+    try {
+      await this.mount(volume);
+      return undefined;
+    } catch (error) {
+      const reason = `it was not mounted any more and cannot be mounted again (${toHawserError(error).message.replace(/\.$/, "")}); what had not reached the bucket is still on this machine`;
+      return { volume: name, mount: path, reason, pendingFiles: -1 };
+    }
+  }
+
+  /** What its writers had not closed when the machine went down reaches no bucket by itself, and would end with the machine. */
+  private async refuseNeverClosed({ folder, settings }: KnownMount): Promise<void> {
+    if (this.spec.atEnd !== "poweroff" || settings?.volume.mode !== "writable" || !folder) return;
+    const { writing } = await callDaemon(folder.socketPath, "status", {}, { timeoutMs: STATUS_MS });
+    if (writing) await neverClosed(writing.folder);
   }
 
   private async flush(
@@ -210,7 +254,7 @@ export class WorkerMounts {
   private async pendingFiles({ folder, pid }: KnownMount): Promise<number> {
     if (!folder || pid === undefined) return -1;
     try {
-      const status = await callDaemon(folder.socketPath, "status", {}, { timeoutMs: 3000 });
+      const status = await callDaemon(folder.socketPath, "status", {}, { timeoutMs: STATUS_MS });
       return status.writing?.pendingFiles ?? 0;
     } catch {
       return -1;

@@ -26,6 +26,8 @@ export interface JobState {
   code?: number | undefined;
   /** Why the worker stopped it without being asked. */
   stoppedBecause?: string | undefined;
+  /** With that: the machine is taken away; else the whole pool is at its end. */
+  losesMachine?: boolean | undefined;
   /** It was stopped because the pool's time to live was over. */
   expired?: boolean | undefined;
   logBytes: Bytes;

@@ -36,23 +36,45 @@ export async function proveAll(wanted: readonly ProofWanted[]): Promise<Proof[]>
   );
 }
 
-/** Lists, and reads the first byte of the first file that is found. An empty volume is read by its listing. */
-async function readSomething(mount: string): Promise<void> {
+const PROOF = ".hawser-proof-";
+
+/**
+ * Lists, and reads the first byte of the first file that is found. An empty volume is read by its listing.
+ *
+ * Other nodes prove the same prefix at the same time: their files, and whatever else goes between the listing and the
+ * reading, say nothing about this mount.
+ *
+ * @returns the path that was read
+ */
+export async function readSomething(
+  mount: string,
+  openFile: typeof open = open,
+): Promise<string | undefined> {
   const folders = [mount];
   for (let i = 0; i < folders.length && i < MAX_FOLDERS; i++) {
     for await (const entry of await opendir(folders[i]!)) {
       const path = join(folders[i]!, entry.name);
       if (entry.isDirectory()) folders.push(path);
-      if (!entry.isFile()) continue;
-      await using file = await open(path, "r");
-      await file.read(Buffer.alloc(1), 0, 1, 0);
-      return;
+      if (!entry.isFile() || entry.name.startsWith(PROOF)) continue;
+      try {
+        await using file = await openFile(path, "r");
+        await file.read(Buffer.alloc(1), 0, 1, 0);
+        return path;
+      } catch (error) {
+        if (!isGone(error)) throw error;
+      }
     }
   }
+  return undefined;
+}
+
+function isGone(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === "ENOENT" || code === "ESTALE";
 }
 
 async function writeSomething(mount: string): Promise<void> {
-  const path = join(mount, `.hawser-proof-${randomUUID()}`);
+  const path = join(mount, `${PROOF}${randomUUID()}`);
   try {
     await using file = await open(path, "wx");
     await file.write("written by 'hawser pool' to see that it can\n");

@@ -75,6 +75,7 @@ export class Worker {
   private readonly notices = new InstanceNotices();
   /** Why the pool ends although nobody asked the worker to. */
   private ending: string | undefined;
+  private losesMachine = false;
   private end!: () => void;
   private draining: Promise<Unflushed[]> | undefined;
   private busyMs: EpochMs = Date.now();
@@ -139,10 +140,10 @@ export class Worker {
           throw new HawserError("not_found", `There is no such run of '${name}' on this node.`);
         }
         const ended = await job.follow(offset, emit, this.stopping.signal);
-        const { ending } = this;
+        const { ending, losesMachine } = this;
         return ending === undefined
           ? ended
-          : { ...ended, stoppedBecause: ending, expired: ending === TIME_IS_OVER };
+          : { ...ended, stoppedBecause: ending, losesMachine, expired: ending === TIME_IS_OVER };
       },
       stop: async ({ name, graceMs }) => (await this.job(name).stop(graceMs)) ?? {},
       marker: ({ name, set }) => ({ value: this.marker(name, set) }),
@@ -204,7 +205,7 @@ export class Worker {
     if (
       moved &&
       moved.length > 0 &&
-      new WorkerMounts(this.folder, { ...present!, volumes: moved }).known().length > 0
+      new WorkerMounts(this.folder, { ...present!, volumes: moved }).holdsAny
     ) {
       throw new HawserError(
         "pool_busy",
@@ -402,10 +403,11 @@ export class Worker {
   }
 
   /** @param options.taken the machine is ended from outside, in a moment: what is to be done is to save the data */
-  private async endByItself(why: string, { taken = false } = {}): Promise<void> {
+  private async endByItself(why: string, { taken = false, wantsMachine = false } = {}): Promise<void> {
     if (this.ending === why && this.kept.length === 0 && taken) return;
     if (this.kept.length > 0 && Date.now() - this.keptMs < AGAIN_MS) return;
     this.ending = why;
+    this.losesMachine = wantsMachine;
     this.log.warn({ why }, "the pool ends by itself");
     const unflushed = await this.drain(() => {});
     if (unflushed.length > 0) {

@@ -6,7 +6,7 @@ import { chmodSync, existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { shebangWords } from "../../../src/cli/interpreter.ts";
-import { parseInput, parseOutput } from "../../../src/cli/run-task.ts";
+import { parseInput, parseOutput } from "../../../src/cli/transfer-texts.ts";
 import { testEnvironment } from "../../support/dev-s3.ts";
 import { MiB, Place } from "./place.ts";
 

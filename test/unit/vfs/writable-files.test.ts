@@ -208,6 +208,31 @@ test("a killed writer's torn rewrite does not replace the object", async () => {
   expect(await cat(fs, "a")).toBe("old");
 });
 
+test("a killed writer is gone before its close is done, and its torn rewrite does not replace the object", async () => {
+  const volume = await writable({ a: "old" });
+  const { fs, bucket, writeBack, killed } = volume;
+  const { handle } = await open(volume, "a", TRUNCATE, 77);
+  await fs.write(handle, 0, Buffer.from("ne"), KEEP, caller());
+  const staged = writeBack.find("a")!;
+  let note = (): void => undefined;
+  const noted = new Promise<void>((resolve) => (note = resolve));
+  staged.tear = async () => {
+    await noted;
+    staged.torn = true;
+  };
+  killed.add(77);
+  const flushed = fs.flush(handle, 0n, { ...caller(), pid: 77 });
+  // Its close was answered, because SIGKILL was pending.
+  killed.delete(77);
+  const released = fs.release(handle);
+  await new Promise((turn) => setImmediate(turn));
+  note();
+  await Promise.all([flushed, released]);
+  await writeBack.drain();
+  expect(await objects(bucket)).toEqual({ a: "old" });
+  expect(await cat(fs, "a")).toBe("old");
+});
+
 test("a killed writer's new or continued file is published as far as it was written", async () => {
   const volume = await writable({ log: "1\n" });
   const { fs, bucket, writeBack, killed } = volume;

@@ -74,7 +74,7 @@ export async function writable(
     logger: silentLogger,
     writeBack,
     fsync,
-    isBeingKilled: async (pid) => killed.has(pid),
+    isBeingKilled: (pid) => killed.has(pid),
     options: { uid: 1000, gid: 1000, metadata: "full", ...options },
   });
   await fs.restore();

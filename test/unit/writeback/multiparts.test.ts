@@ -1,6 +1,9 @@
 /** Multipart uploads whose ids were lost are aborted, and those of others are not. */
+import { execFileSync } from "node:child_process";
+import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { HawserError } from "../../../src/common/errors.ts";
+import type { ObjectStore } from "../../../src/store/object-store.ts";
 import { mayBeOurs } from "../../../src/writeback/multipart-janitor.ts";
 import { TestClock } from "../store/test-clock.ts";
 import { Harness, PART, bytesOf, turns } from "./harness.ts";
@@ -167,4 +170,61 @@ test.each([
 ])("what a listing says of an upload: %s", (_what, upload, expected) => {
   const began = { id: 1, key: "a", at: 0 };
   expect(mayBeOurs({ uploadId: "u", ...upload }, began)).toBe(expected);
+});
+
+/** What is on the disk at this moment is opened as another process would find it. */
+async function endNow(at: string): Promise<void> {
+  await h.wb.close();
+  await h.open({ stagingDir: at });
+}
+
+function copyOfFolder(): string {
+  const at = join(h.folder, "at-the-point");
+  const args = ["files", "journal"].map((name) => join(h.folder, name));
+  execFileSync("sh", ["-c", 'mkdir "$2" && cp -a "$0" "$1" "$2"', ...args, at]);
+  return at;
+}
+
+describe("a copy on the server that takes a multipart", () => {
+  /** Copies as S3 does above 5 GiB. */
+  async function copiesInParts(during: (signal?: AbortSignal) => unknown): Promise<void> {
+    const copy: ObjectStore["copy"] = async (source, key, options) => {
+      const uploadId = await options!.inParts!(() => h.store.createMultipart(key, {}));
+      await during(options!.signal);
+      const made = await h.store.copy(source, key, options);
+      await h.store.abortMultipart(key, uploadId);
+      return made;
+    };
+    const get = (store: ObjectStore, name: keyof ObjectStore): unknown =>
+      name === "copy" ? copy : store[name];
+    await h.crashAndOpen({ store: new Proxy<ObjectStore>(h.store, { get }) });
+  }
+
+  test("is aborted by the next process when this one was killed meanwhile", async () => {
+    await h.write("a", "content");
+    await h.wb.flush();
+    let at = "";
+    // From here on this one does nothing any more.
+    await copiesInParts(async (signal) => {
+      at = copyOfFolder();
+      await new Promise((_, reject) => signal!.addEventListener("abort", () => reject(lost())));
+    });
+    await h.wb.move(await h.version("a"), "b");
+    await h.until(() => at !== "");
+    expect(await openUploads()).toHaveLength(1);
+    await endNow(at);
+    await settle();
+    expect([await openUploads(), h.store.keys()]).toEqual([[], ["b"]]);
+  });
+
+  test("is aborted by this process when the copy failed and could not abort it", async () => {
+    await h.write("a", "content");
+    await h.wb.flush();
+    await copiesInParts(() => undefined);
+    h.store.faults.fail({ method: "copy", error: lost() });
+    await h.wb.move(await h.version("a"), "b");
+    await settle();
+    expect([await openUploads(), h.store.keys()]).toEqual([[], ["b"]]);
+    expect(h.count("createMultipart")).toBe(2);
+  });
 });

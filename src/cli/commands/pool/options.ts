@@ -12,6 +12,7 @@ import { requestFromFile } from "../../../launch/pool.ts";
 import type { PoolRequest } from "../../../launch/pool.ts";
 import type { Arguments, Option } from "../../command.ts";
 import { usageError } from "../../parse.ts";
+import { parseInput, parseOutput } from "../../transfer-texts.ts";
 
 interface PoolOption extends Option {
   key: KeyPath;
@@ -126,6 +127,21 @@ export const POOL_OPTIONS = {
     describe: "Volume to mount on every node",
     group: POOL,
   },
+  in: {
+    key: [],
+    type: "strings",
+    value: "S3:PATH",
+    describe: "Nodes fetch before: s3://bucket/prefix/:./data",
+    group: POOL,
+  },
+  out: {
+    key: [],
+    type: "strings",
+    value: "PATH:S3",
+    describe: "Nodes push after: ./out:s3://bucket/prefix/{rank}/",
+    group: POOL,
+  },
+  "include-logs": { key: [], type: "boolean", describe: "Push *.log and logs/ as well", group: POOL },
 } as const satisfies Record<string, PoolOption>;
 
 const ALL: Readonly<Record<string, PoolOption>> = POOL_OPTIONS;
@@ -189,7 +205,23 @@ function rawPool(args: Arguments): Record<string, unknown> {
     put(raw, key, many ? text.split(",") : name === "workdir" ? resolve(text) : text);
   }
   const volumes = args.list("volume").map(volumeOption);
-  return volumes.length > 0 ? { ...raw, volumes } : raw;
+  const inputs = args.list("in").map(parseInput);
+  const includeLogs = args.flag("include-logs");
+  const outputs = args.list("out").map((text) => ({
+    ...parseOutput(text),
+    ...(includeLogs ? { includeLogs } : {}),
+  }));
+  if (includeLogs && outputs.length === 0)
+    throw new HawserError(
+      "invalid_argument",
+      "--include-logs is about --out; in hawser.yaml write includeLogs.",
+    );
+  return {
+    ...raw,
+    ...(volumes.length > 0 ? { volumes } : {}),
+    ...(inputs.length > 0 ? { inputs } : {}),
+    ...(outputs.length > 0 ? { outputs } : {}),
+  };
 }
 
 function put(raw: Record<string, unknown>, [first, ...rest]: KeyPath, value: unknown): void {

@@ -1,5 +1,10 @@
 import { expect, test } from "vitest";
-import { extendCatalogue, loadCatalogue, presetNamed } from "../../../../src/launch/ec2/presets.ts";
+import {
+  extendCatalogue,
+  loadCatalogue,
+  presetNamed,
+  pricesSaid,
+} from "../../../../src/launch/ec2/presets.ts";
 import { INSTANCE_TYPES, onDemandPrice } from "../../../../src/launch/ec2/instance-types.ts";
 
 test("every type of a shipped preset is known, with a price, the same GPUs in all of a preset", () => {
@@ -25,6 +30,28 @@ types:
   expect(presetNamed(catalogue, "gpu-t4").instanceTypes).toEqual(["g4dn.2xlarge"]);
   expect(catalogue.types.get("g6e.2xlarge")).toMatchObject({ hourlyCost: 2.24, arch: "x64" });
   expect(catalogue.types.get("g5.xlarge")).toMatchObject({ hourlyCost: 0.9, gpus: { name: "A10G" } });
+});
+
+test("a user's prices of a region replace what is reckoned, and a plan says whose they are and of when", () => {
+  const catalogue = extendCatalogue(
+    `prices:
+  eu-central-1: { g5.xlarge: 1.11, x9.huge: 5 }
+pricesAsOf: 2026-10
+`,
+    "presets.yaml",
+  );
+  const price = (name: string, region: string) => onDemandPrice(catalogue.types.get(name)!, region);
+  expect(price("g5.xlarge", "eu-central-1")).toBe(1.11);
+  expect(price("g5.xlarge", "us-east-1")).toBe(1.006);
+  expect(price("x9.huge", "eu-central-1")).toBe(5);
+  expect(price("x9.huge", "us-east-1")).toBeUndefined();
+  expect(pricesSaid(catalogue, ["g5.xlarge"])).toBe("g5.xlarge as of 2026-10 by presets.yaml");
+  expect(pricesSaid(catalogue, ["g5.xlarge", "g6.xlarge"])).toMatch(
+    /^g5\.xlarge as of 2026-10 by presets\.yaml; the others on demand as of \d{4}-\d{2} by Hawser's table/,
+  );
+  expect(pricesSaid(catalogue, ["g6.xlarge"])).toMatch(
+    /^on demand as of \d{4}-\d{2} .*presets\.yaml replaces it$/,
+  );
 });
 
 test("a preset that does not exist is refused with the nearest", () => {
