@@ -12,7 +12,7 @@ import { runWhole } from "../../src/launch/whole-run.ts";
 import { eventually } from "../e2e/harness.ts";
 import { TEST_BUCKET } from "../support/dev-s3.ts";
 import { PoolWorld } from "../support/pool-world.ts";
-import { run } from "../support/run.ts";
+import { run, tryRun } from "../support/run.ts";
 
 const PROGRAM = fileURLToPath(new URL("../../bin/hawser.js", import.meta.url));
 const execute = promisify(execFile);
@@ -116,6 +116,8 @@ async function fromOwnNamespace(): Promise<{ code: number; stderr: string; netwo
     );
     return { ...ran, networkBytes: counted() - before };
   } finally {
+    // The kernel takes a namespace's devices down some time after it: the next one has the same name.
+    await tryRun("ip", ["link", "del", device]);
     await run("ip", ["netns", "del", namespace]);
   }
 }
