@@ -67,6 +67,7 @@ export const ERROR_CODES = {
   not_permitted: "The operation is not allowed on this volume.",
   permission_denied: "File permissions do not allow this.",
   stale: "The file's version is gone; open it again.",
+  text_busy: "The program is being executed.",
   bad_handle: "The handle is not open for this.",
   name_too_long: "A name is longer than 255 bytes.",
   no_attribute: "The file has no such extended attribute.",

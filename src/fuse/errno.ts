@@ -64,6 +64,7 @@ const ERRNO_OF: Record<ErrorCode, number> = {
   not_permitted: errno.EPERM,
   permission_denied: errno.EACCES,
   stale: errno.ESTALE,
+  text_busy: errno.ETXTBSY,
   bad_handle: errno.EBADF,
   name_too_long: errno.ENAMETOOLONG,
   no_attribute: errno.ENODATA,

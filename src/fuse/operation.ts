@@ -51,6 +51,8 @@ const ACCESS_MODE = 3;
 
 /** In `open_flags`: somebody who may not keep them truncates. FUSE_OPEN_KILL_SUIDGID of linux/fuse.h. */
 const OPEN_KILL_SUIDGID = 1;
+/** Among open(2)'s flags: the kernel opens a program to run it. __FMODE_EXEC of linux/fs.h. */
+const OPEN_EXECUTE = 0x20;
 
 /** open(2)'s flags as the kernel passes them on, and what it adds of its own. */
 export function openFlags(flags: number, kernelFlags = 0): OpenFlags {
@@ -63,6 +65,7 @@ export function openFlags(flags: number, kernelFlags = 0): OpenFlags {
     exclusive: (flags & constants.O_EXCL) !== 0,
     sync: (flags & constants.O_DSYNC) !== 0,
     direct: (flags & constants.O_DIRECT) !== 0,
+    ...(flags & OPEN_EXECUTE ? { execute: true } : {}),
     ...(kernelFlags & OPEN_KILL_SUIDGID ? { killSuidGid: true } : {}),
   };
 }

@@ -83,6 +83,8 @@ export interface OpenFlags {
   sync: boolean;
   /** O_DIRECT. */
   direct: boolean;
+  /** It is opened to be executed, and stays open for as long as it is. */
+  execute?: boolean | undefined;
   /** With `truncate`: clear suid and sgid, because somebody else does it. */
   killSuidGid?: boolean | undefined;
 }

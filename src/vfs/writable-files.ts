@@ -64,16 +64,25 @@ export class WritableFiles {
 
   // ---- opening and closing ----
 
-  /** @param empty O_TRUNC, or a file just made @throws `no_space`, `stale`, or what the store answers */
+  /** @param empty O_TRUNC, or a file just made @throws `text_busy`, `no_space`, `stale`, or what the store answers */
   open(
     inode: Inode,
     flags: OpenFlags,
     caller: Caller,
     { empty = flags.truncate } = {},
   ): MaybePromise<OpenReply> {
+    if (empty && !flags.write) this.#refuseExecuted(inode);
     this.#enter(inode);
     if (!empty && !(flags.write && inode.staged)) return this.#opened(inode, flags, caller, undefined);
     return this.#openStaged(inode, flags, caller, empty);
+  }
+
+  /** The kernel itself refuses to open a running program for writing, but asks about O_RDONLY | O_TRUNC too late: it is cut then. */
+  #refuseExecuted(inode: Inode): void {
+    for (const { inode: open, flags } of this.#handles.values()) {
+      if (open === inode && flags.execute)
+        throw new HawserError("text_busy", "The program is being executed.");
+    }
   }
 
   /** A file just made, whose staged file is open for writing already. */

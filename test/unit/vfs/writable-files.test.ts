@@ -92,6 +92,20 @@ test("O_TRUNC and truncate start from nothing, without the old bytes", async () 
   expect(await objects(bucket)).toEqual({ a: "new", b: "" });
 });
 
+test("a program that is being executed is not emptied by who opens it for reading with O_TRUNC", async () => {
+  const volume = await writable({ program: "#!" });
+  const { fs, writeBack } = volume;
+  const executed = await open(volume, "program", { ...READ, execute: true });
+  const emptied = open(volume, "program", { ...READ, truncate: true });
+  await expect(emptied).rejects.toMatchObject({ code: "text_busy" });
+  expect(await cat(fs, "program")).toBe("#!");
+  await fs.release(executed.handle);
+  const { handle } = await open(volume, "program", { ...READ, truncate: true });
+  await fs.release(handle);
+  await writeBack.drain();
+  expect(await objects(volume.bucket)).toEqual({ program: "" });
+});
+
 test("truncate by path cuts and grows", async () => {
   const { fs, bucket, writeBack } = await writable({ a: "12345" });
   const { nodeId } = await resolve(fs, "a");
