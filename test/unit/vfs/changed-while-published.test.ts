@@ -1,12 +1,10 @@
 /** Attributes that are changed while the file's upload ends: the change is kept, and so is the file. */
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { silentLogger } from "../../../src/observe/logger.ts";
 import type { SetAttributes } from "../../../src/vfs/filesystem.ts";
-import { createWritableFilesystem } from "../../../src/vfs/writable-filesystem.ts";
 import type { WritableFilesystem } from "../../../src/vfs/writable-filesystem.ts";
 import { Harness } from "../writeback/harness.ts";
-import { caller, PlainContent, READ, resolve } from "./support.ts";
-import { put } from "./writable-support.ts";
+import { caller, READ, resolve } from "./support.ts";
+import { filesystemOver, put } from "./writable-support.ts";
 
 let h: Harness;
 let fs: WritableFilesystem;
@@ -16,14 +14,7 @@ let onStep: () => void;
 beforeEach(async () => {
   onStep = () => undefined;
   h = await Harness.start({ faultPoint: () => onStep() });
-  fs = await createWritableFilesystem({
-    store: h.store,
-    content: new PlainContent(h.store),
-    clock: h.clock,
-    logger: silentLogger,
-    writeBack: h.wb,
-    options: { metadata: "full" },
-  });
+  fs = await filesystemOver(h);
 });
 
 afterEach(async () => {

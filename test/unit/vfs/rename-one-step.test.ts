@@ -2,12 +2,9 @@
 import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { silentLogger } from "../../../src/observe/logger.ts";
-import { createWritableFilesystem } from "../../../src/vfs/writable-filesystem.ts";
 import type { WritableFilesystem } from "../../../src/vfs/writable-filesystem.ts";
 import { Harness } from "../writeback/harness.ts";
-import { PlainContent } from "./support.ts";
-import { mkdir as makeFolder, mv, put } from "./writable-support.ts";
+import { filesystemOver, mkdir as makeFolder, mv, put } from "./writable-support.ts";
 
 const LOG_HEADER_BYTES = 24;
 
@@ -16,14 +13,7 @@ let fs: WritableFilesystem;
 
 beforeEach(async () => {
   h = await Harness.start();
-  fs = await createWritableFilesystem({
-    store: h.store,
-    content: new PlainContent(h.store),
-    clock: h.clock,
-    logger: silentLogger,
-    writeBack: h.wb,
-    options: { metadata: "full" },
-  });
+  fs = await filesystemOver(h);
 });
 
 afterEach(async () => {

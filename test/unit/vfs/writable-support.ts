@@ -3,8 +3,9 @@ import { silentLogger } from "../../../src/observe/logger.ts";
 import { ROOT } from "../../../src/vfs/filesystem.ts";
 import type { Kernel, NodeId, OpenFlags } from "../../../src/vfs/filesystem.ts";
 import type { VolumeOptions } from "../../../src/vfs/options.ts";
-import { WritableFilesystem } from "../../../src/vfs/writable-filesystem.ts";
+import { createWritableFilesystem, WritableFilesystem } from "../../../src/vfs/writable-filesystem.ts";
 import { FakeWriteBack } from "../../support/fake-write-back.ts";
+import type { Harness } from "../writeback/harness.ts";
 import { caller, FakeClock, PlainContent, READ, resolve, TestBucket } from "./support.ts";
 
 export const WRITE: OpenFlags = { ...READ, read: false, write: true };
@@ -55,6 +56,18 @@ export interface WritableVolumeOptions extends VolumeOptions {
   fsync?: "bucket" | "local";
   /** Called before the filesystem is made. */
   before?: (writeBack: FakeWriteBack) => void;
+}
+
+/** A filesystem whose write-back is the real one, over a local folder. */
+export async function filesystemOver({ store, clock, wb }: Harness): Promise<WritableFilesystem> {
+  return await createWritableFilesystem({
+    store,
+    content: new PlainContent(store),
+    clock,
+    logger: silentLogger,
+    writeBack: wb,
+    options: { metadata: "full" },
+  });
 }
 
 export async function writable(
