@@ -82,7 +82,7 @@ fcntl.${call}
 print("locked", flush=True)
 signal.pause()`;
   const program = world.start("python3", ["-c", code]);
-  await program.says(/waits/);
+  await program.says(/waits\n/);
   return program;
 }
 
