@@ -175,7 +175,7 @@ export class ItemWork implements Work {
   }
 
   async #move(item: Extract<Item, { kind: "move" }>): Promise<void> {
-    const { closing: signal, options, journal, events, logger, fault } = this.#context;
+    const { closing: signal, options, journal, logger, fault } = this.#context;
     const { version, toKey } = item;
     if (version.key === toKey) return;
     let { copied } = item;
@@ -201,12 +201,12 @@ export class ItemWork implements Work {
     }
     const made = { ...version, key: toKey, etag: copied.etag, versionId: copied.versionId };
     this.#host.renewed({ key: toKey, etag: version.etag }, made);
-    events?.copied({ key: version.key, etag: version.etag }, made);
+    this.#tellCopied(version, made);
     await this.#delete(version.key, version.etag);
   }
 
   async #replaceMeta(item: Extract<Item, { kind: "meta" }>): Promise<void> {
-    const { store, closing: signal, options, events, logger } = this.#context;
+    const { store, closing: signal, options, logger } = this.#context;
     const { version, meta, uuid } = item;
     const { key, etag } = version;
     const put = putOf(meta);
@@ -235,7 +235,12 @@ export class ItemWork implements Work {
     }
     const renewed = { ...version, mtimeMs: timeOf(meta) ?? version.mtimeMs, ...pick(made) };
     this.#host.renewed({ key, etag }, renewed);
-    events?.copied({ key, etag }, renewed);
+    this.#tellCopied(version, renewed);
+  }
+
+  /** To whoever listens by now: what a process before has left begins before anybody does. */
+  #tellCopied({ key, etag }: ObjectVersion, made: ObjectVersion): void {
+    this.#context.events?.copied({ key, etag }, made);
   }
 
   async #mark(item: Extract<Item, { kind: "mark" }>): Promise<void> {
