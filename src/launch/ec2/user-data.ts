@@ -45,6 +45,11 @@ function timer(pool: string, expiresMs: EpochMs): Record<string, unknown> {
         content: `[Unit]\nDescription=End of the pool ${pool}\n[Timer]\nOnCalendar=${at} UTC\nAccuracySec=1s\nPersistent=true\n[Install]\nWantedBy=timers.target\n`,
       },
     ],
-    runcmd: [["systemctl", "enable", "--now", "hawser-ttl.timer"]],
+    // A timer that is new lets what was due before it began pass by; one that fired long ago makes up for it.
+    runcmd: [
+      ["mkdir", "-p", "/var/lib/systemd/timers"],
+      ["touch", "-d", "2000-01-01", "/var/lib/systemd/timers/stamp-hawser-ttl.timer"],
+      ["systemctl", "enable", "--now", "hawser-ttl.timer"],
+    ],
   };
 }
