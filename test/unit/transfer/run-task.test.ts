@@ -105,7 +105,7 @@ test.each(["SIGINT", "SIGTERM"] as const)(
   async (signal) => {
     const script = `trap 'echo caught > out/caught; exit 9' INT TERM; mkdir out; echo ready; while :; do /bin/sleep 0.05; done`;
     const { child, ended, said } = start("run", "--out", "out:s3://data/run", ...sh(script));
-    await vi.waitFor(() => expect(said.out).toContain("ready"), 20_000);
+    await vi.waitFor(() => expect(said.out).toContain("ready"), 30_000);
     child.kill(signal);
     expect((await ended).code).toBe(9);
     expect((await place.get("run/caught")).toString()).toBe("caught\n");
