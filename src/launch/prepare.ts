@@ -12,6 +12,7 @@ import { checkVolume } from "./check-volumes.ts";
 import { allOrThrow, eachNode } from "./each.ts";
 import type { Outcome } from "./each.ts";
 import { GoneWatch } from "./gone.ts";
+import { refuseLostGpus } from "./gpus.ts";
 import type { PoolNode } from "./node.ts";
 import type { PoolContext } from "./pool-context.ts";
 import { writesData } from "./pool-record.ts";
@@ -29,8 +30,8 @@ const DEFAULT_MS = {
   plan: 60_000,
 } as const satisfies Record<string, Milliseconds>;
 
-/** How often machines that do not come up are replaced, in one launch. */
-const REPLACEMENTS = 2;
+/** How often machines that fail before the job are replaced, in one launch. */
+export const REPLACEMENTS = 2;
 
 /** Everything that can be known before anything is started. @throws HawserError of the first check that failed */
 export async function planPool(context: PoolContext): Promise<ProviderPlan & { volumes: RecordedVolume[] }> {
@@ -100,19 +101,47 @@ export async function preparePool(
   let nodes = await provision(given);
   for (let replacements = 0; ; replacements++) {
     context.update({ phase: "preparing", nodes });
+    const mayReplace = replacements < REPLACEMENTS;
     const outcomes = await reachNodes(context, nodes, sshTimeoutMs);
-    const replace = replaceable(context, nodes, outcomes);
-    if (replace.length === 0 || replacements >= REPLACEMENTS) {
+    let replace = mayReplace ? replaceable(context, nodes, outcomes) : [];
+    if (replace.length === 0) {
       allOrThrow(outcomes);
-      break;
+      const lost = await mountOrLose(context, nodes);
+      if (!lost) break;
+      replace = mayReplace ? lost.gone : [];
+      if (replace.length === 0) throw lost.error;
     }
     for (const { node, why } of replace) {
       context.events({ type: "note", node: node.index, text: `${why} Another machine takes its place` });
     }
     nodes = await provision(replace.map(({ node }) => node));
   }
-  await mountNodes(context, nodes);
   context.update({ phase: "ready", timings: steps.timings });
+}
+
+/** @returns what failed, and the machines that are gone, whatever they had */
+async function mountOrLose(
+  context: PoolContext,
+  nodes: readonly PoolNode[],
+): Promise<{ error: unknown; gone: Replaced[] } | undefined> {
+  try {
+    await mountNodes(context, nodes);
+    return undefined;
+  } catch (error) {
+    context.signal.throwIfAborted();
+    return { error, gone: await goneNodes(context, nodes) };
+  }
+}
+
+/** Those that their provider has no more, with what it says of them. */
+export async function goneNodes(context: PoolContext, nodes: readonly PoolNode[]): Promise<Replaced[]> {
+  const watch = new GoneWatch(context);
+  const outcomes = await eachNode(nodes, (node) => watch.refuseGone(node, context.signal));
+  context.signal.throwIfAborted();
+  return nodes.flatMap((node, i) => {
+    const outcome = outcomes[i]!;
+    return outcome.ok ? [] : [{ node, why: outcome.error.message }];
+  });
 }
 
 /** Logs in, installs the worker, mounts and proves, on all nodes. */
@@ -125,12 +154,18 @@ export async function prepareNodes(
   await mountNodes(context, nodes);
 }
 
+/** A machine whose place another one takes. */
+interface Replaced {
+  node: PoolNode;
+  why: string;
+}
+
 /** Machines that never came up, and that cannot hold anything which is nowhere else. */
 function replaceable(
   context: PoolContext,
   nodes: readonly PoolNode[],
   outcomes: readonly Outcome<void>[],
-): { node: PoolNode; why: string }[] {
+): Replaced[] {
   const { record, provider } = context;
   if (!provider.makesMachines) return [];
   return nodes.flatMap((node, i) => {
@@ -150,13 +185,6 @@ function replaceable(
 /** What a machine may lack that others of its kind have. */
 const OF_THE_MACHINE = ["fuse_missing", "no_space", "sudo_missing", "daemon_failed"] as const;
 
-/** A machine of whose GPUs some are dead. One without any may be about to get its driver, by setup. */
-function refuseLostGpus({ id, facts }: PoolNode, gpus: readonly string[]): void {
-  const count = facts?.gpus?.count ?? 0;
-  if (gpus.length === 0 || gpus.length >= count) return;
-  throw new HawserError("node_failed", `${id}: nvidia-smi lists ${gpus.length} of its ${count} GPUs.`);
-}
-
 async function reachNodes(
   context: PoolContext,
   nodes: readonly PoolNode[],
@@ -172,8 +200,7 @@ async function reachNodes(
         signal,
         provider.makesMachines ? () => gone.refuseGone(node, signal) : undefined,
       );
-      const { gpus } = await session.facts(signal);
-      refuseLostGpus(node, gpus);
+      refuseLostGpus(node, await session.facts(signal));
     });
     await steps.run(
       "bootstrap",

@@ -1,5 +1,5 @@
 /**
- * Repair: a pool made whole between two runs of its job.
+ * Repair: a pool made whole before its job, and between two runs of it.
  *
  * A node that is gone, or that EC2 takes away, is replaced, after it has brought home what it has; one that was restarted
  * is mounted again. The others keep their mounts and caches.
@@ -7,17 +7,84 @@
 import { setMaxListeners } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { HawserError } from "../common/errors.ts";
+import type { ErrorCode } from "../common/errors.ts";
 import type { Milliseconds } from "../common/units.ts";
 import { allOrThrow, eachNode } from "./each.ts";
 import { drainNode } from "./ending.ts";
 import { GoneError, GoneWatch } from "./gone.ts";
 import type { PoolNode } from "./node.ts";
 import type { PoolContext } from "./pool-context.ts";
-import { preparePool } from "./prepare.ts";
+import { REPLACEMENTS, goneNodes, preparePool } from "./prepare.ts";
 
 /** How long a machine that is being taken away may take to bring its data home; EC2 gives it two minutes. */
 const LET_GO_MS: Milliseconds = 5 * 60_000;
 const RETRY_MS: Milliseconds = 1000;
+/** How long a node that fell silent before the job may take to answer again, or to be gone. */
+const SILENT_MS: Milliseconds = 60_000;
+
+interface FailedNode {
+  index: number;
+  why: string;
+}
+
+/** Machines that cannot do what they should: another one may. Each is let go of only with its data in the bucket. */
+export class MachinesFailed extends HawserError {
+  readonly failed: readonly FailedNode[];
+
+  constructor(code: ErrorCode, message: string, failed: readonly FailedNode[]) {
+    super(code, message);
+    this.failed = failed;
+  }
+}
+
+/**
+ * Does something before the job, and does it again when a machine was lost in the middle: one that is gone, or that fails
+ * by itself, is replaced where machines are made, one that was restarted is mounted again.
+ *
+ * @param stage does only what is missing
+ */
+export async function onWholePool<T>(context: PoolContext, stage: () => Promise<T>): Promise<T> {
+  for (let replacements = 0; ; replacements++) {
+    try {
+      return await stage();
+    } catch (error) {
+      context.signal.throwIfAborted();
+      if (!context.provider.makesMachines || replacements >= REPLACEMENTS) throw error;
+      const lost = error instanceof MachinesFailed ? error.failed : await lostNodes(context, error);
+      for (const { index, why } of lost) context.events({ type: "note", node: index, text: why });
+      const lostIndexes = lost.map(({ index }) => index);
+      const wasBroken = await makeWhole(context, lostIndexes);
+      // A connection that broke, and nothing else, is made again.
+      if (!wasBroken && !HawserError.is(error, "ssh_unreachable")) throw error;
+    }
+  }
+}
+
+/** Nodes that are gone, once that is known of one that does not answer. */
+async function lostNodes(context: PoolContext, error: unknown): Promise<readonly FailedNode[]> {
+  const { clock, record, signal } = context;
+  const beganMs = clock.monotonic();
+  for (;;) {
+    const gone = await goneNodes(context, record.nodes);
+    if (gone.length > 0) return gone.map(({ node: { index }, why }) => ({ index, why }));
+    const isSilence = HawserError.is(error, "ssh_unreachable", "node_failed", "step_timed_out");
+    if (!isSilence || clock.monotonic() - beganMs > SILENT_MS || (await allAnswer(context))) return [];
+    await sleep(RETRY_MS, undefined, { signal }).catch(() => signal.throwIfAborted());
+  }
+}
+
+async function allAnswer(context: PoolContext): Promise<boolean> {
+  const outcomes = await eachNode(context.record.nodes, async (node) => {
+    const session = context.session(node);
+    try {
+      await (await session.worker(context.signal)).call("status", {}, { signal: context.signal });
+    } catch (error) {
+      session.reset();
+      throw error;
+    }
+  });
+  return outcomes.every(({ ok }) => ok);
+}
 
 /**
  * @param lost indexes of nodes that are gone or taken away

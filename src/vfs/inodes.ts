@@ -15,7 +15,7 @@ import { wholeMicroseconds } from "../common/object-time.ts";
 import type { StagedFile } from "../writeback/write-back.ts";
 import type { Claims } from "./claims.ts";
 import type { NodeId } from "./filesystem.ts";
-import { Double } from "./inode-segment.ts";
+import { Double, Flag } from "./inode-segment.ts";
 import { NO_ROW } from "./inode-table.ts";
 import type { Row } from "./inode-table.ts";
 import type { FileMetadata } from "./object-metadata.ts";
@@ -24,6 +24,9 @@ import type { StoredMetadata } from "./object-metadata.ts";
 import { folderKeyOf, objectVersion } from "./object-version.ts";
 import type { VolumeParts } from "./volume-filesystem.ts";
 import type { ServingState } from "./writable-open-policy.ts";
+
+/** Times that an object may become another one while it is asked. */
+const LEARN_TRIES = 10;
 
 export interface Inode {
   readonly nodeId: NodeId;
@@ -191,13 +194,19 @@ export class Inodes {
 
   /** Everything that the object says of itself, foreign entries included: asked for where it is not known. */
   async learn(inode: Inode): Promise<FileMetadata> {
-    const { metadata } = this.#parts;
-    const row = this.row(inode);
-    if (inode.version && this.isNamed(inode) && !metadata.has(row)) {
-      await metadata.fetch(row);
-      inode.metadata = metadata.get(this.row(inode)) ?? inode.metadata;
+    const { metadata, tree } = this.#parts;
+    for (let tries = LEARN_TRIES; tries > 0 && this.#isUnknown(inode); tries--) {
+      await metadata.fetch(this.row(inode));
+      const row = this.row(inode);
+      inode.metadata = metadata.get(row) ?? inode.metadata;
+      // Else it has become another version meanwhile.
+      if (row === NO_ROW || tree.table.has(row, Flag.suspect)) break;
     }
     return inode.metadata;
+  }
+
+  #isUnknown(inode: Inode): boolean {
+    return inode.version !== undefined && this.isNamed(inode) && !this.#parts.metadata.has(this.row(inode));
   }
 
   /** The stored form, for a staged file: without mtime. @throws `no_space` when it is too much */

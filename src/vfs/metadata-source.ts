@@ -99,8 +99,11 @@ export class MetadataSource {
     const ownKey = folder && path !== "" ? `${this.#prefix}${path}/` : `${this.#prefix}${path}`;
     const movedFrom = this.hooks?.keyOf(row);
     const isSame = (): boolean => table.rowOf(nodeId) === row && this.#tree.isAttached(row);
+    const etag = table.etag(row);
     const size = table.getDouble(row, Double.size);
     const mtimeMs = table.getDouble(row, Double.mtimeMs);
+    // What was asked for may have become another version here while the HEAD was under way: by a move, or a publication.
+    const isOther = (): boolean => table.etag(row) !== etag || table.getDouble(row, Double.size) !== size;
     try {
       const info = ownKey === "" ? undefined : await this.#limited(() => this.#ask(movedFrom, ownKey));
       if (!isSame()) return;
@@ -109,7 +112,8 @@ export class MetadataSource {
           row,
           info ? { ...readObjectMetadata(table.name(row), info), type: undefined } : {},
         );
-      if (info!.etag !== table.etag(row) || info!.sizeBytes !== size) return this.#suspect(row);
+      if (info!.etag !== table.etag(row) || info!.sizeBytes !== table.getDouble(row, Double.size))
+        return isOther() ? undefined : this.#suspect(row);
       const metadata = readObjectMetadata(table.name(row), info!);
       table.setFlag(row, Flag.symlink, metadata.type === "symlink" && size > 0 && size <= MAX_TARGET_BYTES);
       table.setSpecial(row, isSpecial(metadata.type) && size === 0 ? metadata.type : undefined);
@@ -119,7 +123,7 @@ export class MetadataSource {
       if (!HawserError.is(error, "not_found")) throw error;
       if (!isSame()) return;
       if (folder) this.#learn(row, {});
-      else this.#suspect(row);
+      else if (!isOther()) this.#suspect(row);
     }
   }
 

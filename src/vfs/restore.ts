@@ -1,6 +1,7 @@
 /**
  * What an earlier mount left undone, shown as names: pending files, moves, deletions and folders.
  */
+import type { Clock } from "../common/clock.ts";
 import type { ObjectMeta, RestoredFile, WriteBack } from "../writeback/write-back.ts";
 import type { Claims } from "./claims.ts";
 import type { FileType } from "./filesystem.ts";
@@ -15,7 +16,7 @@ import type { VolumeParts } from "./volume-filesystem.ts";
 /** To be called once, before the first request. */
 export async function restoreNames(
   writeBack: WriteBack,
-  { parts, claims, inodes }: { parts: VolumeParts; claims: Claims; inodes: Inodes },
+  { parts, claims, inodes, clock }: { parts: VolumeParts; claims: Claims; inodes: Inodes; clock: Clock },
 ): Promise<void> {
   const { tree, metadata } = parts;
 
@@ -56,8 +57,12 @@ export async function restoreNames(
       const inode = inodes.of(row);
       const { copied } = item;
       inode.version = copied ? { ...item.version, key: item.toKey, etag: copied.etag } : item.version;
-      if (copied) tree.rewrite(row, inode.version);
-      else inodes.setMoving(inode, true);
+      if (copied) {
+        tree.rewrite(row, inode.version);
+        // It is there for everybody, whatever becomes of the old name.
+        inodes.settleRow(row, clock.monotonic());
+        inodes.dropIdle(inode);
+      } else inodes.setMoving(inode, true);
     }
   }
 

@@ -10,6 +10,7 @@
  * version that somebody else has put there gets another one, but never while a file is open.
  */
 import type { Content } from "../cache/content.ts";
+import type { Clock } from "../common/clock.ts";
 import { HawserError } from "../common/errors.ts";
 import type { MaybePromise } from "../common/maybe-promise.ts";
 import { MiB } from "../common/units.ts";
@@ -89,6 +90,7 @@ export async function createWritableFilesystem(
 export class WritableFilesystem implements Filesystem {
   readonly #volume: VolumeFilesystem;
   readonly #parts: VolumeParts;
+  readonly #clock: Clock;
   readonly #content: Content;
   readonly #logger: Pick<Logger, "warn">;
   readonly #writeBack: WriteBack;
@@ -115,6 +117,7 @@ export class WritableFilesystem implements Filesystem {
       isChanging: (nodeId) => this.#inodes.get(nodeId)?.touched ?? false,
     });
     this.#parts = this.#volume.parts;
+    this.#clock = clock;
     this.#content = content;
     this.#logger = logger;
     this.#writeBack = writeBack;
@@ -158,7 +161,8 @@ export class WritableFilesystem implements Filesystem {
   async restore(): Promise<void> {
     // Uploads that were taken up again are under way: from here on nothing of them may be missed.
     this.#writeBack.onEvents(this.#events);
-    await restoreNames(this.#writeBack, { parts: this.#parts, claims: this.#claims, inodes: this.#inodes });
+    const shown = { parts: this.#parts, claims: this.#claims, inodes: this.#inodes, clock: this.#clock };
+    await restoreNames(this.#writeBack, shown);
   }
 
   attach(kernel: Kernel): void {

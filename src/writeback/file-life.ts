@@ -571,7 +571,7 @@ export class FileLife {
   /** Moves a file to `recovered/`; whoever holds it goes on with it. May be repeated after a crash. */
   async recover(file: LocalStaged, reason: RecoverReason): Promise<void> {
     if (file.isGone) return;
-    const { journal, recovered, clock, area, logger, events } = this.#context;
+    const { journal, recovered, clock, area, logger } = this.#context;
     const { key, recovering } = file.entry;
     const name = recovering?.name ?? recovered.nameFor(file.id, key, clock.now());
     if (!recovering) await file.local.fd();
@@ -597,7 +597,9 @@ export class FileLife {
     file.settle(Number.POSITIVE_INFINITY, reason === "torn" ? undefined : told);
     const instead = this.#host.find(key);
     const { meta, base } = instead?.entry ?? {};
-    events?.conflict(file, name, instead && meta && base ? { file: instead, meta, base } : undefined);
+    const kept = instead && meta && base ? { file: instead, meta, base } : undefined;
+    // To whoever listens by now: what a process before has left begins before anybody does.
+    this.#context.events?.conflict(file, name, kept);
   }
 
   #noteOf(file: LocalStaged, reason: RecoverReason): RecoveredNote {

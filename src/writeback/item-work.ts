@@ -24,8 +24,8 @@ export const META_FOLDING_MS: Milliseconds = 100;
 
 /** What ItemWork tells the owner of all items. */
 export interface ItemHost {
-  /** The object of this version has become another with the same bytes: later items and files mean that. */
-  renewed(from: { key: string; etag: string }, to: ObjectVersion): void;
+  /** The object of this version has become another with the same bytes: items after this one, and files, mean that. */
+  renewed(after: number, from: { key: string; etag: string }, to: ObjectVersion): void;
   /** Resolves when no staged file needs the object under this key. */
   sourcesFree(key: string): Promise<void> | undefined;
   failed(item: ItemWork, error: HawserError): void;
@@ -175,7 +175,7 @@ export class ItemWork implements Work {
   }
 
   async #move(item: Extract<Item, { kind: "move" }>): Promise<void> {
-    const { closing: signal, options, journal, events, logger, fault } = this.#context;
+    const { closing: signal, options, journal, logger, fault } = this.#context;
     const { version, toKey } = item;
     if (version.key === toKey) return;
     let { copied } = item;
@@ -200,13 +200,15 @@ export class ItemWork implements Work {
       await journal.flush();
     }
     const made = { ...version, key: toKey, etag: copied.etag, versionId: copied.versionId };
-    this.#host.renewed({ key: toKey, etag: version.etag }, made);
-    events?.copied({ key: version.key, etag: version.etag }, made);
+    // In one turn: from here on its bytes are read from the copy.
+    this.#context.moves.remove(this.seq, item);
+    this.#host.renewed(this.seq, { key: toKey, etag: version.etag }, made);
+    this.#tellCopied(version, made);
     await this.#delete(version.key, version.etag);
   }
 
   async #replaceMeta(item: Extract<Item, { kind: "meta" }>): Promise<void> {
-    const { store, closing: signal, options, events, logger } = this.#context;
+    const { store, closing: signal, options, logger } = this.#context;
     const { version, meta, uuid } = item;
     const { key, etag } = version;
     const put = putOf(meta);
@@ -234,8 +236,13 @@ export class ItemWork implements Work {
       return;
     }
     const renewed = { ...version, mtimeMs: timeOf(meta) ?? version.mtimeMs, ...pick(made) };
-    this.#host.renewed({ key, etag }, renewed);
-    events?.copied({ key, etag }, renewed);
+    this.#host.renewed(this.seq, { key, etag }, renewed);
+    this.#tellCopied(version, renewed);
+  }
+
+  /** To whoever listens by now: what a process before has left begins before anybody does. */
+  #tellCopied({ key, etag }: ObjectVersion, made: ObjectVersion): void {
+    this.#context.events?.copied({ key, etag }, made);
   }
 
   async #mark(item: Extract<Item, { kind: "mark" }>): Promise<void> {

@@ -76,7 +76,7 @@ function title(point: KillPoint): string {
 
 test.for(POINTS.map((point) => ({ point, when: title(point) })))(
   "killed $when",
-  { timeout: 600_000, concurrent: true },
+  { concurrent: true },
   async ({ point }, { expect }) => {
     await using world = await CrashWorld.open();
     const local = path.join(world.scratch, "local");
@@ -155,7 +155,7 @@ signal.pause()`,
     const { stdout } = await world.hawser(["recovered", "ls", world.mounted]);
     for (const name of [...kept.map((command) => command.path), "new"]) expect(stdout).toContain(name);
   });
-}, 600_000);
+});
 
 test("W15 a writer that is killed while it rewrites what was just closed leaves that as it was", async () => {
   await using world = await CrashWorld.open();
@@ -190,4 +190,4 @@ signal.pause()`,
     const { stdout } = await world.hawser(["recovered", "ls", world.mounted]);
     expect(stdout).toContain("model.pt");
   });
-}, 600_000);
+});

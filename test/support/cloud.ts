@@ -226,10 +226,15 @@ export class Cloud implements AsyncDisposable {
     await this.instance(id)!.booted;
   }
 
-  /** Power off and on: nothing on the machine gets to say goodbye, and only its disk stays. */
-  async reboot({ id, machine }: CloudInstance): Promise<void> {
+  /**
+   * Power off and on: nothing on the machine gets to say goodbye, and only its disk stays.
+   *
+   * @param whileOff changes it
+   */
+  async reboot({ id, machine }: CloudInstance, whileOff: () => void = () => {}): Promise<void> {
     machine.onEnd = () => {};
     await machine.kill();
+    whileOff();
     machine.onEnd = () => void this.lose(id);
     await machine.start();
   }

@@ -32,6 +32,9 @@ import type { ProofWanted } from "./prove.ts";
 import { WorkerTransfers } from "./transfers.ts";
 import { WorkerFolder } from "./spec.ts";
 import type { WorkerSpec } from "./spec.ts";
+import { AfterRestart } from "./after-restart.ts";
+import { removeUnit } from "./boot-unit.ts";
+import { writeTopology } from "./topology.ts";
 import { UsageMeter } from "./usage.ts";
 import { addLook, summarize } from "./usage-history.ts";
 import type { UsageSums } from "./usage-history.ts";
@@ -73,6 +76,8 @@ export class Worker {
   private kept: Unflushed[] = [];
   private keptMs: EpochMs = 0;
   private readonly notices = new InstanceNotices();
+  /** Until a launcher has told the pool anew, when this worker is the first one since the machine was restarted. */
+  private afterRestart: AfterRestart | undefined;
   /** Why the pool ends although nobody asked the worker to. */
   private ending: string | undefined;
   private losesMachine = false;
@@ -90,6 +95,7 @@ export class Worker {
     this.log = log;
     this.files = new PushedFiles(folder.manifestPath);
     this.spec = folder.spec();
+    if (this.spec && AfterRestart.isDue(folder, this.spec)) this.afterRestart = new AfterRestart(log);
     this.sums = readSums(folder.usagePath);
     this.ended = new Promise((resolve) => {
       this.end = resolve;
@@ -148,6 +154,7 @@ export class Worker {
       stop: async ({ name, graceMs }) => (await this.job(name).stop(graceMs)) ?? {},
       marker: ({ name, set }) => ({ value: this.marker(name, set) }),
       extend: ({ expiresMs }) => {
+        this.afterRestart?.endIsKnown();
         this.save({ ...this.required(), expiresMs: expiresMs ?? undefined });
         return {};
       },
@@ -213,6 +220,8 @@ export class Worker {
       );
     }
     this.save(spec);
+    this.afterRestart = undefined;
+    mkdirSync(this.folder.memoryPath(spec), { recursive: true, mode: 0o700 });
     this.left = false;
     this.kept = [];
     this.ending = undefined;
@@ -223,33 +232,8 @@ export class Worker {
       mkdirSync(folder, { recursive: true, mode: 0o755 });
       chownSync(folder, spec.user.uid, spec.user.gid);
     }
-    this.writeTopology(work);
+    writeTopology(work, spec);
     return { work };
-  }
-
-  /** What MPI, DeepSpeed and Accelerate want to read. */
-  private writeTopology(work: string): void {
-    const { peers, rank, user } = this.required();
-    const gpus = peers[rank]?.gpus ?? 0;
-    const folder = join(work, ".hawser");
-    mkdirSync(folder, { recursive: true, mode: 0o755 });
-    const hostfile = peers.map(({ address, gpus }) => `${address} slots=${Math.max(1, gpus)}\n`).join("");
-    const accelerate = [
-      "compute_environment: LOCAL_MACHINE",
-      `distributed_type: ${gpus > 0 ? "MULTI_GPU" : "MULTI_CPU"}`,
-      `machine_rank: ${rank}`,
-      `main_process_ip: ${peers[0]!.address}`,
-      "main_process_port: 29500",
-      `num_machines: ${peers.length}`,
-      `num_processes: ${peers.reduce((sum, { gpus }) => sum + Math.max(1, gpus), 0)}`,
-      "rdzv_backend: static",
-      "",
-    ].join("\n");
-    for (const [name, text] of Object.entries({ hostfile, "accelerate.yaml": accelerate })) {
-      writeFileSync(join(folder, name), text, { mode: 0o644 });
-      chownSync(join(folder, name), user.uid, user.gid);
-    }
-    chownSync(folder, user.uid, user.gid);
   }
 
   private async status() {
@@ -362,6 +346,8 @@ export class Worker {
     rmSync(this.folder.specPath, { force: true });
     rmSync(this.folder.path, { recursive: true, force: true });
     this.spec = undefined;
+    // Last: a machine that goes down before starts a worker again, which finds no pool and removes it.
+    await removeUnit(this.folder.pool);
   }
 
   /** The clock, and whether anybody is here. */
@@ -382,8 +368,11 @@ export class Worker {
       const now = Date.now();
       if (now - (this.sums?.lastMs ?? 0) >= USAGE_MS) await this.takeDownUsage();
       const notice = spec.notices ? await this.notices.look() : undefined;
+      if (this.afterRestart) await this.takeUpAgain(this.afterRestart);
+      const { expiresMs } = this.spec ?? spec;
+      const isOver = expiresMs !== undefined && now >= expiresMs && this.afterRestart?.knowsEnd !== false;
       if (notice) await this.endByItself(notice.why, notice);
-      else if (spec.expiresMs !== undefined && now >= spec.expiresMs) await this.endByItself(TIME_IS_OVER);
+      else if (isOver) await this.endByItself(TIME_IS_OVER);
       else if (spec.idleMs !== undefined) {
         if (await this.isBusy()) this.busyMs = now;
         else if (now - this.busyMs >= spec.idleMs) await this.endByItself("nobody uses it");
@@ -393,6 +382,15 @@ export class Worker {
     } finally {
       this.looking = false;
     }
+  }
+
+  /** What was moved while the machine was off, and what was not in the bucket when it went down. */
+  private async takeUpAgain(restart: AfterRestart): Promise<void> {
+    const spec = this.required();
+    const end = await restart.movedEnd(spec, this.notices);
+    if (end && this.afterRestart === restart) this.save({ ...this.required(), expiresMs: end.expiresMs });
+    const kept = await restart.restore(this.mounts());
+    if (kept && this.afterRestart === restart) this.kept = kept;
   }
 
   private async isBusy(): Promise<boolean> {

@@ -84,6 +84,22 @@ describe("a restart", () => {
     h.store.faults.heal();
   });
 
+  test("tells of what began before anybody listened", async () => {
+    for (const key of ["m", "chmod"]) h.store.seed(key, key);
+    const goOn = h.store.faults.hang({ method: "copy" });
+    await h.wb.move(await h.version("m"), "n");
+    await h.wb.replaceMeta(await h.version("chmod"), { metadata: { mode: "33152" } });
+    await h.wb.close();
+    const asked = h.store.faults.hits.length;
+    // Before anybody can listen both copies have been asked for.
+    const listened = h.open();
+    await h.until(() => h.store.faults.hits.length >= asked + 2);
+    await listened;
+    goOn();
+    await h.until(() => h.wb.status().items === 0);
+    expect(Object.fromEntries(h.told.copied)).toEqual({ m: "n", chmod: "chmod" });
+  });
+
   test("goes on with a multipart from the parts that are there", async () => {
     const content = bytesOf(4 * PART);
     h.store.faults.fail({
