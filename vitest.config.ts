@@ -43,7 +43,7 @@ export default defineConfig({
           include: ["test/crash/**/*.test.ts"],
           fileParallelism: false,
           maxConcurrency: 3,
-          testTimeout: 1_200_000,
+          testTimeout: 3_600_000,
         },
       },
       {

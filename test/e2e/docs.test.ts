@@ -53,7 +53,7 @@ describe("documentation", () => {
           `cd "$0"\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n${script}`,
           folder,
         ],
-        { env: { PATH: `${folder}:${process.env["PATH"]}`, AWS_REGION: "us-east-1" } },
+        { env: { PATH: `${folder}:${process.env["PATH"]}`, AWS_REGION: "us-east-1" }, timeoutMs: 280_000 },
       );
       expect(run.code, `${run.stdout}\n${run.stderr}`).toBe(0);
     } finally {
