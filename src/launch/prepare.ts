@@ -11,7 +11,9 @@ import type { Milliseconds } from "../common/units.ts";
 import { checkVolume } from "./check-volumes.ts";
 import { allOrThrow, eachNode } from "./each.ts";
 import type { Outcome } from "./each.ts";
-import { GoneWatch } from "./gone.ts";
+import { GoneWatch, lostNodes } from "./gone.ts";
+import type { LostNode } from "./gone.ts";
+import { refuseLostGpus } from "./gpus.ts";
 import type { PoolNode } from "./node.ts";
 import type { PoolContext } from "./pool-context.ts";
 import { writesData } from "./pool-record.ts";
@@ -29,8 +31,8 @@ const DEFAULT_MS = {
   plan: 60_000,
 } as const satisfies Record<string, Milliseconds>;
 
-/** How often machines that do not come up are replaced, in one launch. */
-const REPLACEMENTS = 2;
+/** How often machines that fail before the job are replaced, in one launch. */
+export const REPLACEMENTS = 2;
 
 /** Everything that can be known before anything is started. @throws HawserError of the first check that failed */
 export async function planPool(context: PoolContext): Promise<ProviderPlan & { volumes: RecordedVolume[] }> {
@@ -100,19 +102,36 @@ export async function preparePool(
   let nodes = await provision(given);
   for (let replacements = 0; ; replacements++) {
     context.update({ phase: "preparing", nodes });
+    const mayReplace = replacements < REPLACEMENTS;
     const outcomes = await reachNodes(context, nodes, sshTimeoutMs);
-    const replace = replaceable(context, nodes, outcomes);
-    if (replace.length === 0 || replacements >= REPLACEMENTS) {
+    let replace: readonly LostNode[] = mayReplace ? replaceable(context, nodes, outcomes) : [];
+    if (replace.length === 0) {
       allOrThrow(outcomes);
-      break;
+      const lost = await mountOrLose(context, nodes);
+      if (!lost) break;
+      replace = mayReplace ? lost.gone : [];
+      if (replace.length === 0) throw lost.error;
     }
     for (const { node, why } of replace) {
       context.events({ type: "note", node: node.index, text: `${why} Another machine takes its place` });
     }
     nodes = await provision(replace.map(({ node }) => node));
   }
-  await mountNodes(context, nodes);
   context.update({ phase: "ready", timings: steps.timings });
+}
+
+/** @returns what failed, and the machines that are gone, whatever they had */
+async function mountOrLose(
+  context: PoolContext,
+  nodes: readonly PoolNode[],
+): Promise<{ error: unknown; gone: readonly LostNode[] } | undefined> {
+  try {
+    await mountNodes(context, nodes);
+    return undefined;
+  } catch (error) {
+    context.signal.throwIfAborted();
+    return { error, gone: await lostNodes(context, error) };
+  }
 }
 
 /** Logs in, installs the worker, mounts and proves, on all nodes. */
@@ -130,7 +149,7 @@ function replaceable(
   context: PoolContext,
   nodes: readonly PoolNode[],
   outcomes: readonly Outcome<void>[],
-): { node: PoolNode; why: string }[] {
+): LostNode[] {
   const { record, provider } = context;
   if (!provider.makesMachines) return [];
   return nodes.flatMap((node, i) => {
@@ -150,13 +169,6 @@ function replaceable(
 /** What a machine may lack that others of its kind have. */
 const OF_THE_MACHINE = ["fuse_missing", "no_space", "sudo_missing", "daemon_failed"] as const;
 
-/** A machine of whose GPUs some are dead. One without any may be about to get its driver, by setup. */
-function refuseLostGpus({ id, facts }: PoolNode, gpus: readonly string[]): void {
-  const count = facts?.gpus?.count ?? 0;
-  if (gpus.length === 0 || gpus.length >= count) return;
-  throw new HawserError("node_failed", `${id}: nvidia-smi lists ${gpus.length} of its ${count} GPUs.`);
-}
-
 async function reachNodes(
   context: PoolContext,
   nodes: readonly PoolNode[],
@@ -172,8 +184,7 @@ async function reachNodes(
         signal,
         provider.makesMachines ? () => gone.refuseGone(node, signal) : undefined,
       );
-      const { gpus } = await session.facts(signal);
-      refuseLostGpus(node, gpus);
+      refuseLostGpus(node, await session.facts(signal));
     });
     await steps.run(
       "bootstrap",

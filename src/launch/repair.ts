@@ -1,5 +1,5 @@
 /**
- * Repair: a pool made whole between two runs of its job.
+ * Repair: a pool made whole before its job, and between two runs of it.
  *
  * A node that is gone, or that EC2 takes away, is replaced, after it has brought home what it has; one that was restarted
  * is mounted again. The others keep their mounts and caches.
@@ -7,17 +7,52 @@
 import { setMaxListeners } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { HawserError } from "../common/errors.ts";
+import type { ErrorCode } from "../common/errors.ts";
 import type { Milliseconds } from "../common/units.ts";
 import { allOrThrow, eachNode } from "./each.ts";
 import { drainNode } from "./ending.ts";
-import { GoneError, GoneWatch } from "./gone.ts";
+import { GoneError, GoneWatch, lostNodes } from "./gone.ts";
+import type { LostNode } from "./gone.ts";
 import type { PoolNode } from "./node.ts";
 import type { PoolContext } from "./pool-context.ts";
-import { preparePool } from "./prepare.ts";
+import { REPLACEMENTS, preparePool } from "./prepare.ts";
 
 /** How long a machine that is being taken away may take to bring its data home; EC2 gives it two minutes. */
 const LET_GO_MS: Milliseconds = 5 * 60_000;
 const RETRY_MS: Milliseconds = 1000;
+
+/** Machines that cannot do what they should: another one may. Each is let go of only with its data in the bucket. */
+export class MachinesFailed extends HawserError {
+  readonly failed: readonly LostNode[];
+
+  constructor(code: ErrorCode, message: string, failed: readonly LostNode[]) {
+    super(code, message);
+    this.failed = failed;
+  }
+}
+
+/**
+ * Does something before the job, and does it again when a machine was lost in the middle: one that is gone, or that fails
+ * by itself, is replaced where machines are made, one that was restarted is mounted again.
+ *
+ * @param stage does only what is missing
+ */
+export async function onWholePool<T>(context: PoolContext, stage: () => Promise<T>): Promise<T> {
+  for (let replacements = 0; ; replacements++) {
+    try {
+      return await stage();
+    } catch (error) {
+      context.signal.throwIfAborted();
+      if (!context.provider.makesMachines || replacements >= REPLACEMENTS) throw error;
+      const lost = error instanceof MachinesFailed ? error.failed : await lostNodes(context, error);
+      for (const { node, why } of lost) context.events({ type: "note", node: node.index, text: why });
+      const lostIndexes = lost.map(({ node }) => node.index);
+      const wasBroken = await makeWhole(context, lostIndexes);
+      // A connection that broke, and nothing else, is made again.
+      if (!wasBroken && !HawserError.is(error, "ssh_unreachable")) throw error;
+    }
+  }
+}
 
 /**
  * @param lost indexes of nodes that are gone or taken away

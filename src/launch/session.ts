@@ -6,8 +6,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { HawserError } from "../common/errors.ts";
 import type { Milliseconds } from "../common/units.ts";
-import { WORKER_ROOT, probe } from "./bootstrap/probe.ts";
-import type { Probe } from "./bootstrap/probe.ts";
+import { WORKER_ROOT, probe, probeGpus } from "./bootstrap/probe.ts";
+import type { Gpus, Probe } from "./bootstrap/probe.ts";
 import { install, programOf } from "./bootstrap/install.ts";
 import type { Bundle, WorkerProgram } from "./bootstrap/install.ts";
 import type { PoolNode } from "./node.ts";
@@ -84,6 +84,14 @@ export class NodeSession {
     const names = (await Promise.all((["x64", "arm64"] as const).map((arch) => this.partNames(arch)))).flat();
     this.probed = await probe(ssh, names, signal);
     return this.probed;
+  }
+
+  /** The GPUs as they are now. */
+  async gpus(signal: AbortSignal): Promise<Gpus> {
+    const facts = await this.facts(signal);
+    const gpus = await probeGpus(await this.connection(signal), signal);
+    this.probed = { ...facts, ...gpus };
+    return gpus;
   }
 
   private async partNames(arch: "x64" | "arm64"): Promise<string[]> {

@@ -5,13 +5,15 @@ import { HawserError } from "../common/errors.ts";
 import { formatBytes } from "../common/units.ts";
 import type { Milliseconds } from "../common/units.ts";
 import { allOrThrow, eachNode } from "./each.ts";
+import type { Outcome } from "./each.ts";
+import { lostGpus } from "./gpus.ts";
 import { followJob, startJob, stopJob } from "./job-run.ts";
 import type { JobResult } from "./job-run.ts";
 import type { PoolNode } from "./node.ts";
 import type { PoolContext } from "./pool-context.ts";
 import type { PoolRecord } from "./pool-record.ts";
 import { workerSpecs } from "./prepare.ts";
-import { makeWhole } from "./repair.ts";
+import { MachinesFailed, makeWhole, onWholePool } from "./repair.ts";
 import { pushFiles } from "./push.ts";
 import { fetchInputs, pushOutputs } from "./copying.ts";
 import { serviceCommand, waitUntilReady } from "./service.ts";
@@ -26,6 +28,10 @@ const SETUP_MS: Milliseconds = 30 * 60_000;
 
 /** Work folder and files to every node, inputs by the nodes themselves, then setup where it changed, then a look at the GPUs. */
 export async function prepareTask(context: PoolContext): Promise<void> {
+  await onWholePool(context, () => prepareNow(context));
+}
+
+async function prepareNow(context: PoolContext): Promise<void> {
   const specs = await workerSpecs(context, context.record.nodes);
   const files = await pushTask(context, specs);
   await fetchInputs(context);
@@ -68,30 +74,41 @@ async function pushTask(context: PoolContext, specs: readonly WorkerSpec[]): Pro
   const { record, steps } = context;
   const trees = await treesOf(record);
   if (trees.length === 0) return "";
-  allOrThrow(
-    await eachNode(record.nodes, (node) =>
-      steps.run(
-        "files",
-        { node: node.index, timeoutMs: FILES_MS },
-        async (signal) => {
-          let sent = 0;
-          let sentBytes = 0;
-          for (const { files, to } of trees) {
-            const root = to ?? WorkerFolder.workFolder(specs[node.index]!);
-            const pushed = await pushFiles(context.session(node), root, files, signal);
-            sent += pushed.sent;
-            sentBytes += pushed.sentBytes;
-          }
-          return { sent, sentBytes };
-        },
-        ({ sent, sentBytes }) => (sent === 0 ? "unchanged" : `${sent} files, ${formatBytes(sentBytes)}`),
-      ),
+  const pushed = await eachNode(record.nodes, (node) =>
+    steps.run(
+      "files",
+      { node: node.index, timeoutMs: FILES_MS },
+      async (signal) => {
+        let sent = 0;
+        let sentBytes = 0;
+        for (const { files, to } of trees) {
+          const root = to ?? WorkerFolder.workFolder(specs[node.index]!);
+          const pushed = await pushFiles(context.session(node), root, files, signal);
+          sent += pushed.sent;
+          sentBytes += pushed.sentBytes;
+        }
+        return { sent, sentBytes };
+      },
+      ({ sent, sentBytes }) => (sent === 0 ? "unchanged" : `${sent} files, ${formatBytes(sentBytes)}`),
     ),
   );
+  refuseFullDisks(record.nodes, pushed);
+  allOrThrow(pushed);
   const hash = createHash("sha256");
   for (const { files, to } of trees)
     for (const { path, checksum } of files) hash.update(`${to}\0${path}\0${checksum}\n`);
   return hash.digest("hex");
+}
+
+/** What does not fit on all is too much; what fits on the others, another machine has room for. @throws MachinesFailed */
+function refuseFullDisks(nodes: readonly PoolNode[], pushed: readonly Outcome<unknown>[]): void {
+  const failures = pushed.flatMap((outcome, i) =>
+    outcome.ok ? [] : [{ node: nodes[i]!, error: outcome.error }],
+  );
+  const isFull = failures.every(({ error }) => error.code === "no_space");
+  if (failures.length === 0 || failures.length === nodes.length || !isFull) return;
+  const failed = failures.map(({ node, error: { message } }) => ({ node, why: message }));
+  throw new MachinesFailed("no_space", failed.map(({ why }) => why).join("\n"), failed);
 }
 
 /** Setup runs on a node when its commands, its environment, its image or the files have changed since it last did. */
@@ -125,37 +142,48 @@ async function setUp(context: PoolContext, specs: readonly WorkerSpec[], files: 
       ranks: due.map(({ index }) => index),
       stopOthers: false,
     });
-    if (result.code !== 0) {
-      throw new HawserError(
-        "job_failed",
-        `Setup failed on node ${result.failedRank} with code ${result.code}; its output is in ${context.folder.logsPath}.`,
-      );
-    }
-    allOrThrow(
-      await eachNode(due, async (node) => {
-        const worker = await context.session(node).worker(signal);
-        return await worker.call("marker", { name: "setup", set: value }, { signal });
-      }),
-    );
+    const succeeded = due.filter((_node, i) => result.codes[i] === 0);
+    const marked = await eachNode(succeeded, async (node) => {
+      const worker = await context.session(node).worker(signal);
+      return await worker.call("marker", { name: "setup", set: value }, { signal });
+    });
+    if (result.code !== 0) throw setupFailed(context, result);
+    allOrThrow(marked);
   });
+}
+
+function setupFailed(context: PoolContext, { failedRank, code, lost }: JobResult): HawserError {
+  const message = `Setup failed on node ${failedRank} with code ${code}; its output is in ${context.folder.logsPath}.`;
+  if (lost.length === 0) return new HawserError("job_failed", message);
+  const failed = lost.map((index) => ({
+    node: context.node(index),
+    why: "the machine was lost during setup",
+  }));
+  return new MachinesFailed("node_failed", message, failed);
 }
 
 /** A machine that has lost a GPU is found out before the job. */
 async function checkGpus(context: PoolContext): Promise<void> {
   const { record, steps } = context;
-  const wanted = record.nodes.filter(({ facts }) => (facts?.gpus?.count ?? 0) > 0);
-  if (wanted.length === 0) return;
+  const { nodes } = record;
+  const before = await eachNode(nodes, (node) => context.session(node).facts(context.signal));
+  const isWanted = nodes.some(({ facts }, i) => {
+    const known = before[i]!;
+    return (facts?.gpus?.count ?? 0) > 0 || (known.ok && known.value.driverGpus > 0);
+  });
+  if (!isWanted) return;
   await steps.run("gpu", {}, async (signal) => {
-    for (const node of wanted) {
-      const { gpus } = await context.session(node).facts(signal);
-      const { count } = node.facts!.gpus!;
-      if (gpus.length !== count) {
-        throw new HawserError(
-          "node_failed",
-          `${node.id}: nvidia-smi lists ${gpus.length} GPUs and the machine should have ${count}; its image may lack the driver.`,
-        );
-      }
-    }
+    const found = allOrThrow(await eachNode(nodes, (node) => context.session(node).gpus(signal)));
+    const failed = nodes.flatMap((node, i) => {
+      const why = lostGpus(node, found[i]!);
+      return why === undefined ? [] : [{ node, why }];
+    });
+    if (failed.length === 0) return;
+    const message = failed.map(({ why }) => why).join("\n");
+    // Where none has any, it is the image that lacks the driver.
+    if (found.every(({ gpus }) => gpus.length === 0))
+      throw new HawserError("node_failed", `${message}; the image may lack the driver.`);
+    throw new MachinesFailed("node_failed", message, failed);
   });
 }
 
@@ -174,7 +202,7 @@ export async function runTask(
   const restarts = options.restarts ?? context.record.task.restarts ?? 0;
   for (let restart = 0; ; restart++) {
     const run =
-      (restart === 0 ? await runningJob(context) : undefined) ?? (await launchTask(context, restart));
+      (restart === 0 ? await runningJob(context) : undefined) ?? (await launchOnAll(context, restart));
     if (options.detach) return undefined;
     const result = await waitForTask(context, run);
     // A machine that has ended itself in time may be gone before it could say so.
@@ -214,6 +242,15 @@ export async function runningJob(context: PoolContext): Promise<string | undefin
   if (!running) return undefined;
   context.events({ type: "note", text: "the job is running already; following it" });
   return job.run;
+}
+
+/** A machine that is lost at the last moment is replaced like one that was lost before. */
+async function launchOnAll(context: PoolContext, restart: number): Promise<string> {
+  let attempts = 0;
+  return await onWholePool(context, async () => {
+    if (attempts++ > 0) await prepareNow(context);
+    return await launchTask(context, restart);
+  });
 }
 
 async function launchTask(context: PoolContext, restart: number): Promise<string> {

@@ -59,18 +59,20 @@ export class Staging {
 
   async #make(inode: Inode, empty: boolean): Promise<StagedFile> {
     await this.#inodes.learn(inode);
-    // The bytes to go on from are under another key until then, and may get another ETag with it.
-    if (inode.moving && !empty && this.#inodes.isNamed(inode))
-      await this.#writeBack.flush(this.#inodes.key(inode));
     if (!this.#inodes.isNamed(inode)) return await this.#makeUnnamed(inode, empty);
     return await this.#locks.share(async () => {
-      const { version, moving } = inode;
-      const file = await this.#writeBack.stage(this.#inodes.key(inode), {
-        base: baseOf(version, moving),
-        ...(version && !empty ? { overlayOf: version } : {}),
+      const key = this.#inodes.key(inode);
+      const file = await this.#writeBack.stage(key, {
+        // The object may become another one, by a move or a change of metadata, until it is journaled.
+        get base() {
+          return baseOf(inode.version);
+        },
+        get overlayOf() {
+          return empty ? undefined : movedTo(key, inode.version);
+        },
         meta: this.#inodes.stored(inode),
       });
-      this.#inodes.attach(inode, file, { fromScratch: empty && version !== undefined });
+      this.#inodes.attach(inode, file, { fromScratch: empty && inode.version !== undefined });
       return file;
     });
   }
@@ -89,8 +91,11 @@ export class Staging {
   }
 }
 
-/** @param moving the ETag may change on the way */
-function baseOf(version: Inode["version"], moving: boolean): Base {
-  if (version === undefined) return { kind: "absent" };
-  return moving ? { kind: "any" } : { kind: "version", etag: version.etag };
+function baseOf(version: Inode["version"]): Base {
+  return version === undefined ? { kind: "absent" } : { kind: "version", etag: version.etag };
+}
+
+/** What is still to be moved is known by its new key: write-back reads it where it is, and follows it. */
+function movedTo(key: string, version: Inode["version"]): Inode["version"] {
+  return version && { ...version, key };
 }

@@ -10,6 +10,7 @@ import type { OnFaultPoint } from "./fault-point.ts";
 import type { Journal } from "./journal.ts";
 import type { Beginnings } from "./multipart-begin.ts";
 import type { Conflicts } from "./conflicts.ts";
+import type { PendingMoves } from "./pending-moves.ts";
 import type { RecoveredFolder } from "./recovered.ts";
 import type { StagingArea } from "./staging-area.ts";
 import type { UploadSlots } from "./upload-slots.ts";
@@ -95,6 +96,7 @@ export interface Context {
   readonly conflicts: Conflicts;
   readonly queue: WorkQueue;
   readonly beginnings: Beginnings;
+  readonly moves: PendingMoves;
   readonly slots: UploadSlots;
   readonly buffers: BodyBuffers;
   /** Fires at `close`. */

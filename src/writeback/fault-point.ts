@@ -7,6 +7,7 @@
 export type FaultPoint =
   | "journal.append"
   | "journal.flushed"
+  | "journal.synced"
   | "staging.created"
   | "staging.written"
   | "staging.truncated"

@@ -24,8 +24,8 @@ export const META_FOLDING_MS: Milliseconds = 100;
 
 /** What ItemWork tells the owner of all items. */
 export interface ItemHost {
-  /** The object of this version has become another with the same bytes: later items and files mean that. */
-  renewed(from: { key: string; etag: string }, to: ObjectVersion): void;
+  /** The object of this version has become another with the same bytes: items after this one, and files, mean that. */
+  renewed(after: number, from: { key: string; etag: string }, to: ObjectVersion): void;
   /** Resolves when no staged file needs the object under this key. */
   sourcesFree(key: string): Promise<void> | undefined;
   failed(item: ItemWork, error: HawserError): void;
@@ -200,7 +200,9 @@ export class ItemWork implements Work {
       await journal.flush();
     }
     const made = { ...version, key: toKey, etag: copied.etag, versionId: copied.versionId };
-    this.#host.renewed({ key: toKey, etag: version.etag }, made);
+    // In one turn: from here on its bytes are read from the copy.
+    this.#context.moves.remove(this.seq, item);
+    this.#host.renewed(this.seq, { key: toKey, etag: version.etag }, made);
     this.#tellCopied(version, made);
     await this.#delete(version.key, version.etag);
   }
@@ -234,7 +236,7 @@ export class ItemWork implements Work {
       return;
     }
     const renewed = { ...version, mtimeMs: timeOf(meta) ?? version.mtimeMs, ...pick(made) };
-    this.#host.renewed({ key, etag }, renewed);
+    this.#host.renewed(this.seq, { key, etag }, renewed);
     this.#tellCopied(version, renewed);
   }
 

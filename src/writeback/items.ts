@@ -54,6 +54,7 @@ export class Items implements ItemHost {
   start(seq: number, item: Item, after?: Promise<void>): void {
     const work = new ItemWork(this.#context, this, seq, item, after);
     this.#works.set(seq, work);
+    this.#context.moves.add(seq, item);
     if (item.kind === "remove") this.#removes.set(item.key, work);
     if (item.kind === "meta") this.#metas.set(item.version.key, work);
     this.#context.queue.add(work);
@@ -92,12 +93,19 @@ export class Items implements ItemHost {
     return this.#host.sourcesFree(key);
   }
 
-  renewed(from: { key: string; etag: string }, to: ObjectVersion): void {
+  renewed(after: number, from: { key: string; etag: string }, to: ObjectVersion): void {
+    const { moves, journal } = this.#context;
     for (const work of this.#works.values()) {
+      if (work.seq <= after) continue;
       const item = meaning(work.item, from, to);
       if (item === work.item) continue;
+      moves.remove(work.seq, work.item);
       work.item = item;
-      this.#context.journal.add({ t: "item", seq: work.seq, item });
+      moves.add(work.seq, item);
+      journal.add({ t: "item", seq: work.seq, item });
+      // What it is to become was known by the old ETag as well.
+      if (item.kind === "move")
+        this.renewed(work.seq, { key: item.toKey, etag: from.etag }, { ...to, key: item.toKey });
     }
     this.#host.rebase(from, to);
   }
@@ -110,6 +118,7 @@ export class Items implements ItemHost {
     this.#works.delete(work.seq);
     if (this.#removes.get(work.key) === work) this.#removes.delete(work.key);
     if (this.#metas.get(work.key) === work) this.#metas.delete(work.key);
+    this.#context.moves.remove(work.seq, work.item);
     this.#context.journal.add({ t: "done", seq: work.seq });
     if (work.acted && work.item.kind !== "meta") this.#context.events?.settled(work.keys);
   }

@@ -131,6 +131,7 @@ export class Journal {
   async sync(): Promise<void> {
     await Promise.resolve();
     await this.#withReserve(() => this.#log.sync());
+    this.#fault("journal.synced");
   }
 
   /**

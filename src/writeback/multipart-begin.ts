@@ -2,7 +2,8 @@
  * Beginning a multipart upload, so that none is ever left open in the bucket unknown.
  *
  * The journal says that one is about to be begun before the request is sent, and that it is known what came of it after
- * the answer is. What is between, when the process ends or the request fails, the janitor looks for.
+ * the answer is. What is between, when the process ends or the request fails, the janitor looks for. Both are on the disk
+ * itself before the next request is sent, so that a power loss leaves none either.
  */
 import type { CopyOptions, CopySource, CreatedMultipart, PutResult } from "../store/object-store.ts";
 import type { Context } from "./context.ts";
@@ -50,14 +51,15 @@ export async function beginMultipart(context: Context, beginning: MultipartBegin
     let at = clock.now();
     while (journal.state.begins.has(beginName({ key, at }))) at++;
     journal.add({ t: "begin", id, n, key, at });
-    await journal.flush();
+    await journal.sync();
     fault("multipart.begin");
     const { uploadId, repeated } = await beginning.create();
     fault("multipart.created");
     beginning.note(uploadId);
     // A try before it may have begun another one, of which nobody has the id.
     if (!repeated) journal.add({ t: "begun", id, key, at });
-    await journal.flush();
+    // Before its first part: one with parts is taken for another worker's when nobody knows its id.
+    await journal.sync();
     fault("multipart.begun");
     return uploadId;
   });

@@ -9,6 +9,7 @@ import { Engine } from "./engine.ts";
 import { Journal, readBootId } from "./journal.ts";
 import { Beginnings } from "./multipart-begin.ts";
 import { DEFAULT_PART_BYTES } from "./part-plan.ts";
+import { PendingMoves } from "./pending-moves.ts";
 import { RecoveredFolder } from "./recovered.ts";
 import { StagingArea } from "./staging-area.ts";
 import { UploadSlots } from "./upload-slots.ts";
@@ -77,6 +78,7 @@ export async function openWriteBack(parts: WriteBackParts): Promise<WriteBack> {
     conflicts: new Conflicts(recovered),
     queue: new WorkQueue(options.publish === "ordered"),
     beginnings: new Beginnings(),
+    moves: new PendingMoves(),
     slots: new UploadSlots({
       total: options.uploads,
       whileReading: Math.max(1, Math.floor(options.uploads / 4)),

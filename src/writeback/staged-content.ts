@@ -136,12 +136,19 @@ export class StagedContent {
   }
 
   async #readBase(start: Bytes, target: Uint8Array): Promise<void> {
-    const { overlay } = this.#entry;
+    const { readBase, moves } = this.#context;
     let done = 0;
     while (done < target.length) {
-      const count = await this.#context.readBase(overlay!, start + done, target.subarray(done));
-      if (count === 0) throw new HawserError("io_error", `${overlay!.key} ends before its size.`);
-      done += count;
+      const overlay = this.#entry.overlay!;
+      try {
+        const count = await readBase(moves.sourceOf(overlay), start + done, target.subarray(done));
+        if (count === 0) throw new HawserError("io_error", `${overlay.key} ends before its size.`);
+        done += count;
+      } catch (error) {
+        // Moved meanwhile: the bytes are elsewhere now.
+        const isMoved = this.#entry.overlay !== overlay;
+        if (!isMoved || !HawserError.is(error, "stale", "not_found", "object_changed")) throw error;
+      }
     }
   }
 

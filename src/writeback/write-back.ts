@@ -24,7 +24,9 @@ export type ObjectMeta = Pick<PutOptions, "metadata" | "contentType" | "headers"
 /** Reads bytes of the version a staged file was made from. Resolves with fewer bytes only at its end. */
 export type ReadBase = (version: ObjectVersion, offset: Bytes, target: Uint8Array) => Promise<Bytes>;
 
+/** Asked for in the turn in which it is journaled. */
 export interface StageOptions {
+  /** May be a version that an earlier move has yet to make, with the ETag of the version it is made from; so may the overlay's. */
   base: Base;
   /** Present when the file starts as an overlay of this version; absent when it starts empty. */
   overlayOf?: ObjectVersion | undefined;

@@ -1,10 +1,13 @@
 /** Hosts that run a real systemd: the worker and every volume are its units, which it starts again and stops in order. */
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { HawserError } from "../../src/common/errors.ts";
 import { newKeyPair } from "../../src/launch/ec2/openssh-key.ts";
 import { userData } from "../../src/launch/ec2/user-data.ts";
 import { Pool } from "../../src/launch/pool.ts";
+import type { WorkerSpec } from "../../src/launch/worker/spec.ts";
 import { eventually } from "../e2e/harness.ts";
 import type { BedHost } from "../support/hosts-bed.ts";
 import { PoolWorld } from "../support/pool-world.ts";
@@ -70,7 +73,10 @@ test("up makes a unit of the worker and of each volume, and down leaves none", a
   pool.close();
   expect(await world.get("out/ran")).toBe("ran\n");
   await eventually("no unit is active", async () => (await active()).length === 0, 120_000);
-  expect(await said("ls /run/systemd/system | grep hawser; grep fuse.hawser /proc/mounts")).toBe("");
+  expect(
+    await said("ls /run/systemd/system /etc/systemd/system | grep hawser; grep fuse.hawser /proc/mounts"),
+  ).toBe("");
+  expect(await said("find /etc/systemd -name 'hawser-*'")).toBe("");
 });
 
 describe("killed with -9", () => {
@@ -107,6 +113,52 @@ describe("killed with -9", () => {
     );
     expect(await world.get("out/long")).toBe("begun\n");
     await eventually("no unit is active", async () => (await active()).length === 0, 120_000);
+  });
+});
+
+describe("a machine that was restarted, without a launcher", () => {
+  /** What the worker knows of the pool is changed while the machine is off. */
+  async function restartWith(changes: Partial<WorkerSpec>): Promise<void> {
+    await host.kill();
+    const path = join(host.folder, "disk/var/lib/hawser/pools/train/pool.json");
+    const spec = JSON.parse(readFileSync(path, "utf8")) as WorkerSpec;
+    writeFileSync(path, JSON.stringify({ ...spec, ...changes }));
+    await host.start();
+  }
+  const isGone = async (): Promise<boolean> =>
+    (await host.exec("test -e /var/lib/hawser/pools/train")).code !== 0;
+  const readOnly = (yaml: string): string => yaml.replace(/^ {2}- .*mode: writable.*\n/m, "");
+
+  test.each([
+    ["its time is over", { expiresMs: 1 }],
+    ["nobody uses it", { idleMs: 1 }],
+  ])("ends the pool by itself when %s, and starts no worker ever after", async (_why, changes) => {
+    (await world.up(readOnly(world.yaml()))).close();
+    await restartWith(changes);
+    await eventually("the pool is gone", isGone, 120_000);
+    await eventually("no unit is active", async () => (await active()).length === 0, 120_000);
+    expect(await said("find /etc/systemd /run/systemd/system -name 'hawser-*'")).toBe("");
+  });
+
+  test("with data whose credentials were in memory: it is kept, and 'down' brings the data home", async () => {
+    const pool = await world.up();
+    world.server.s3.faults.add({ key: "out/before", operation: "PutObject", error: "ServiceUnavailable" });
+    await pool.exec("echo before > /mnt/out/before");
+    pool.close();
+    await restartWith({ expiresMs: 1 });
+    world.server.s3.faults.clear();
+    const isKept = async (): Promise<boolean> =>
+      /the node is kept/.test(await said("cat /var/lib/hawser/pools/train/log"));
+    await eventually("it says that it is kept", isKept, 120_000);
+    expect(await active()).toEqual([WORKER_UNIT]);
+    expect(await world.get("out/before")).toBeUndefined();
+    const again = await Pool.find("train", "down", world.options());
+    const [status] = await again.status();
+    expect(status).toMatchObject({ ok: true, value: { kept: [{ volume: "out", mount: "/mnt/out" }] } });
+    await again.down();
+    again.close();
+    expect(await world.get("out/before")).toBe("before\n");
+    expect(await said("find /etc/systemd -name 'hawser-*'")).toBe("");
   });
 });
 

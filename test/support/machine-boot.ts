@@ -70,8 +70,10 @@ mkfifo run/console
 cat run/console &
 mkdir old; pivot_root . old; umount -l /old; rmdir /old
 ${settings(identity)}
-rm -rf /etc/systemd/system/*.wants /etc/fstab
-cat > /etc/systemd/system/machine.target <<END
+# What the machine enables later stays for its next boot.
+[ -e /etc/machine-was-set-up ] || rm -rf /etc/systemd/system/*.wants /usr/lib/systemd/system/multi-user.target.wants /etc/fstab
+touch /etc/machine-was-set-up
+cat > /etc/systemd/system/multi-user.target <<END
 [Unit]
 Wants=sshd.service systemd-journald.service systemd-journald.socket
 END
@@ -81,7 +83,7 @@ ExecStart=${programs.sshd} -D -e -f /run/sshd_config
 KillMode=process
 StandardError=append:/run/console
 END
-exec env -i container=hawser-test PATH=/usr/sbin:/usr/bin /usr/lib/systemd/systemd --unit=machine.target --show-status=0
+exec env -i container=hawser-test PATH=/usr/sbin:/usr/bin /usr/lib/systemd/systemd --unit=multi-user.target --show-status=0
 `;
 }
 

@@ -15,6 +15,14 @@ export const WORKER_ROOT = "/var/lib/hawser";
 /** Left free beside what is unpacked. */
 const SPARE: Bytes = 64 * 1024 * 1024;
 
+/** What works, and how many the driver holds: one that has fallen off the bus is still among the latter. */
+const GPUS = `
+if command -v nvidia-smi >/dev/null; then
+  nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | sed 's/^/gpu=/'
+  echo "drivergpus=$(ls /proc/driver/nvidia/gpus 2>/dev/null | wc -l)"
+fi
+`;
+
 const SCRIPT = `
 parts=$1; shift
 echo "arch=$(uname -m)"
@@ -37,7 +45,7 @@ echo "free=$(df -Pk "$at" | awk 'NR==2 {print $4}')"
 for part in "$@"; do [ -e "$parts/$part/complete" ] && echo "part=$part"; done
 command -v tar >/dev/null && command -v gzip >/dev/null && echo tar=yes
 command -v docker >/dev/null && echo docker=yes
-if command -v nvidia-smi >/dev/null; then nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | sed 's/^/gpu=/'; fi
+${GPUS}
 exit 0
 `;
 
@@ -58,8 +66,13 @@ export interface Probe {
   /** Parts of the bundle that are there. */
   parts: string[];
   docker: boolean;
+  /** Names of those that nvidia-smi lists. */
   gpus: string[];
+  /** How many the driver knows; 0 without one. */
+  driverGpus: number;
 }
+
+export type Gpus = Pick<Probe, "gpus" | "driverGpus">;
 
 const ARCHITECTURES: Record<string, WorkerArch> = { x86_64: "x64", aarch64: "arm64", arm64: "arm64" };
 
@@ -77,13 +90,28 @@ export async function probe(
   return readProbe(stdout, ssh.label);
 }
 
-/** The node's answer as facts. */
-export function readProbe(text: string, label: string): Probe {
+/** The GPUs alone: setup may have brought their driver. */
+export async function probeGpus(ssh: SshConnection, signal: AbortSignal): Promise<Gpus> {
+  const { stdout } = await ssh.run(shellScript(GPUS), { signal });
+  return gpusIn(valuesIn(stdout));
+}
+
+function valuesIn(text: string): Map<string, string[]> {
   const values = new Map<string, string[]>();
   for (const line of text.split("\n")) {
     const at = line.indexOf("=");
     if (at > 0) values.set(line.slice(0, at), [...(values.get(line.slice(0, at)) ?? []), line.slice(at + 1)]);
   }
+  return values;
+}
+
+function gpusIn(values: ReadonlyMap<string, string[]>): Gpus {
+  return { gpus: values.get("gpu") ?? [], driverGpus: Number(values.get("drivergpus")?.[0] ?? 0) };
+}
+
+/** The node's answer as facts. */
+export function readProbe(text: string, label: string): Probe {
+  const values = valuesIn(text);
   const first = (key: string): string => values.get(key)?.[0] ?? "";
   const arch = ARCHITECTURES[first("arch")];
   const refuse = (why: string): HawserError => failed({ label }, why);
@@ -119,7 +147,7 @@ export function readProbe(text: string, label: string): Probe {
     freeBytes: Number(first("free")) * 1024,
     parts: values.get("part") ?? [],
     docker: first("docker") === "yes",
-    gpus: values.get("gpu") ?? [],
+    ...gpusIn(values),
   };
 }
 

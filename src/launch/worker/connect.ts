@@ -4,21 +4,18 @@
  * The worker is started first where it does not run. One of another program (another version of Hawser) is asked to
  * leave, which costs nothing: jobs and mounts are processes of their own.
  */
-import { execFile, spawn } from "node:child_process";
-import { mkdirSync, openSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { mkdirSync, openSync } from "node:fs";
 import { createConnection } from "node:net";
 import type { Socket } from "node:net";
-import { promisify } from "node:util";
 import { HawserError } from "../../common/errors.ts";
 import type { Milliseconds } from "../../common/units.ts";
 import { LineSplitter } from "../../daemon/control-protocol.ts";
 import { until } from "../../daemon/deadline.ts";
 import { isAlive } from "../../daemon/process-table.ts";
+import { startByUnit } from "./boot-unit.ts";
 import { PROGRAM, liveWorker } from "./program.ts";
 import { WorkerFolder } from "./spec.ts";
-import { workerUnitName, workerUnitText } from "./unit.ts";
-
-const run = promisify(execFile);
 
 const START_MS: Milliseconds = 20_000;
 
@@ -96,11 +93,7 @@ async function leave(folder: WorkerFolder, socket: Socket): Promise<void> {
 async function startWorker(folder: WorkerFolder, systemd: boolean): Promise<void> {
   mkdirSync(folder.path, { recursive: true, mode: 0o700 });
   if (systemd) {
-    const unit = workerUnitName(folder.pool);
-    mkdirSync("/run/systemd/system", { recursive: true });
-    writeFileSync(`/run/systemd/system/${unit}`, workerUnitText(process.execPath, PROGRAM, folder.pool));
-    await run("systemctl", ["daemon-reload"]);
-    await run("systemctl", ["restart", unit]);
+    await startByUnit(folder.pool);
   } else {
     const log = openSync(folder.logPath, "a", 0o600);
     const serve = [process.execPath, PROGRAM, "worker", "serve", folder.pool];

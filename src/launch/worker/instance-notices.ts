@@ -5,7 +5,7 @@
  * a launcher that is gone asks by a tag, because nobody has the key to log in any more.
  */
 import type { Milliseconds } from "../../common/units.ts";
-import { END_TAG } from "../ec2/tags.ts";
+import { END_TAG, TAG } from "../ec2/tags.ts";
 
 const ENDPOINT = "http://169.254.169.254";
 const TOKEN_SECONDS = 6 * 3600;
@@ -47,6 +47,20 @@ export class InstanceNotices {
       this.token = undefined;
     }
     return undefined;
+  }
+
+  /**
+   * When the instance is to end, as its tag has it: `never` or a time.
+   *
+   * @returns `null` where the service does not show tags, `undefined` where it does not answer
+   */
+  async expiry(): Promise<string | null | undefined> {
+    try {
+      return (await this.get(`tags/instance/${TAG.expires}`)) ?? null;
+    } catch {
+      this.token = undefined;
+      return undefined;
+    }
   }
 
   /** @returns `undefined` for what is not there */

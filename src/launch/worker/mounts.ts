@@ -27,7 +27,7 @@ import { PROGRAM } from "./program.ts";
 import { DEFAULT_CACHE, DEFAULT_STAGING } from "./spec.ts";
 import type { WorkerFolder, WorkerSpec, WorkerVolume } from "./spec.ts";
 import { neverClosed } from "./never-closed.ts";
-import { unitName, unitText, workerUnitName } from "./unit.ts";
+import { unitName, unitText } from "./unit.ts";
 import { WriteMarks } from "./write-marks.ts";
 
 const run = promisify(execFile);
@@ -205,6 +205,17 @@ export class WorkerMounts {
     return [...again.flatMap((kept) => kept ?? []), ...remaining.flat()];
   }
 
+  /**
+   * After a restart of the machine: a volume that may hold data is mounted again, which brings it home, where the machine
+   * has its credentials by itself.
+   *
+   * @returns those that could not be
+   */
+  async restore(): Promise<Unflushed[]> {
+    const own = this.spec.volumes.filter(({ handed }) => !handed);
+    return (await Promise.all(own.map((volume) => this.mountAgain(volume)))).flatMap((kept) => kept ?? []);
+  }
+
   /** @returns why a volume that may hold data cannot be asked for it */
   private async mountAgain(volume: WorkerVolume): Promise<Unflushed | undefined> {
     const { name, mount: path, mode } = volume.config;
@@ -288,11 +299,7 @@ export class WorkerMounts {
         // Somebody put something there.
       }
     }
-    if (this.spec.systemd) {
-      // The worker's own unit goes on without its file until the worker ends.
-      rmSync(join(UNITS, workerUnitName(this.spec.pool)), { force: true });
-      await run("systemctl", ["daemon-reload"]).catch(() => undefined);
-    }
+    if (this.spec.systemd) await run("systemctl", ["daemon-reload"]).catch(() => undefined);
     rmSync(this.folder.memoryPath(this.spec), { recursive: true, force: true });
   }
 }

@@ -1,9 +1,8 @@
 /** The worker's process: one for each pool of a node, behind a Unix socket of root's. */
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
 import { ControlServer } from "../../daemon/control-server.ts";
-import { identify } from "../../daemon/process-table.ts";
 import { createLogger } from "../../observe/logger.ts";
-import { liveWorker } from "./program.ts";
+import { claimWorker, liveWorker } from "./program.ts";
 import type { WorkerFolder } from "./spec.ts";
 import { Worker } from "./worker.ts";
 
@@ -19,7 +18,7 @@ export async function serveWorker(folder: WorkerFolder): Promise<void> {
   const worker = new Worker(folder, log);
   {
     await using control = new ControlServer(worker.handlers(), log);
-    writeFileSync(folder.lockPath, JSON.stringify(identify(process.pid)), { mode: 0o600 });
+    claimWorker(folder);
     await control.listen(folder.socketPath);
     worker.begin();
     const stopped = new Promise<void>((resolve) => {

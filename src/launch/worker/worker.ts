@@ -5,10 +5,8 @@
  * whether or not a launcher is there. Jobs and mounts are not its own: it may be killed and started again at any time,
  * and finds what there is in the pool's folder.
  */
-import { execFile } from "node:child_process";
 import { chownSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { HawserError } from "../../common/errors.ts";
 import type { EpochMs, Milliseconds } from "../../common/units.ts";
 import { VERSION } from "../../daemon/version.ts";
@@ -16,27 +14,21 @@ import type { Logger } from "../../observe/logger.ts";
 import { PushedFiles } from "./files.ts";
 import { hasLogin } from "./logins.ts";
 import { powerOff } from "./power-off.ts";
-import { Job, asUser } from "./job.ts";
+import { Job } from "./job.ts";
 import { InstanceNotices } from "./instance-notices.ts";
 import { WorkerMounts } from "./mounts.ts";
 import { PROGRAM } from "./program.ts";
-import type {
-  DrainProgress,
-  Proof,
-  TransferResult,
-  Unflushed,
-  UsageSummary,
-  WorkerHandlers,
-} from "./protocol.ts";
-import type { ProofWanted } from "./prove.ts";
+import { proveAsUser, unpackAsUser } from "./user-work.ts";
+import type { DrainProgress, TransferResult, Unflushed, UsageSummary, WorkerHandlers } from "./protocol.ts";
 import { WorkerTransfers } from "./transfers.ts";
 import { WorkerFolder } from "./spec.ts";
 import type { WorkerSpec } from "./spec.ts";
+import { AfterRestart } from "./after-restart.ts";
+import { removeUnit } from "./boot-unit.ts";
+import { writeTopology } from "./topology.ts";
 import { UsageMeter } from "./usage.ts";
 import { addLook, summarize } from "./usage-history.ts";
 import type { UsageSums } from "./usage-history.ts";
-
-const run = promisify(execFile);
 
 function readSums(path: string): UsageSums | undefined {
   try {
@@ -50,7 +42,6 @@ function readSums(path: string): UsageSums | undefined {
 const WATCH_MS: Milliseconds = 2000;
 /** How often what the node does is taken down: nvidia-smi is not free. */
 const USAGE_MS: Milliseconds = 6000;
-const PROVE_MS: Milliseconds = 120_000;
 /** For the answer to whoever asked the node to be released. */
 const LAST_WORDS_MS: Milliseconds = 3000;
 /** Between two attempts of a worker that ends its pool by itself: what keeps data from its bucket may pass. */
@@ -73,6 +64,8 @@ export class Worker {
   private kept: Unflushed[] = [];
   private keptMs: EpochMs = 0;
   private readonly notices = new InstanceNotices();
+  /** Until a launcher has told the pool anew, when this worker is the first one since the machine was restarted. */
+  private afterRestart: AfterRestart | undefined;
   /** Why the pool ends although nobody asked the worker to. */
   private ending: string | undefined;
   private losesMachine = false;
@@ -90,6 +83,7 @@ export class Worker {
     this.log = log;
     this.files = new PushedFiles(folder.manifestPath);
     this.spec = folder.spec();
+    if (this.spec && AfterRestart.isDue(folder, this.spec)) this.afterRestart = new AfterRestart(log);
     this.sums = readSums(folder.usagePath);
     this.ended = new Promise((resolve) => {
       this.end = resolve;
@@ -119,10 +113,10 @@ export class Worker {
         return {};
       },
       mount: () => this.mounts().mountAll(),
-      prove: () => this.prove(),
+      prove: async () => ({ proofs: await proveAsUser(this.required()) }),
       compare: ({ root, files }) => this.files.compare(root, files),
       unpack: async ({ root, archive, files }) => {
-        await this.unpack(root, archive);
+        await unpackAsUser(this.required().user, root, archive);
         this.files.remember(root, files);
         return {};
       },
@@ -148,6 +142,7 @@ export class Worker {
       stop: async ({ name, graceMs }) => (await this.job(name).stop(graceMs)) ?? {},
       marker: ({ name, set }) => ({ value: this.marker(name, set) }),
       extend: ({ expiresMs }) => {
+        this.afterRestart?.endIsKnown();
         this.save({ ...this.required(), expiresMs: expiresMs ?? undefined });
         return {};
       },
@@ -213,6 +208,8 @@ export class Worker {
       );
     }
     this.save(spec);
+    this.afterRestart = undefined;
+    mkdirSync(this.folder.memoryPath(spec), { recursive: true, mode: 0o700 });
     this.left = false;
     this.kept = [];
     this.ending = undefined;
@@ -223,33 +220,8 @@ export class Worker {
       mkdirSync(folder, { recursive: true, mode: 0o755 });
       chownSync(folder, spec.user.uid, spec.user.gid);
     }
-    this.writeTopology(work);
+    writeTopology(work, spec);
     return { work };
-  }
-
-  /** What MPI, DeepSpeed and Accelerate want to read. */
-  private writeTopology(work: string): void {
-    const { peers, rank, user } = this.required();
-    const gpus = peers[rank]?.gpus ?? 0;
-    const folder = join(work, ".hawser");
-    mkdirSync(folder, { recursive: true, mode: 0o755 });
-    const hostfile = peers.map(({ address, gpus }) => `${address} slots=${Math.max(1, gpus)}\n`).join("");
-    const accelerate = [
-      "compute_environment: LOCAL_MACHINE",
-      `distributed_type: ${gpus > 0 ? "MULTI_GPU" : "MULTI_CPU"}`,
-      `machine_rank: ${rank}`,
-      `main_process_ip: ${peers[0]!.address}`,
-      "main_process_port: 29500",
-      `num_machines: ${peers.length}`,
-      `num_processes: ${peers.reduce((sum, { gpus }) => sum + Math.max(1, gpus), 0)}`,
-      "rdzv_backend: static",
-      "",
-    ].join("\n");
-    for (const [name, text] of Object.entries({ hostfile, "accelerate.yaml": accelerate })) {
-      writeFileSync(join(folder, name), text, { mode: 0o644 });
-      chownSync(join(folder, name), user.uid, user.gid);
-    }
-    chownSync(folder, user.uid, user.gid);
   }
 
   private async status() {
@@ -271,43 +243,6 @@ export class Worker {
     this.sums = addLook(this.sums, await this.historyMeter.look(), Date.now());
     if (this.spec) writeFileSync(this.folder.usagePath, JSON.stringify(this.sums), { mode: 0o600 });
     return summarize(this.sums);
-  }
-
-  private async prove(): Promise<{ proofs: Proof[] }> {
-    const { volumes, user } = this.required();
-    const wanted: ProofWanted[] = volumes.map(({ config: { name, mount, mode } }) => ({
-      volume: name,
-      mount,
-      writable: mode === "writable",
-    }));
-    const [file, args] = asUser(user, [process.execPath, PROGRAM, "worker", "prove"]);
-    const proving = run(file, args, { timeout: PROVE_MS, killSignal: "SIGKILL" });
-    proving.child.stdin!.end(JSON.stringify(wanted));
-    const { stdout } = await proving.catch((error: unknown) => {
-      throw new HawserError("mount_failed", `The mounts could not be proven: ${(error as Error).message}`, {
-        cause: error,
-      });
-    });
-    return { proofs: JSON.parse(stdout) as Proof[] };
-  }
-
-  private async unpack(root: string, archive: string): Promise<void> {
-    const { user } = this.required();
-    if (!existsSync(root)) {
-      mkdirSync(root, { recursive: true });
-      chownSync(root, user.uid, user.gid);
-    }
-    const [file, args] = asUser(user, ["tar", "-xzf", archive, "-C", root, "--no-same-owner"]);
-    try {
-      await run(file, args);
-    } catch (error) {
-      const { stderr = "" } = error as { stderr?: string };
-      throw new HawserError(
-        /no space left/i.test(stderr) ? "no_space" : "node_failed",
-        `The files could not be unpacked into ${root}: ${stderr.trim().split("\n").at(-1)}`,
-        { cause: error },
-      );
-    }
   }
 
   private marker(name: string, set: string | undefined): string | null {
@@ -362,6 +297,8 @@ export class Worker {
     rmSync(this.folder.specPath, { force: true });
     rmSync(this.folder.path, { recursive: true, force: true });
     this.spec = undefined;
+    // Last: a machine that goes down before starts a worker again, which finds no pool and removes it.
+    await removeUnit(this.folder.pool);
   }
 
   /** The clock, and whether anybody is here. */
@@ -382,8 +319,11 @@ export class Worker {
       const now = Date.now();
       if (now - (this.sums?.lastMs ?? 0) >= USAGE_MS) await this.takeDownUsage();
       const notice = spec.notices ? await this.notices.look() : undefined;
+      if (this.afterRestart) await this.takeUpAgain(this.afterRestart);
+      const { expiresMs } = this.spec ?? spec;
+      const isOver = expiresMs !== undefined && now >= expiresMs && this.afterRestart?.knowsEnd !== false;
       if (notice) await this.endByItself(notice.why, notice);
-      else if (spec.expiresMs !== undefined && now >= spec.expiresMs) await this.endByItself(TIME_IS_OVER);
+      else if (isOver) await this.endByItself(TIME_IS_OVER);
       else if (spec.idleMs !== undefined) {
         if (await this.isBusy()) this.busyMs = now;
         else if (now - this.busyMs >= spec.idleMs) await this.endByItself("nobody uses it");
@@ -393,6 +333,15 @@ export class Worker {
     } finally {
       this.looking = false;
     }
+  }
+
+  /** What was moved while the machine was off, and what was not in the bucket when it went down. */
+  private async takeUpAgain(restart: AfterRestart): Promise<void> {
+    const spec = this.required();
+    const end = await restart.movedEnd(spec, this.notices);
+    if (end && this.afterRestart === restart) this.save({ ...this.required(), expiresMs: end.expiresMs });
+    const kept = await restart.restore(this.mounts());
+    if (kept && this.afterRestart === restart) this.kept = kept;
   }
 
   private async isBusy(): Promise<boolean> {

@@ -159,6 +159,8 @@ describe("a journal that a workload has written, cut at any frame", () => {
       const file = h.wb.find("file-2")!;
       contents.set("moved", contents.get("file-2")!);
       await h.wb.rekey([{ file, key: "moved", base: { kind: "absent" } }]);
+      // The local files are written anew below: only a sealed one does not go by its time.
+      await h.until(() => h.wb.status().files.every(({ state }) => state === "sealed"), 0);
       await h.wb.close();
       const path = join(h.folder, "journal");
       const log = await readFile(path);

@@ -1,9 +1,11 @@
 /** Multipart uploads whose ids were lost are aborted, and those of others are not. */
 import { execFileSync } from "node:child_process";
+import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { HawserError } from "../../../src/common/errors.ts";
 import type { ObjectStore } from "../../../src/store/object-store.ts";
+import type { FaultPoint } from "../../../src/writeback/fault-point.ts";
 import { mayBeOurs } from "../../../src/writeback/multipart-janitor.ts";
 import { TestClock } from "../store/test-clock.ts";
 import { Harness, PART, bytesOf, turns } from "./harness.ts";
@@ -99,6 +101,37 @@ describe("an upload that was begun and not answered", () => {
     await h.write("big", bytesOf(2 * PART));
     await settle();
     expect(h.store.peek("big")).toHaveLength(2 * PART);
+    expect(await openUploads()).toEqual([]);
+  });
+});
+
+describe("an upload is aborted after a power loss", () => {
+  const CASES: [when: string, point: FaultPoint, parts: number][] = [
+    ["when it had been begun, and nobody had noted its id", "multipart.created", 0],
+    ["when it had a part", "part.sent", 1],
+  ];
+  test.each(CASES)("%s", async (_when, point, parts) => {
+    const journal = join(h.folder, "journal");
+    let syncedBytes = 0;
+    let left: Buffer | undefined;
+    await h.wb.close();
+    await h.open({
+      options: { earlyUpload: Infinity },
+      faultPoint(now) {
+        if (now === "journal.synced") syncedBytes = statSync(journal).size;
+        // The power goes here: what was not synced is lost.
+        if (now === point) left ??= readFileSync(journal).subarray(0, syncedBytes);
+      },
+    });
+    h.store.faults.hang({ method: "uploadPart", nth: parts + 1 });
+    await h.write("big", bytesOf(2 * PART));
+    await h.until(() => left !== undefined, 0);
+    await h.wb.close();
+    expect(await openUploads()).toHaveLength(1);
+    writeFileSync(journal, left!);
+    h.store.faults.heal();
+    await h.open({ bootId: "boot-2" });
+    await settle();
     expect(await openUploads()).toEqual([]);
   });
 });
