@@ -410,6 +410,72 @@ test("a file stays registered with the kernel between opens, until it is evicted
   expect(own.open.size).toBe(0);
 });
 
+test("a file at rest is evicted when nobody has used it, and never while it is open", async () => {
+  const folder = await folders.make();
+  const own = new BackingFiles();
+  const { content, disk } = await openCache(folder, { cacheSizeBytes: 4 * MiB, slabBytes: 8 * MiB });
+  const uses = new Map<string, "open" | "used" | "unused">();
+  const wanted: string[] = [];
+  const rest = async (name: string, use: "open" | "used" | "unused"): Promise<void> => {
+    await readWhole(content, version(name, MiB));
+    await content.drain();
+    const backing = (await content.open(version(name, MiB)).backing(own))!;
+    uses.set(name, use);
+    backing.rest({
+      use: () => {
+        const now = uses.get(name)!;
+        if (now === "used") uses.set(name, "unused");
+        return now;
+      },
+      wanted: () => {
+        wanted.push(name);
+        backing.release();
+      },
+    });
+  };
+  await rest("open", "open");
+  await rest("used", "used");
+  await rest("unused", "unused");
+  await rest("later", "unused");
+  expect(await content.evict(version("open", MiB))).toBe(0);
+  await readWhole(content, version("more", MiB));
+  await content.drain();
+  expect(wanted).toEqual(["unused"]);
+  await readWhole(content, version("still more", MiB));
+  await content.drain();
+  expect(wanted).toEqual(["unused", "later"]);
+  // All that is left is open or was used just now; who was only used goes.
+  uses.set("used", "used");
+  await content.evict(version("more", MiB));
+  await content.evict(version("still more", MiB));
+  await readWhole(content, version("large", 3 * MiB));
+  await content.drain();
+  expect(wanted).toEqual(["unused", "later", "used"]);
+  await vi.waitFor(() => expect(disk.stats()!.usedBytes).toBeLessThanOrEqual(4 * MiB));
+  uses.set("open", "unused");
+  await readWhole(content, version("last", 4 * MiB));
+  await content.drain();
+  expect(wanted).toEqual(["unused", "later", "used", "open"]);
+  await content.close();
+  expect(own.open.size).toBe(0);
+});
+
+test("a file that was given up while it was open does not come to rest", async () => {
+  const folder = await folders.make();
+  const own = new BackingFiles();
+  const { content, disk } = await openCache(folder);
+  const of = version("a", MiB);
+  await readWhole(content, of);
+  await content.drain();
+  const backing = (await content.open(of).backing(own))!;
+  await rm(folder, { recursive: true });
+  disk.store!.remove(disk.store!.index.coldest(() => true)!);
+  expect(own.open.size).toBe(1);
+  backing.rest({ use: () => "unused", wanted: () => backing.release() });
+  expect(own.open.size).toBe(0);
+  await content.close();
+});
+
 test("after a restart an open lets files used before be registered ahead, those that may be torn or are gone left out", async () => {
   const folder = await folders.make();
   const first = await openCache(folder);
