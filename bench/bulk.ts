@@ -1,24 +1,23 @@
 /**
- * The bulk benchmark: `hawser s3` beside s5cmd, rclone and the AWS CLI, each a process of its own against one s3bench.
+ * The bulk benchmark: `hawser s3` beside s5cmd, rclone and the AWS CLI, each a process of its own against one server.
  *
  *   npm run bench -- bulk [--runs 3] [--rows up-small,down-small,…] [--peers s5cmd,rclone,aws] [--shape]
- *                         [--aws-runs 1] [--folder FOLDER] [--s3bench FILE] [--s5cmd FILE] [--rclone FILE] [--aws FILE] [--json] [--check]
+ *                         [--server s3bench|dev-s3] [--aws-runs 1] [--folder FOLDER] [--s3bench FILE] [--s5cmd FILE] [--rclone FILE] [--aws FILE] [--json] [--check]
  *
  * Programs are found in PATH unless named (also by S3BENCH, S5CMD, RCLONE, AWS). Runs of the contenders alternate, every
  * run begins with an empty target and synced disks, and the medians are compared: seconds, CPU seconds with all children,
- * peak memory. `--shape` gives every answer 20 ms and every connection 90 MB/s. `--check` ends with 1 when a bar is missed.
+ * peak memory. `--shape` gives every answer of s3bench 20 ms and every connection 90 MB/s. `--check` ends with 1 when a bar is missed.
  */
-import { spawn, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
 import { cpus, release, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { ACCESS_KEY, ENDPOINT, startDevS3, startS3bench } from "./bulk-server.ts";
 import { median } from "./report.ts";
 
 const MiB = 1024 * 1024;
-const PORT = 9378;
-const ENDPOINT = `http://127.0.0.1:${PORT}`;
 /** Runs a command and prints its CPU seconds and peak RSS in KiB: what Node tells of a child is not enough. */
 const MEASURE = `import os,sys,resource,time
 t=time.time();p=os.posix_spawnp(sys.argv[1],sys.argv[1:],os.environ,file_actions=[(os.POSIX_SPAWN_OPEN,1,"/dev/null",os.O_WRONLY,0),(os.POSIX_SPAWN_OPEN,2,"/dev/null",os.O_WRONLY,0)])
@@ -38,6 +37,8 @@ interface Row {
   title: string;
   /** Least ratio of s5cmd's time to ours, and of the AWS CLI's, which is another one with `--shape`. */
   bars: { s5cmd?: number; aws?: number; shapedAws?: number; cpu?: boolean };
+  /** What it needs in the bucket: a prefix of bulk-server.ts. */
+  reads?: string;
   before?: (run: Run) => void;
   command: (peer: Peer, run: Run) => string[] | undefined;
 }
@@ -120,12 +121,14 @@ const ROWS: readonly Row[] = [
     name: "down-mid",
     title: "download 100 files of 5 MiB",
     bars: { s5cmd: 1, shapedAws: 10 },
+    reads: "mid/",
     command: copyDown("mid/"),
   },
   {
     name: "down-small",
     title: "download 10,000 files of 100 KiB",
     bars: { s5cmd: 1.2, aws: 10, cpu: true },
+    reads: "small/",
     command: copyDown("small/"),
   },
   {
@@ -135,13 +138,26 @@ const ROWS: readonly Row[] = [
     before: files("small", 10_000, 102_400),
     command: copyUp("small"),
   },
-  { name: "down-big", title: "download one object of 2 GiB", bars: { s5cmd: 1 }, command: oneDown },
+  {
+    name: "down-big",
+    title: "download one object of 2 GiB",
+    bars: { s5cmd: 1 },
+    reads: "big/",
+    command: oneDown,
+  },
   { name: "up-big", title: "upload one file of 2 GiB", bars: { s5cmd: 1 }, before: bigFile, command: oneUp },
-  { name: "list", title: "list 100,000 keys", bars: { s5cmd: 1.5, aws: 10 }, command: list("keys/") },
+  {
+    name: "list",
+    title: "list 100,000 keys",
+    bars: { s5cmd: 1.5, aws: 10 },
+    reads: "keys/",
+    command: list("keys/"),
+  },
   {
     name: "list-1000",
     title: "list 1,000 objects",
     bars: { s5cmd: 1, shapedAws: 12 },
+    reads: "thousand/",
     command: list("thousand/"),
   },
   {
@@ -162,6 +178,7 @@ const ROWS: readonly Row[] = [
     name: "down-1000",
     title: "download 1,000 files of 100 KiB",
     bars: { s5cmd: 1, aws: 10 },
+    reads: "thousand/",
     command: copyDown("thousand/"),
   },
 ];
@@ -202,8 +219,8 @@ const HAWSER = fileURLToPath(new URL("../../../../bin/hawser.js", import.meta.ur
 function environment(folder: string): NodeJS.ProcessEnv {
   return {
     ...process.env,
-    AWS_ACCESS_KEY_ID: "AKIDEXAMPLE",
-    AWS_SECRET_ACCESS_KEY: "secret",
+    AWS_ACCESS_KEY_ID: ACCESS_KEY.id,
+    AWS_SECRET_ACCESS_KEY: ACCESS_KEY.secret,
     AWS_REGION: "us-east-1",
     AWS_EC2_METADATA_DISABLED: "true",
     AWS_ENDPOINT_URL: ENDPOINT,
@@ -242,6 +259,7 @@ export async function run(argv: readonly string[]): Promise<number> {
       rows: { type: "string" },
       peers: { type: "string", default: "s5cmd,rclone,aws" },
       shape: { type: "boolean", default: false },
+      server: { type: "string", default: "s3bench" },
       folder: { type: "string", default: tmpdir() },
       json: { type: "boolean", default: false },
       check: { type: "boolean", default: false },
@@ -265,11 +283,19 @@ export async function run(argv: readonly string[]): Promise<number> {
   const folder = mkdtempSync(join(values.folder, "hawser-bulk-"));
   const place: Run = { folder, target: join(folder, "target"), sources: join(folder, "sources") };
   mkdirSync(place.sources);
-  const server = await startServer(values.s3bench, values.shape);
+  if (values.server === "dev-s3" && values.shape) throw new Error("--shape is for s3bench");
+  const rows = ROWS.filter(({ name }) => !wanted || wanted.includes(name));
+  const server =
+    values.server === "dev-s3"
+      ? await startDevS3(
+          HAWSER,
+          folder,
+          rows.flatMap(({ reads }) => reads ?? []),
+        )
+      : await startS3bench(values.s3bench, values.shape);
   const results: { row: Row; figures: Map<Peer, Figures> }[] = [];
   try {
-    for (const row of ROWS) {
-      if (wanted && !wanted.includes(row.name)) continue;
+    for (const row of rows) {
       row.before?.(place);
       const figures = new Map<Peer, Figures>(peers.map((peer) => [peer, { seconds: [], cpu: [], rss: [] }]));
       for (let at = 0; at < Number(values.runs); at++) {
@@ -297,33 +323,11 @@ export async function run(argv: readonly string[]): Promise<number> {
     console.log(
       JSON.stringify(results.map(({ row, figures }) => ({ row: row.name, ...Object.fromEntries(figures) }))),
     );
-  } else console.log(table(results, values.shape));
+  } else console.log(table(results, values.shape, values.server));
   const missed = results.filter(({ row, figures }) =>
     barsOf(row, figures, values.shape).some(({ reached }) => !reached),
   );
   return values.check && missed.length > 0 ? 1 : 0;
-}
-
-async function startServer(program: string, shaped: boolean) {
-  const objects = [
-    "small/:10000:102400:100",
-    "mid/:100:5242880:0",
-    "big/:1:2147483648:0",
-    "keys/:100000:1024:1000",
-    "thousand/:1000:102400:0",
-  ];
-  const shape = shaped ? ["-ttfb", "20ms", "-rate", "90"] : [];
-  const synthetic = objects.flatMap((spec) => ["-synth", `bench:${spec}`]);
-  const server = spawn(program, ["-listen", `127.0.0.1:${PORT}`, ...shape, ...synthetic], {
-    stdio: ["ignore", "ignore", "pipe"],
-  });
-  await new Promise((resolve, reject) => {
-    server.stderr.once("data", resolve);
-    server.once("error", reject);
-    server.once("exit", (code) => reject(new Error(`${program} ended with ${code}`)));
-  });
-  server.removeAllListeners("exit");
-  return server;
 }
 
 interface Bar {
@@ -366,7 +370,11 @@ function lineOf(row: Row, figures: Map<Peer, Figures>, shaped: boolean): string[
 }
 
 /** As docs/PERFORMANCE.md has it. */
-function table(results: { row: Row; figures: Map<Peer, Figures> }[], shaped: boolean): string {
+function table(
+  results: { row: Row; figures: Map<Peer, Figures> }[],
+  shaped: boolean,
+  server: string,
+): string {
   const names = [...(results[0]?.figures.keys() ?? [])];
   const lines = [
     ["work", ...names, "ratios and bars"],
@@ -379,6 +387,7 @@ function table(results: { row: Row; figures: Map<Peer, Figures> }[], shaped: boo
     cpus()[0]?.model ?? "",
     process.version,
     shaped ? "20 ms, 90 MB/s" : "",
+    server,
   ];
   const version = JSON.parse(readFileSync(new URL("../../../../package.json", import.meta.url), "utf8")) as {
     version: string;

@@ -17,6 +17,7 @@
         "src/memory.cc",
         "src/mount.cc",
         "src/notifier.cc",
+        "src/open-table.cc",
         "src/place-file.cc",
         "src/process.cc",
         "src/reader.cc",

@@ -29,6 +29,13 @@ uint32_t Uint32At(const Napi::CallbackInfo& info, size_t index) {
   return value;
 }
 
+// A node id or a handle: a whole number below 2^53.
+uint64_t IdAt(const Napi::CallbackInfo& info, size_t index) {
+  int64_t value = 0;
+  napi_get_value_int64(info.Env(), info[index], &value);
+  return static_cast<uint64_t>(value);
+}
+
 uint64_t UniqueAt(const Napi::CallbackInfo& info, size_t index) {
   return static_cast<uint64_t>(Uint32At(info, index)) | static_cast<uint64_t>(Uint32At(info, index + 1)) << 32;
 }
@@ -71,6 +78,8 @@ Napi::Function Connection::Define(Napi::Env env) {
           InstanceAccessor<&Connection::Batch>("batch"),
           InstanceAccessor<&Connection::Written>("written"),
           InstanceAccessor<&Connection::Notified>("notified"),
+          InstanceAccessor<&Connection::AnsweredNow>("answeredNow"),
+          InstanceAccessor<&Connection::AnsweredTotal>("answeredTotal"),
           InstanceMethod<&Connection::Send>("send"),
           InstanceMethod<&Connection::SendChunks>("sendChunks"),
           InstanceMethod<&Connection::QueueChunks>("queueChunks"),
@@ -78,6 +87,9 @@ Napi::Function Connection::Define(Napi::Env env) {
           InstanceMethod<&Connection::Notify>("notify"),
           InstanceMethod<&Connection::OpenBacking>("openBacking"),
           InstanceMethod<&Connection::CloseBacking>("closeBacking"),
+          InstanceMethod<&Connection::AnswerOpens>("answerOpens"),
+          InstanceMethod<&Connection::EndAnswering>("endAnswering"),
+          InstanceMethod<&Connection::AnsweredUse>("answeredUse"),
           InstanceMethod<&Connection::StopFromJs>("stop"),
           StaticValue("SLOT_COUNT", Napi::Number::New(env, kSlotCount)),
           StaticValue("SLOT_BYTES", Napi::Number::New(env, kSlotBytes)),
@@ -115,7 +127,8 @@ Connection::Connection(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Connec
     arenaBuffer_ = Napi::Persistent(buffer.As<Napi::Object>());
 
     wakeup_ = std::make_shared<Wakeup>();
-    reader_ = std::make_unique<Reader>(fd, arena_, wakeup_);
+    opens_ = std::make_shared<OpenTable>();
+    reader_ = std::make_unique<Reader>(fd, arena_, wakeup_, opens_);
     writer_ = std::make_unique<Writer>(fd, writers, wakeup_);
     notifier_ = std::make_unique<Notifier>(fd, wakeup_);
     wakeup_->Open(env_, [this](Napi::Env env) { OnWake(env); });
@@ -278,6 +291,29 @@ Napi::Value Connection::CloseBacking(const Napi::CallbackInfo& info) {
   if (fd_ < 0) return Napi::Number::New(info.Env(), -EBADF);
   uint32_t id = Uint32At(info, 0);
   return Napi::Number::New(info.Env(), ioctl(fd_, kBackingClose, &id) < 0 ? -errno : 0);
+}
+
+Napi::Value Connection::AnswerOpens(const Napi::CallbackInfo& info) {
+  if (info.Length() < 4) throw Napi::TypeError::New(info.Env(), "expected (nodeId, handle, flags, backingId)");
+  if (fd_ < 0) return Napi::Number::New(info.Env(), -EBADF);
+  opens_->Begin(IdAt(info, 0), {IdAt(info, 1), Uint32At(info, 2), static_cast<int32_t>(Uint32At(info, 3))});
+  return Napi::Number::New(info.Env(), 0);
+}
+
+Napi::Value Connection::EndAnswering(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), opens_->End(IdAt(info, 0)));
+}
+
+Napi::Value Connection::AnsweredUse(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<int>(opens_->TakeUse(IdAt(info, 0))));
+}
+
+Napi::Value Connection::AnsweredNow(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), opens_->now());
+}
+
+Napi::Value Connection::AnsweredTotal(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(opens_->total()));
 }
 
 }  // namespace hawser

@@ -19,6 +19,7 @@
 
 #include "arena.h"
 #include "notifier.h"
+#include "open-table.h"
 #include "reader.h"
 #include "wakeup.h"
 #include "writer.h"
@@ -56,6 +57,15 @@ class Connection : public Napi::ObjectWrap<Connection> {
   Napi::Value OpenBacking(const Napi::CallbackInfo& info);
   // closeBacking(id): 0 or -errno.
   Napi::Value CloseBacking(const Napi::CallbackInfo& info);
+  // answerOpens(nodeId, handle, flags, backingId): opens of the node are answered so until endAnswering.
+  Napi::Value AnswerOpens(const Napi::CallbackInfo& info);
+  // endAnswering(nodeId): how many of them go on.
+  Napi::Value EndAnswering(const Napi::CallbackInfo& info);
+  // answeredUse(nodeId): 2 while one goes on, 1 when one was answered since this was asked last, 0 otherwise.
+  Napi::Value AnsweredUse(const Napi::CallbackInfo& info);
+  // Opens so answered: those that go on, and all.
+  Napi::Value AnsweredNow(const Napi::CallbackInfo& info);
+  Napi::Value AnsweredTotal(const Napi::CallbackInfo& info);
   Napi::Value StopFromJs(const Napi::CallbackInfo& info);
 
   void OnWake(Napi::Env env);
@@ -66,6 +76,7 @@ class Connection : public Napi::ObjectWrap<Connection> {
   int fd_ = -1;  // -1 once stopped
   std::shared_ptr<Arena> arena_;
   std::shared_ptr<Wakeup> wakeup_;
+  std::shared_ptr<OpenTable> opens_;
   std::unique_ptr<Reader> reader_;
   std::unique_ptr<Writer> writer_;
   std::unique_ptr<Notifier> notifier_;

@@ -16,13 +16,14 @@
 #include <vector>
 
 #include "arena.h"
+#include "open-table.h"
 #include "wakeup.h"
 
 namespace hawser {
 
 class Reader {
  public:
-  Reader(int fd, std::shared_ptr<Arena> arena, std::shared_ptr<Wakeup> wakeup);
+  Reader(int fd, std::shared_ptr<Arena> arena, std::shared_ptr<Wakeup> wakeup, std::shared_ptr<OpenTable> opens);
   ~Reader();
 
   void Start();
@@ -44,12 +45,16 @@ class Reader {
   bool TakeFreeSlot(uint32_t* slot);
   // Answers a request that needs no JS. Returns false when it does.
   bool AnswerAtOnce(const uint8_t* request, size_t length) const;
+  bool AnswerOpen(const uint8_t* request, size_t length) const;
+  bool AnswerRelease(const uint8_t* request, size_t length) const;
+  bool Reply(uint64_t unique, int error, const OpenAnswer* answer) const;
   void WaitReadable();
 
   const int fd_;
   int stopFd_;
   std::shared_ptr<Arena> arena_;
   std::shared_ptr<Wakeup> wakeup_;
+  std::shared_ptr<OpenTable> opens_;
   std::thread thread_;
 
   std::mutex mutex_;  // guards everything below

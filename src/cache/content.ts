@@ -39,6 +39,21 @@ export interface Backing {
   readonly backingId: number;
   /** To be called once, when the open that it was for has ended: until then the file is not evicted. */
   release(): void;
+  /**
+   * No open is known to go on, but one may begin without being told: the file may be evicted from here on when `use`
+   * says so. `wanted` is called at once when the kernel's registration is to be given up; it calls `release`, then or, where
+   * opens go on, after `wake` when they have ended.
+   */
+  rest(resting: Resting): void;
+  /** Ends `rest`: opens go on. */
+  wake(): void;
+}
+
+/** What the cache asks of who holds a backing file that is at rest. */
+export interface Resting {
+  wanted(): void;
+  /** Whether an open goes on, or was made since this was asked last. */
+  use(): "open" | "used" | "unused";
 }
 
 /** How to tell a read that nobody waits for it any more. Most reads never wait: a signal that is made on use costs them nothing. */
@@ -62,8 +77,10 @@ export interface ContentReader {
   /**
    * The local file, registered with the kernel, when the version is complete on disk and the kernel takes it; undefined
    * otherwise. A promise only where the file has to be opened first. Always the same kernel, for all of a mount's life.
+   *
+   * @param isOpen it is for an open, which is counted
    */
-  backing(kernel: BackingKernel): MaybePromise<Backing | undefined>;
+  backing(kernel: BackingKernel, isOpen?: boolean): MaybePromise<Backing | undefined>;
   /** Ends this open; reads in flight finish. May be called twice. */
   close(): void;
 }

@@ -72,6 +72,7 @@ export class DiskRoom {
 
   /** Evicts until what is here, what is being written and `more` fit. @returns false when that cannot be */
   make(more: Bytes): boolean {
+    let usedUntold = false;
     for (;;) {
       const excess =
         this.#parts.index.usedBytes -
@@ -81,11 +82,20 @@ export class DiskRoom {
         this.#parts.space.limitBytes;
       if (excess <= 0) return true;
       if (this.#nothingToEvict) return false;
-      const victim = this.#parts.index.coldest(
-        (entry) => entry.pins === 0 && !entry.punching && entry.presentBlocks > 0,
-      );
+      let passedOver = false;
+      const victim = this.#parts.index.coldest((entry) => {
+        if (entry.pins > 0 || entry.punching || entry.presentBlocks === 0) return false;
+        const unused = this.#parts.registrations.restingUse(entry) === "unused";
+        passedOver ||= !unused;
+        return unused;
+      });
       if (victim === undefined) {
-        this.#nothingToEvict = true;
+        // Who was only used since it was asked last goes in a second round; who is open is not told of when it ends.
+        if (passedOver && !usedUntold) {
+          usedUntold = true;
+          continue;
+        }
+        this.#nothingToEvict = !passedOver;
         return false;
       }
       this.#evict(victim, excess);

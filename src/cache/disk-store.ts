@@ -19,7 +19,7 @@ import { BlockWriter } from "./block-writer.ts";
 import { checksumFile, filePath, unusedFileIds } from "./cache-file.ts";
 import type { CachedVolume, VolumePlace } from "./cache-folder.ts";
 import { claimFolder, takePlace } from "./cache-folder.ts";
-import type { Backing, BackingKernel, ObjectVersion } from "./content.ts";
+import type { Backing, BackingKernel, ObjectVersion, Resting } from "./content.ts";
 import type { DiskEntry } from "./disk-entry.ts";
 import { DiskIndex } from "./disk-index.ts";
 import { DiskRoom } from "./disk-room.ts";
@@ -281,7 +281,7 @@ export class DiskStore {
   /** Removes what is here of a version, unless it is in use. @returns the bytes of disk that this frees */
   evictNow(fingerprint: string): Bytes {
     const entry = this.index.get(fingerprint);
-    if (entry === undefined || entry.pins > 0) return 0;
+    if (entry === undefined || entry.pins > 0 || this.#registrations.restingUse(entry) === "open") return 0;
     const bytes = entry.diskBytes;
     this.remove(entry);
     return bytes;
@@ -363,13 +363,29 @@ export class DiskStore {
     entry.pins++;
     this.index.exposed(entry);
     let held = true;
+    let resting: Resting | undefined;
+    const wake = (): void => {
+      if (resting === undefined) return;
+      if (registration.resting === resting) registration.resting = undefined;
+      resting = undefined;
+      entry.pins++;
+    };
+    const rest = (whom: Resting): void => {
+      // Two names of one version: one of them is at rest.
+      registration.resting?.wanted();
+      registration.resting = resting = whom;
+      this.#room.unpin(entry);
+      // It was to be given up while it was open.
+      if (registration.dropped) whom.wanted();
+    };
     const release = (): void => {
       if (!held) return;
       held = false;
+      wake();
       this.#registrations.release(registration);
       this.#room.unpin(entry);
     };
-    return { backingId: registration.backingId, release };
+    return { backingId: registration.backingId, release, rest, wake };
   }
 
   /** A file that was completed with its descriptor at hand is likely to be opened soon. */

@@ -71,8 +71,9 @@ export class VersionReader implements ContentReader {
     return span;
   }
 
-  backing(kernel: BackingKernel): MaybePromise<Backing | undefined> {
+  backing(kernel: BackingKernel, isOpen = true): MaybePromise<Backing | undefined> {
     const file = this.#closed ? undefined : this.#parts.disk?.backing(this.#owner.fingerprint, kernel);
+    if (!isOpen) return file;
     return file instanceof Promise ? file.then((opened) => this.#count(opened)) : this.#count(file);
   }
 

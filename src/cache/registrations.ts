@@ -6,7 +6,7 @@
  * last user is done; the file's room on disk is free only after that.
  */
 import { LRUCache } from "lru-cache";
-import type { BackingKernel } from "./content.ts";
+import type { BackingKernel, Resting } from "./content.ts";
 import type { DiskEntry } from "./disk-entry.ts";
 
 /** At about 2 KiB of the kernel's memory each. */
@@ -16,6 +16,8 @@ export class Registration {
   readonly backingId: number;
   readonly kernel: BackingKernel;
   users = 0;
+  /** While its user is at rest. */
+  resting: Resting | undefined;
   /** No longer in the LRU: the last user gives it up. */
   dropped = false;
 
@@ -30,8 +32,11 @@ export class Registrations {
   readonly #held = new LRUCache<DiskEntry, Registration>({
     max: MOST_REGISTERED,
     dispose: (registration) => {
+      // Whom it tells may release it.
+      registration.users++;
       registration.dropped = true;
-      if (registration.users === 0) registration.kernel.closeBacking(registration.backingId);
+      registration.resting?.wanted();
+      this.release(registration);
     },
   });
 
@@ -54,6 +59,11 @@ export class Registrations {
 
   has(entry: DiskEntry): boolean {
     return this.#held.has(entry);
+  }
+
+  /** Whether opens that nobody told of go on, or were made since this was asked last. */
+  restingUse(entry: DiskEntry): "open" | "used" | "unused" {
+    return this.#held.peek(entry)?.resting?.use() ?? "unused";
   }
 
   /** Registers the open file of an entry that is not registered. @returns whether the kernel took it */

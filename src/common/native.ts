@@ -52,6 +52,16 @@ export interface NativeConnection {
   /** @returns the backing id, or a negative errno */
   openBacking(fd: number): Result;
   closeBacking(backingId: number): Result;
+  /** From here on the reader thread answers opens of the node for reading, without JS, until `endAnswering`. */
+  answerOpens(nodeId: number, handle: number, flags: number, backingId: number): Result;
+  /** @returns how many opens so answered go on; their releases come to JS */
+  endAnswering(nodeId: number): number;
+  /** @returns 2 while one goes on, 1 when one was answered since this was asked last, 0 otherwise */
+  answeredUse(nodeId: number): 0 | 1 | 2;
+  /** Opens so answered that go on. */
+  readonly answeredNow: number;
+  /** Opens so answered in all. */
+  readonly answeredTotal: number;
   /** Ends and joins the threads and closes the descriptor. Completions still out never come. May be called twice. */
   stop(): void;
 }

@@ -274,7 +274,7 @@ class Parts implements OpenVolume {
         store_queued: queued,
       };
     });
-    metrics.add(() => contentValues(this.content.stats()));
+    metrics.add(() => contentValues(this.content.stats(), this.filesystem.counts().answeredOpens));
     const { writing } = this;
     if (writing) metrics.add(() => writingValues(writing.status()));
     metrics.add(() => {
@@ -323,7 +323,10 @@ function vfsOptions(volume: Omit<VolumeConfig, "credentials">): VolumeOptions {
   };
 }
 
-function contentValues({ waits, memory, disk, ...counters }: ContentStats): MetricValues {
+function contentValues(
+  { waits, memory, disk, ...counters }: ContentStats,
+  answeredOpens: number,
+): MetricValues {
   return {
     read_hits_total: counters.hits,
     read_misses_total: counters.misses,
@@ -331,7 +334,7 @@ function contentValues({ waits, memory, disk, ...counters }: ContentStats): Metr
     read_miss_bytes_total: counters.missBytes,
     read_wait_store_seconds_total: waits.store.totalMs / 1000,
     read_wait_disk_seconds_total: waits.disk.totalMs / 1000,
-    passthrough_opens_total: counters.backingOpens,
+    passthrough_opens_total: counters.backingOpens + answeredOpens,
     prefetched_bytes_total: counters.prefetchedBytes,
     prefetch_useful_bytes_total: counters.prefetchUsefulBytes,
     prefetch_wasted_bytes_total: counters.prefetchWastedBytes,

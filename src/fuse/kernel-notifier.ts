@@ -8,17 +8,20 @@ import { constants } from "node:os";
 import type { NativeConnection } from "../common/native.ts";
 import type { Bytes } from "../common/units.ts";
 import type { Logger } from "../observe/logger.ts";
-import type { Kernel, NodeId } from "../vfs/filesystem.ts";
+import type { AnsweredOpens, Kernel, NodeId } from "../vfs/filesystem.ts";
 import type { ChannelSettings } from "./channel.ts";
 import { putU64 } from "./encode.ts";
 import { NotifyCode, OUT_HEADER_BYTES } from "./protocol.ts";
+import { fileFlags } from "./replies.ts";
 
 const INVAL_ENTRY_BYTES = 16;
 const INVAL_INODE_BYTES = 24;
 const ID_LIMIT = 0x1_0000_0000;
+const USES = ["unused", "used", "open"] as const;
 
 export class KernelNotifier implements Kernel {
   readonly passthrough: boolean;
+  readonly answeredOpens: AnsweredOpens | undefined;
   readonly #connection: NativeConnection;
   readonly #logger: Logger;
   readonly #waiting = new Map<number, (errno: number) => void>();
@@ -28,6 +31,7 @@ export class KernelNotifier implements Kernel {
     this.#connection = connection;
     this.passthrough = settings.passthrough;
     this.#logger = logger;
+    this.answeredOpens = settings.passthrough ? answeredOpens(connection) : undefined;
   }
 
   async invalidateEntry(parent: NodeId, name: Uint8Array): Promise<void> {
@@ -99,4 +103,14 @@ export class KernelNotifier implements Kernel {
       if (this.#connection.notify(message, id) !== 0) this.#settled(id, 0);
     });
   }
+}
+
+function answeredOpens(connection: NativeConnection): AnsweredOpens {
+  return {
+    begin: (nodeId, reply) =>
+      void connection.answerOpens(nodeId, reply.handle, fileFlags(reply), reply.backingId ?? 0),
+    end: (nodeId) => connection.endAnswering(nodeId),
+    use: (nodeId) => USES[connection.answeredUse(nodeId)],
+    counts: () => ({ open: connection.answeredNow, total: connection.answeredTotal }),
+  };
 }

@@ -190,7 +190,8 @@ export class Replies {
   }
 }
 
-function fileFlags(reply: OpenReply): number {
+/** The FOPEN_ flags of a reply. */
+export function fileFlags(reply: OpenReply): number {
   return (
     (reply.keepCache ? OpenReplyFlag.KEEP_CACHE : 0) |
     (reply.directIo ? OpenReplyFlag.DIRECT_IO : 0) |

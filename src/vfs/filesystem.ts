@@ -148,6 +148,20 @@ export interface Kernel {
   /** Registers an open file for passthrough. @returns the backing id, or undefined where it was refused */
   openBacking(fd: number): number | undefined;
   closeBacking(backingId: number): void;
+  /** Absent where the channel asks for every open. */
+  readonly answeredOpens?: AnsweredOpens | undefined;
+}
+
+/** Opens for reading that the channel answers by itself, each like the one before it. */
+export interface AnsweredOpens {
+  /** From here on opens of the node are answered with `reply`, until `end`. */
+  begin(nodeId: NodeId, reply: OpenReply): void;
+  /** @returns how many of them go on: each ends with a `release` of the reply's handle */
+  end(nodeId: NodeId): number;
+  /** Whether one goes on, or was answered since this was asked last. */
+  use(nodeId: NodeId): "open" | "used" | "unused";
+  /** Of all nodes: how many go on, and how many there were. */
+  counts(): { open: number; total: number };
 }
 
 export interface Filesystem {

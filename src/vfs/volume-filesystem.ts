@@ -81,6 +81,8 @@ export interface VolumeCounts {
   treeBytes: Bytes;
   openFiles: number;
   openFolders: number;
+  /** Opens that the channel has answered by itself. */
+  answeredOpens: number;
   /** Replaced versions that the kernel still refers to. */
   replacedVersions: number;
 }
@@ -141,6 +143,7 @@ export class VolumeFilesystem extends ReadOnly implements Filesystem {
     this.#tree = new Tree(
       clock.now(),
       (row) => {
+        this.#files.endAnswering(this.#tree.table.nodeId(row));
         this.#lister.rowChanged(row);
         this.#metadata.rowChanged(row);
       },
@@ -152,7 +155,8 @@ export class VolumeFilesystem extends ReadOnly implements Filesystem {
     this.volumeFiles = new VolumeFiles({ ...shared, lister: this.#lister, neighbours: this.neighbours });
     this.#metadata = new MetadataSource({ ...shared, level: this.#options.metadata });
     const takeHandle = (): HandleId => ++this.#lastHandle;
-    this.#files = new OpenFiles(takeHandle);
+    // Where files are written, what is open of one decides how it may be opened next.
+    this.#files = new OpenFiles(takeHandle, hooks === undefined);
     this.#folders = new OpenFolders(this.#tree, this.#lister, takeHandle);
     this.#housekeeping = new Housekeeping({ ...shared, lister: this.#lister });
   }
@@ -185,6 +189,7 @@ export class VolumeFilesystem extends ReadOnly implements Filesystem {
       treeBytes: this.#tree.byteLength,
       openFiles: this.#files.size,
       openFolders: this.#folders.size,
+      answeredOpens: this.#files.answeredTotal,
       replacedVersions: this.#tree.table.ghosts,
     };
   }
@@ -366,7 +371,9 @@ export class VolumeFilesystem extends ReadOnly implements Filesystem {
   /** The store has told that a version is gone: the next open must find out what is there now. */
   #suspect(nodeId: NodeId): void {
     const row = this.#tree.table.rowOf(nodeId);
-    if (row !== NO_ROW && this.#tree.isAttached(row)) this.#tree.table.setFlag(row, Flag.suspect, true);
+    if (row === NO_ROW || !this.#tree.isAttached(row)) return;
+    this.#tree.table.setFlag(row, Flag.suspect, true);
+    this.#files.endAnswering(nodeId);
   }
 
   flush(): void {}

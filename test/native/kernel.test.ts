@@ -1,7 +1,8 @@
+import { once } from "node:events";
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import type { OpenFlags, OpenReply } from "../../src/vfs/filesystem.ts";
 import { MemoryFilesystem } from "../support/memory-filesystem.ts";
 import { patternBytes, SparseContent } from "../support/sparse-content.ts";
@@ -126,6 +127,7 @@ describe("passthrough", () => {
   /** Opens answer with a backing file of other content than the filesystem would give. */
   class BackedFilesystem extends MemoryFilesystem {
     readonly ids: number[] = [];
+    readonly released: number[] = [];
     readonly #fd: number;
 
     constructor(fd: number) {
@@ -139,6 +141,12 @@ describe("passthrough", () => {
       if (backingId === undefined) return reply;
       this.ids.push(backingId);
       return { ...reply, backingId };
+    }
+
+    override release(handle: number): void {
+      this.released.push(handle);
+      // 77 is the channel's.
+      if (handle !== 77) super.release(handle);
     }
   }
 
@@ -160,6 +168,53 @@ print(hashlib.sha256(f.read()).hexdigest() == hashlib.sha256(m[:]).hexdigest(), 
       expect(await runPython(code, `${mount.path}/file`)).toBe(expected);
       expect(filesystem.ids.length > 0).toBe(mount.settings.passthrough);
       if (mount.settings.passthrough) expect(filesystem.counts["read"]).toBeUndefined();
+      for (const id of filesystem.ids) filesystem.kernel!.closeBacking(id);
+    }
+    closeSync(fd);
+    rmSync(folder, { recursive: true });
+  });
+
+  it("answers opens for reading by itself, until that is ended", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "hawser-backing-"));
+    writeFileSync(join(folder, "backing"), patternBytes(8, 0, 100_000));
+    const fd = openSync(join(folder, "backing"), "r");
+    const filesystem = new BackedFilesystem(fd);
+    withFile(filesystem, "file", new SparseContent(100_000, 8));
+    {
+      await using mount = await ServedHere.start(filesystem, { passthrough: true });
+      const path = `${mount.path}/file`;
+      const { answeredOpens } = filesystem.kernel!;
+      expect(answeredOpens !== undefined).toBe(mount.settings.passthrough);
+      if (answeredOpens) {
+        const opens = (): number => filesystem.counts["open"] ?? 0;
+        const last = (): string => `print(open(sys.argv[1], "rb").read()[-1])`;
+        const expected = String(patternBytes(8, 99_999, 1)[0]);
+        expect(await runPython(last(), path)).toBe(expected);
+        expect(opens()).toBe(1);
+        const nodeId = filesystem.tree.find("/file")!.id;
+        const reply = { handle: 77, keepCache: false, directIo: false, noFlush: true };
+        answeredOpens.begin(nodeId, { ...reply, backingId: filesystem.ids[0]! });
+        expect(answeredOpens.use(nodeId)).toBe("unused");
+        for (let i = 0; i < 3; i++) expect(await runPython(last(), path)).toBe(expected);
+        expect(opens()).toBe(1);
+        await vi.waitFor(() => expect(answeredOpens.counts()).toEqual({ open: 0, total: 3 }));
+        expect([answeredOpens.use(nodeId), answeredOpens.use(nodeId)]).toEqual(["used", "unused"]);
+        // Whoever writes, or goes around the page cache, is asked for.
+        await runPython(`os.close(os.open(sys.argv[1], os.O_RDWR))`, path);
+        await runPython(`os.close(os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECT))`, path);
+        expect(opens()).toBe(3);
+        const holder = python(`f = open(sys.argv[1], "rb"); os.write(1, b"open"); sys.stdin.read()`, path);
+        await once(holder.stdout!, "data");
+        expect(answeredOpens.use(nodeId)).toBe("open");
+        expect(answeredOpens.end(nodeId)).toBe(1);
+        expect(answeredOpens.counts()).toEqual({ open: 0, total: 4 });
+        expect(filesystem.released).not.toContain(77);
+        holder.stdin!.end();
+        await vi.waitFor(() => expect(filesystem.released).toContain(77));
+        expect(await runPython(last(), path)).toBe(expected);
+        expect(opens()).toBe(4);
+        expect(answeredOpens.end(nodeId)).toBe(0);
+      }
       for (const id of filesystem.ids) filesystem.kernel!.closeBacking(id);
     }
     closeSync(fd);

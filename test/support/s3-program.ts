@@ -1,4 +1,7 @@
 /** The program `hawser` in this process, against a dev-s3 of its own: for tests of `hawser s3`. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import {
   CreateBucketCommand,
   ListObjectVersionsCommand,
@@ -27,6 +30,8 @@ export interface Ran {
 export class S3Program {
   readonly test: TestS3;
   readonly bucket = TEST_BUCKET;
+  /** For files of the test; removed at the end. */
+  readonly folder = mkdtempSync(join(tmpdir(), "hawser-s3-"));
 
   constructor(test: TestS3) {
     this.test = test;
@@ -40,6 +45,7 @@ export class S3Program {
 
   async close(): Promise<void> {
     vi.unstubAllEnvs();
+    rmSync(this.folder, { recursive: true, force: true });
     await this.test.close();
   }
 

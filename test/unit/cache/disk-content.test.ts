@@ -80,7 +80,7 @@ test("a complete version is handed over as a file with its bytes and nothing els
   file.release();
   file.release();
   expect(await content.evict(of)).toBeGreaterThanOrEqual(of.sizeBytes);
-  await vi.waitFor(() => expect(disk.stats()?.usedBytes).toBe(0));
+  await vi.waitFor(() => expect(disk.stats()?.usedBytes).toBe(0), 30_000);
   expect(reader.backing(kernel)).toBeUndefined();
   await content.close();
 });
@@ -247,7 +247,7 @@ test("the cache stays within its size, the coldest go first, and a file larger t
   }
   await readWhole(content, version("huge", 40 * MiB));
   await content.drain();
-  await vi.waitFor(() => expect(disk.stats()!.usedBytes).toBeLessThanOrEqual(6 * MiB));
+  await vi.waitFor(() => expect(disk.stats()!.usedBytes).toBeLessThanOrEqual(6 * MiB), 30_000);
   expect(disk.stats()!.refusedBytes).toBeGreaterThan(0);
   const requests = reader.sent.length;
   await readWhole(content, version("huge", 40 * MiB));
@@ -269,7 +269,7 @@ test("of a large file only cold stretches go, unless the kernel has had it", asy
   const path = await fileOf({ disk }, "large");
   await content.warm([version("other", 30 * MiB)]);
   expect(disk.stats()).toMatchObject({ evictedFiles: 0, entries: 2 });
-  await vi.waitFor(async () => expect((await stat(path)).blocks * 512).toBeLessThanOrEqual(72 * MiB));
+  await vi.waitFor(async () => expect((await stat(path)).blocks * 512).toBeLessThanOrEqual(72 * MiB), 30_000);
   await readWhole(content, large);
   await content.drain();
   expect(said).toEqual([]);
@@ -287,7 +287,7 @@ test("a file that the kernel has had is evicted whole and an open descriptor sti
   backing.release();
   await readWhole(content, version("other", 30 * MiB));
   await content.drain();
-  await vi.waitFor(() => expect(disk.stats()).toMatchObject({ evictedFiles: 1, entries: 1 }));
+  await vi.waitFor(() => expect(disk.stats()).toMatchObject({ evictedFiles: 1, entries: 1 }), 30_000);
   const bytes = new Uint8Array(MiB);
   await mapped.read(bytes, 0, MiB, 40 * MiB);
   compareBytes(large, bytes, 40 * MiB);
@@ -410,6 +410,72 @@ test("a file stays registered with the kernel between opens, until it is evicted
   expect(own.open.size).toBe(0);
 });
 
+test("a file at rest is evicted when nobody has used it, and never while it is open", async () => {
+  const folder = await folders.make();
+  const own = new BackingFiles();
+  const { content, disk } = await openCache(folder, { cacheSizeBytes: 4 * MiB, slabBytes: 8 * MiB });
+  const uses = new Map<string, "open" | "used" | "unused">();
+  const wanted: string[] = [];
+  const rest = async (name: string, use: "open" | "used" | "unused"): Promise<void> => {
+    await readWhole(content, version(name, MiB));
+    await content.drain();
+    const backing = (await content.open(version(name, MiB)).backing(own))!;
+    uses.set(name, use);
+    backing.rest({
+      use: () => {
+        const now = uses.get(name)!;
+        if (now === "used") uses.set(name, "unused");
+        return now;
+      },
+      wanted: () => {
+        wanted.push(name);
+        backing.release();
+      },
+    });
+  };
+  await rest("open", "open");
+  await rest("used", "used");
+  await rest("unused", "unused");
+  await rest("later", "unused");
+  expect(await content.evict(version("open", MiB))).toBe(0);
+  await readWhole(content, version("more", MiB));
+  await content.drain();
+  expect(wanted).toEqual(["unused"]);
+  await readWhole(content, version("still more", MiB));
+  await content.drain();
+  expect(wanted).toEqual(["unused", "later"]);
+  // All that is left is open or was used just now; who was only used goes.
+  uses.set("used", "used");
+  await content.evict(version("more", MiB));
+  await content.evict(version("still more", MiB));
+  await readWhole(content, version("large", 3 * MiB));
+  await content.drain();
+  expect(wanted).toEqual(["unused", "later", "used"]);
+  await vi.waitFor(() => expect(disk.stats()!.usedBytes).toBeLessThanOrEqual(4 * MiB));
+  uses.set("open", "unused");
+  await readWhole(content, version("last", 4 * MiB));
+  await content.drain();
+  expect(wanted).toEqual(["unused", "later", "used", "open"]);
+  await content.close();
+  expect(own.open.size).toBe(0);
+});
+
+test("a file that was given up while it was open does not come to rest", async () => {
+  const folder = await folders.make();
+  const own = new BackingFiles();
+  const { content, disk } = await openCache(folder);
+  const of = version("a", MiB);
+  await readWhole(content, of);
+  await content.drain();
+  const backing = (await content.open(of).backing(own))!;
+  await rm(folder, { recursive: true });
+  disk.store!.remove(disk.store!.index.coldest(() => true)!);
+  expect(own.open.size).toBe(1);
+  backing.rest({ use: () => "unused", wanted: () => backing.release() });
+  expect(own.open.size).toBe(0);
+  await content.close();
+});
+
 test("after a restart an open lets files used before be registered ahead, those that may be torn or are gone left out", async () => {
   const folder = await folders.make();
   const first = await openCache(folder);
@@ -435,10 +501,10 @@ test("after a restart an open lets files used before be registered ahead, those 
   for (const key of ["o0", "o1", "o2", "o3"]) {
     if (!(await openNow(key))) late++;
     const known = Math.min(39, 4 * (2 ** late - 1) - 1);
-    await vi.waitFor(() => expect(own.open.size).toBeGreaterThanOrEqual(known));
+    await vi.waitFor(() => expect(own.open.size).toBeGreaterThanOrEqual(known), 30_000);
   }
   expect(late).toBeGreaterThan(0);
-  await vi.waitFor(() => expect(own.open.size).toBe(39));
+  await vi.waitFor(() => expect(own.open.size).toBe(39), 30_000);
   for (const key of keys) if (key !== "o5") expect(await openNow(key)).toBe(true);
   expect(own.open.size).toBe(39);
   expect(reader.sent).toEqual([]);

@@ -1,7 +1,7 @@
 /** Opening, reading, references, and what a read-only volume refuses. */
 import { expect, test } from "vitest";
-import type { Backing, BackingKernel, ContentReader } from "../../../src/cache/content.ts";
-import type { Kernel } from "../../../src/vfs/filesystem.ts";
+import type { Backing, BackingKernel, ContentReader, Resting } from "../../../src/cache/content.ts";
+import type { AnsweredOpens, Kernel, OpenReply } from "../../../src/vfs/filesystem.ts";
 import { ROOT } from "../../../src/vfs/filesystem.ts";
 import { OpenFiles } from "../../../src/vfs/open-files.ts";
 import { decideOpen } from "../../../src/vfs/open-policy.ts";
@@ -44,10 +44,19 @@ test("passthrough and cached opens of one node id never meet, and pages of a ver
   }
 });
 
+/** Who holds backing files at rest, in order. */
+const rested: Resting[] = [];
+
 function backed(calls: string[], later = false): ContentReader {
   const backing = (to: BackingKernel): Backing | undefined => {
     const backingId = to.openBacking(7);
-    return backingId === undefined ? undefined : { backingId, release: () => calls.push("release") };
+    if (backingId === undefined) return undefined;
+    return {
+      backingId,
+      release: () => calls.push("release"),
+      rest: (resting) => rested.push(resting),
+      wake: () => calls.push("wake"),
+    };
   };
   return {
     version: { key: "k", etag: "e", sizeBytes: 1, mtimeMs: 0 },
@@ -100,6 +109,122 @@ test("a backing file that is opened too late gives way to what was decided meanw
   ]);
   expect([first.backingId, second.backingId]).toEqual([42, 42]);
   expect(calls).toEqual(["open 7", "open 7", "release"]);
+});
+
+/** A channel that answers opens by itself, with `openings` made by the test. */
+class Answering implements AnsweredOpens {
+  readonly nodes = new Map<number, { reply: OpenReply; open: number }>();
+
+  /** An open that nobody is told of. */
+  open(nodeId: number): OpenReply {
+    const node = this.nodes.get(nodeId)!;
+    node.open++;
+    return node.reply;
+  }
+
+  begin(nodeId: number, reply: OpenReply): void {
+    this.nodes.set(nodeId, { reply, open: 0 });
+  }
+
+  end(nodeId: number): number {
+    const open = this.nodes.get(nodeId)!.open;
+    this.nodes.delete(nodeId);
+    return open;
+  }
+
+  use(): "unused" {
+    return "unused";
+  }
+
+  counts(): { open: number; total: number } {
+    return { open: Array.from(this.nodes.values()).reduce((sum, { open }) => sum + open, 0), total: 0 };
+  }
+}
+
+function answeredFiles(calls: string[]): { files: OpenFiles; answering: Answering } {
+  let last = 0;
+  const files = new OpenFiles(() => ++last);
+  const answering = new Answering();
+  files.attach({ ...kernel(calls, 42), answeredOpens: answering });
+  return { files, answering };
+}
+
+test("after the last open the channel answers the next ones, until the node's version ends", async () => {
+  const calls: string[] = [];
+  const { files, answering } = answeredFiles(calls);
+  const first = await files.open(9, backed(calls), false);
+  const second = await files.open(9, backed(calls), false);
+  files.release(first.handle);
+  expect(answering.nodes.size).toBe(0);
+  files.release(second.handle);
+  expect(answering.nodes.get(9)!.reply).toEqual(second);
+  expect(files.size).toBe(0);
+  answering.open(9);
+  answering.open(9);
+  expect(files.size).toBe(2);
+  expect(files.get(second.handle).reader.version.key).toBe("k");
+  files.endAnswering(9);
+  files.endAnswering(9);
+  expect(files.size).toBe(1);
+  expect(calls).toEqual(["open 7", "close", "wake"]);
+  // Another open joins the backing file that is in the kernel's hands.
+  const third = await files.open(9, backed(calls), false);
+  expect(third.backingId).toBe(42);
+  files.release(second.handle);
+  files.release(third.handle);
+  expect(calls).toEqual(["open 7", "close", "wake", "close"]);
+  // The last of all leaves nothing behind, and ends once.
+  files.release(second.handle);
+  expect(answering.nodes.get(9)!.reply).toEqual(second);
+  files.release(second.handle);
+  files.endAnswering(9);
+  expect(calls).toEqual(["open 7", "close", "wake", "close", "wake", "close", "release"]);
+  expect([files.size, files.passthroughNodes]).toEqual([0, 0]);
+});
+
+test("an open that is asked for ends the answering, as does whoever wants the file, and the end", async () => {
+  const calls: string[] = [];
+  const { files, answering } = answeredFiles(calls);
+  const open = async (nodeId: number, direct = false): Promise<OpenReply> =>
+    files.open(nodeId, backed(calls), direct);
+  files.release((await open(9)).handle);
+  expect((await open(9, true)).directIo).toBe(true);
+  expect(answering.nodes.size).toBe(0);
+  expect(calls).toEqual(["open 7", "wake", "close", "release"]);
+  calls.length = 0;
+  files.release((await open(8)).handle);
+  rested.at(-1)!.wanted();
+  expect(calls).toEqual(["open 7", "wake", "close", "release"]);
+  calls.length = 0;
+  files.release((await open(7)).handle);
+  answering.open(7);
+  files.close();
+  expect(calls).toEqual(["open 7", "wake", "close", "close", "release"]);
+  expect([files.size, answering.nodes.size]).toEqual([0, 0]);
+});
+
+test("what was read through the page cache and is complete by its last close is answered too", async () => {
+  const calls: string[] = [];
+  const { files, answering } = answeredFiles(calls);
+  let complete = false;
+  const reader = backed(calls);
+  const late = { ...reader, backing: (to: BackingKernel) => (complete ? reader.backing(to) : undefined) };
+  const { handle, backingId } = await files.open(9, late, false);
+  expect(backingId).toBeUndefined();
+  complete = true;
+  files.release(handle);
+  expect(answering.nodes.get(9)!.reply).toMatchObject({ handle, backingId: 42, keepCache: false });
+});
+
+test("where files are written every open is asked for", async () => {
+  const calls: string[] = [];
+  let last = 0;
+  const files = new OpenFiles(() => ++last, false);
+  const answering = new Answering();
+  files.attach({ ...kernel(calls, 42), answeredOpens: answering });
+  files.release((await files.open(9, backed(calls), false)).handle);
+  expect(answering.nodes.size).toBe(0);
+  expect(calls).toEqual(["open 7", "close", "release"]);
 });
 
 test("where the kernel refuses a backing file the open is cached", async () => {

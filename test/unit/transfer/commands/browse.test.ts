@@ -68,15 +68,19 @@ describe("s3 ls", () => {
   });
 });
 
-test("ls asks for the next page while one is shown, and shows all of them", async () => {
-  for (let at = 0; at < 2500; at += 500)
-    await s3.putAll(...Array.from({ length: 500 }, (_, i) => `many/${String(at + i).padStart(5, "0")}`));
-  const { out, json } = await s3.s3("ls", "-r", "--json", s3.uri("many"));
-  expect(json.length).toBe(2500);
-  expect(out).toContain("02499");
-  const lists = s3.test.s3.stats().operations["ListObjectsV2"];
-  expect(lists).toBeDefined();
-});
+test(
+  "ls asks for the next page while one is shown, and shows all of them",
+  { timeout: 120_000 },
+  async () => {
+    for (let at = 0; at < 2500; at += 500)
+      await s3.putAll(...Array.from({ length: 500 }, (_, i) => `many/${String(at + i).padStart(5, "0")}`));
+    const { out, json } = await s3.s3("ls", "-r", "--json", s3.uri("many"));
+    expect(json.length).toBe(2500);
+    expect(out).toContain("02499");
+    const lists = s3.test.s3.stats().operations["ListObjectsV2"];
+    expect(lists).toBeDefined();
+  },
+);
 
 describe("s3 du and tree", () => {
   beforeEach(async () => {

@@ -1,23 +1,15 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { S3Program } from "../../../support/s3-program.ts";
 
 let s3: S3Program;
-let folder: string;
-beforeEach(async () => {
-  s3 = await S3Program.start();
-  folder = mkdtempSync(join(tmpdir(), "hawser-s3-"));
-});
-afterEach(async () => {
-  rmSync(folder, { recursive: true, force: true });
-  await s3.close();
-});
+beforeEach(async () => void (s3 = await S3Program.start()));
+afterEach(() => s3.close());
 
 describe("s3 lifecycle", () => {
   const file = (text: string) => {
-    const path = join(folder, "lifecycle.yaml");
+    const path = join(s3.folder, "lifecycle.yaml");
     writeFileSync(path, text);
     return path;
   };
@@ -49,7 +41,7 @@ describe("s3 lifecycle", () => {
     expect((await s3.s3("lifecycle", "show", s3.uri())).out).toContain("rules: []");
     for (const bad of ["rules: [", "rules: [{ name: a }]"])
       expect(await s3.s3("lifecycle", "set", s3.uri(), file(bad))).toMatchObject({ code: 2 });
-    expect(await s3.s3("lifecycle", "set", s3.uri(), join(folder, "none"))).toMatchObject({ code: 2 });
+    expect(await s3.s3("lifecycle", "set", s3.uri(), join(s3.folder, "none"))).toMatchObject({ code: 2 });
     expect(await s3.s3("lifecycle", "set", s3.uri())).toMatchObject({ code: 2 });
   });
 });

@@ -1,26 +1,20 @@
 import { CreateMultipartUploadCommand } from "@aws-sdk/client-s3";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { TallyCollector } from "../../../../src/transfer/review/tally.ts";
 import { S3Program } from "../../../support/s3-program.ts";
 
 let s3: S3Program;
-let folder: string;
 beforeEach(async () => {
   s3 = await S3Program.start();
-  folder = mkdtempSync(join(tmpdir(), "hawser-s3-"));
   const large = "x".repeat(64 * 1024);
   await s3.put("runs/a/1.pt", large);
   await s3.put("runs/b/copy.pt", large);
   await s3.put("runs/b/<script>.txt", "small", { StorageClass: "STANDARD_IA" });
   await s3.test.client.send(new CreateMultipartUploadCommand({ Bucket: s3.bucket, Key: "runs/u" }));
 });
-afterEach(async () => {
-  rmSync(folder, { recursive: true, force: true });
-  await s3.close();
-});
+afterEach(() => s3.close());
 
 test("a review counts classes, folders, duplicates and unfinished uploads, and says what to do", async () => {
   const { code, json } = await s3.s3("review", "--json", s3.uri("runs"));
@@ -53,7 +47,7 @@ test("a review counts classes, folders, duplicates and unfinished uploads, and s
 });
 
 test("the page stands alone, and what a key says is not run", async () => {
-  const page = join(folder, "review.html");
+  const page = join(s3.folder, "review.html");
   expect((await s3.s3("review", "--detailed", "--html", page, s3.uri())).code).toBe(0);
   const html = readFileSync(page, "utf8");
   expect(html).toContain("&lt;script&gt;.txt");
@@ -62,13 +56,13 @@ test("the page stands alone, and what a key says is not run", async () => {
 });
 
 test("prices can be replaced; a table that is none is refused", async () => {
-  const prices = join(folder, "prices.yaml");
+  const prices = join(s3.folder, "prices.yaml");
   writeFileSync(prices, "name: ours\ncurrency: EUR\nperGiBMonth: { STANDARD: 8192, other: 0 }\n");
   const { json } = await s3.s3("review", "--json", "--prices", prices, s3.uri());
   expect(json[0]).toMatchObject({ monthlyCost: 1, prices: { currency: "EUR" } });
   writeFileSync(prices, "name: ours\n");
   expect(await s3.s3("review", "--prices", prices, s3.uri())).toMatchObject({ code: 2 });
-  expect(await s3.s3("review", "--prices", join(folder, "none"), s3.uri())).toMatchObject({ code: 2 });
+  expect(await s3.s3("review", "--prices", join(s3.folder, "none"), s3.uri())).toMatchObject({ code: 2 });
 });
 
 test("ages are counted by the day", () => {

@@ -1,20 +1,12 @@
 import { CreateMultipartUploadCommand } from "@aws-sdk/client-s3";
-import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { S3Program } from "../../../support/s3-program.ts";
 
 let s3: S3Program;
-let folder: string;
-beforeEach(async () => {
-  s3 = await S3Program.start();
-  folder = mkdtempSync(join(tmpdir(), "hawser-s3-"));
-});
-afterEach(async () => {
-  rmSync(folder, { recursive: true, force: true });
-  await s3.close();
-});
+beforeEach(async () => void (s3 = await S3Program.start()));
+afterEach(() => s3.close());
 
 describe("s3 cleanup", () => {
   beforeEach(() =>
@@ -92,7 +84,7 @@ describe("s3 cleanup", () => {
 describe("s3 watch", () => {
   test("tells what is new, changed and removed after the start, and runs a command for each", async () => {
     await s3.putAll("w/there", "w/changes");
-    const seen = join(folder, "seen");
+    const seen = join(s3.folder, "seen");
     const lines: string[] = [];
     const exec = `echo "$HAWSER_EVENT $HAWSER_KEY $HAWSER_SIZE" >> ${seen}`;
     // Each is put when the one before has been told, so that their order is known.
@@ -151,12 +143,12 @@ describe("s3 versions", () => {
     expect((await s3.s3("versions", "list", s3.uri())).out).toMatch(/removed {2}\* /);
   });
   test("get writes an old one to a file or to standard output", async () => {
-    const path = join(folder, "old.pt");
+    const path = join(s3.folder, "old.pt");
     const ran = await s3.s3("versions", "get", s3.uri("m.pt"), `--version-id=${first}`, path);
     expect([ran.code, ran.err]).toEqual([0, ""]);
     expect(readFileSync(path, "utf8")).toBe("one");
-    await s3.s3("versions", "get", s3.uri("m.pt"), `--version-id=${first}`, `${folder}/`);
-    expect(readdirSync(folder).sort()).toEqual(["m.pt", "old.pt"]);
+    await s3.s3("versions", "get", s3.uri("m.pt"), `--version-id=${first}`, `${s3.folder}/`);
+    expect(readdirSync(s3.folder).sort()).toEqual(["m.pt", "old.pt"]);
     const piped = await s3.s3("versions", "get", s3.uri("m.pt"), `--version-id=${first}`, "-");
     expect(piped.bytes.toString()).toBe("one");
   });
@@ -212,19 +204,19 @@ describe("s3 restore", () => {
 
 describe("s3 run", () => {
   const file = (...lines: string[]) => {
-    const path = join(folder, "commands");
+    const path = join(s3.folder, "commands");
     writeFileSync(path, `${lines.join("\n")}\n`);
     return path;
   };
 
   test("runs each line, with or without 'hawser s3', and ends with the worst code", async () => {
-    writeFileSync(join(folder, "a b.txt"), "hello");
+    writeFileSync(join(s3.folder, "a b.txt"), "hello");
     const path = file(
       "# uploads",
       "",
-      `cp "${folder}/a b.txt" ${s3.uri("x")}`,
-      `hawser s3 cp '${folder}/a b.txt' ${s3.uri("y")}`,
-      `s3 cp ${folder}/none ${s3.uri("z")}`,
+      `cp "${s3.folder}/a b.txt" ${s3.uri("x")}`,
+      `hawser s3 cp '${s3.folder}/a b.txt' ${s3.uri("y")}`,
+      `s3 cp ${s3.folder}/none ${s3.uri("z")}`,
       "rm",
     );
     const { code, err } = await s3.s3("run", path);
@@ -243,6 +235,6 @@ describe("s3 run", () => {
   });
   test("it does not run itself, nor a file that is not there", async () => {
     expect(await s3.s3("run", file("run x"))).toMatchObject({ code: 2 });
-    expect(await s3.s3("run", join(folder, "none"))).toMatchObject({ code: 1 });
+    expect(await s3.s3("run", join(s3.folder, "none"))).toMatchObject({ code: 1 });
   });
 });

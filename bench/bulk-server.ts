@@ -1,0 +1,81 @@
+/**
+ * The servers of the bulk benchmark: s3bench, which makes up its objects, and dev-s3 over a folder of real files.
+ *
+ * Both have the same bucket `bench` with the same keys. dev-s3 gets only what the rows that are run read.
+ */
+import { spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { closeSync, mkdirSync, openSync, writeSync } from "node:fs";
+import { join } from "node:path";
+
+const MiB = 1024 * 1024;
+export const PORT = 9378;
+export const ENDPOINT = `http://127.0.0.1:${PORT}`;
+/** Those that dev-s3 knows; s3bench takes any. */
+export const ACCESS_KEY = { id: "hawser", secret: "hawser-dev-secret" };
+
+interface Objects {
+  prefix: string;
+  count: number;
+  bytes: number;
+  /** 0: all in one. */
+  perFolder: number;
+}
+
+const OBJECTS: readonly Objects[] = [
+  { prefix: "small/", count: 10_000, bytes: 102_400, perFolder: 100 },
+  { prefix: "mid/", count: 100, bytes: 5 * MiB, perFolder: 0 },
+  { prefix: "big/", count: 1, bytes: 2048 * MiB, perFolder: 0 },
+  { prefix: "keys/", count: 100_000, bytes: 1024, perFolder: 1000 },
+  { prefix: "thousand/", count: 1000, bytes: 102_400, perFolder: 0 },
+];
+
+/** @param shaped with 20 ms to the first byte and 90 MB/s a connection, as S3 answers in one's own region */
+export async function startS3bench(program: string, shaped: boolean): Promise<ChildProcess> {
+  const shape = shaped ? ["-ttfb", "20ms", "-rate", "90"] : [];
+  const synthetic = OBJECTS.flatMap(({ prefix, count, bytes, perFolder }) => [
+    "-synth",
+    `bench:${prefix}:${count}:${bytes}:${perFolder}`,
+  ]);
+  return await started(program, ["-listen", `127.0.0.1:${PORT}`, ...shape, ...synthetic]);
+}
+
+/** @param prefixes what is read of its bucket */
+export async function startDevS3(
+  hawser: string,
+  folder: string,
+  prefixes: readonly string[],
+): Promise<ChildProcess> {
+  const bucket = join(folder, "dev-s3", "bench");
+  mkdirSync(bucket, { recursive: true });
+  for (const objects of OBJECTS) if (prefixes.includes(objects.prefix)) makeObjects(bucket, objects);
+  return await started(process.execPath, [hawser, "dev-s3", join(folder, "dev-s3"), "--port", String(PORT)]);
+}
+
+function makeObjects(bucket: string, { prefix, count, bytes, perFolder }: Objects): void {
+  const piece = Buffer.alloc(Math.min(bytes, 8 * MiB), "hawser bulk");
+  for (let at = 0; at < count; at++) {
+    const below = perFolder === 0 ? "" : String(Math.floor(at / perFolder)).padStart(5, "0");
+    const folder = join(bucket, prefix, below);
+    if (at === 0 || (perFolder > 0 && at % perFolder === 0)) mkdirSync(folder, { recursive: true });
+    piece.writeUInt32LE(at, 0);
+    const fd = openSync(join(folder, `${String(at).padStart(7, "0")}.bin`), "w");
+    for (let written = 0; written < bytes; written += piece.length) writeSync(fd, piece);
+    closeSync(fd);
+  }
+}
+
+/** A server is ready when it has said its first words. */
+async function started(program: string, args: string[]): Promise<ChildProcess> {
+  const server = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
+  await new Promise((resolve, reject) => {
+    for (const stream of [server.stdout, server.stderr]) stream.once("data", resolve);
+    server.once("error", reject);
+    server.once("exit", (code) => reject(new Error(`${program} ended with ${code}`)));
+  });
+  server.removeAllListeners("exit");
+  // What it says later is not read, and must not stop it.
+  server.stdout.resume();
+  server.stderr.resume();
+  return server;
+}
