@@ -8,6 +8,8 @@
  * await using data = await mount({ bucket: "my-data", prefix: "imagenet", mount: "/data" });
  * ```
  */
+export { runCommands } from "./cli/s3/run-commands.ts";
+export type { CommandResult, CommandsResult, RunCommandsOptions } from "./cli/s3/run-commands.ts";
 export { ERROR_CODES, HawserError } from "./common/errors.ts";
 export type { ErrorCode } from "./common/errors.ts";
 export { loadConfig } from "./config/file.ts";

@@ -187,6 +187,7 @@ class TextReport implements TransferReport {
     void import("../observe/progress.ts").then(({ createProgress }) => {
       if (this.#ended) return;
       this.#shown = createProgress({ label: this.#options.label, unit: this.#unit, stream: process.stderr });
+      this.#shown.update(this.#done, this.#total);
     });
   }
 }

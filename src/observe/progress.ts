@@ -112,11 +112,12 @@ class BarProgress extends Counting {
       hideCursor: true,
       clearOnComplete: false,
     });
-    this.bar.start(0, 0, { text: "" });
+    // Of a total of 0 the library draws a full bar.
+    this.bar.start(1, 0, { text: "" });
   }
 
   protected show(): void {
-    this.bar.setTotal(this.total);
+    this.bar.setTotal(Math.max(1, this.total));
     this.bar.update(this.done, { text: this.text() });
   }
 

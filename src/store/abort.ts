@@ -5,6 +5,7 @@
  * prints a warning about a leak. A store's own signal lives as long as the store and has thousands of followers.
  */
 import { setMaxListeners } from "node:events";
+import { HawserError } from "../common/errors.ts";
 
 /**
  * Calls `stop` once when any of the signals fires (at once when one has). The returned function ends that; may be
@@ -31,4 +32,21 @@ export function followSignals(
     signal.addEventListener("abort", fire, { once: true });
   }
   return release;
+}
+
+/** What `work` resolves to, unless the signal fires first. The work itself goes on, unheard. @throws HawserError `interrupted` */
+export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return await work;
+  let release = (): void => undefined;
+  const aborted = new Promise<never>((_resolve, reject) => {
+    release = followSignals(
+      () => reject(new HawserError("interrupted", "The request was interrupted.")),
+      signal,
+    );
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    release();
+  }
 }

@@ -5,6 +5,8 @@
  * corrected by a probe or by the first answer that says otherwise: see capabilities.ts.
  */
 import { HawserError } from "../common/errors.ts";
+import { GiB, TiB } from "../common/units.ts";
+import type { Bytes } from "../common/units.ts";
 import type { StoreCapabilities } from "./object-store.ts";
 
 export const STORAGE_PRESETS = ["s3", "r2", "gcs", "wasabi", "b2", "minio"] as const;
@@ -22,7 +24,12 @@ export interface Preset {
   readonly addressing: Addressing;
   readonly defaultRegion: string;
   readonly capabilities: Readonly<StoreCapabilities>;
+  /** The largest object, as the store documents it: more is refused before anything is sent. */
+  readonly maxObjectBytes: Bytes;
 }
+
+/** 10,000 parts of 5 GiB. */
+const MOST_PARTS: Bytes = 50_000 * GiB;
 
 const EVERYTHING: StoreCapabilities = {
   conditionalPut: true,
@@ -45,6 +52,7 @@ export const PRESETS: Readonly<Record<StoragePreset, Preset>> = {
     addressing: "virtual",
     defaultRegion: "us-east-1",
     capabilities: EVERYTHING,
+    maxObjectBytes: MOST_PARTS,
   },
   r2: {
     title: "Cloudflare R2",
@@ -56,6 +64,8 @@ export const PRESETS: Readonly<Record<StoragePreset, Preset>> = {
     defaultRegion: "auto",
     // Parts take no flexible checksums there; single objects are covered by their MD5 ETag.
     capabilities: { ...EVERYTHING, checksums: false },
+    // 4.995 TiB: its parts end 5 MiB short of 5 GiB.
+    maxObjectBytes: 5 * TiB - 5 * GiB,
   },
   gcs: {
     title: "Google Cloud Storage (HMAC keys)",
@@ -64,6 +74,7 @@ export const PRESETS: Readonly<Record<StoragePreset, Preset>> = {
     defaultRegion: "auto",
     // Its XML API has preconditions by generation instead of ETag, and neither DeleteObjects nor UploadPartCopy.
     capabilities: { conditionalPut: false, batchDelete: false, checksums: false, partCopy: false },
+    maxObjectBytes: 5 * TiB,
   },
   wasabi: {
     title: "Wasabi",
@@ -72,6 +83,7 @@ export const PRESETS: Readonly<Record<StoragePreset, Preset>> = {
     addressing: "path",
     defaultRegion: "us-east-1",
     capabilities: { conditionalPut: false, batchDelete: true, checksums: false, partCopy: true },
+    maxObjectBytes: 5 * TiB,
   },
   b2: {
     title: "Backblaze B2",
@@ -79,6 +91,8 @@ export const PRESETS: Readonly<Record<StoragePreset, Preset>> = {
     addressing: "path",
     defaultRegion: "us-west-004",
     capabilities: { conditionalPut: false, batchDelete: true, checksums: false, partCopy: true },
+    // 10 TB.
+    maxObjectBytes: 10e12,
   },
   minio: {
     title: "MinIO",
@@ -87,6 +101,7 @@ export const PRESETS: Readonly<Record<StoragePreset, Preset>> = {
     addressing: "path",
     defaultRegion: "us-east-1",
     capabilities: EVERYTHING,
+    maxObjectBytes: MOST_PARTS,
   },
 };
 

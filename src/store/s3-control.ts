@@ -5,6 +5,7 @@
  */
 import type { S3Client } from "@aws-sdk/client-s3";
 import type { RequestOptions } from "./object-store.ts";
+import { unlessAborted } from "./abort.ts";
 import { pathOf } from "./endpoint.ts";
 import { metadataCall, sdkOf } from "./s3-context.ts";
 import type { S3Context } from "./s3-context.ts";
@@ -42,13 +43,15 @@ export interface PresignRequest {
   /** 1 to 604,800, which is a week: S3 takes no more. */
   expiresSeconds: number;
   versionId?: string | undefined;
+  /** Ends the search for credentials. */
+  signal?: AbortSignal | undefined;
 }
 
 /** A URL by which whoever has it may do one thing for a while. Undefined without credentials. */
 export async function presign(context: S3Context, request: PresignRequest): Promise<string | undefined> {
   const { site } = context;
   const { method, key, versionId, expiresSeconds } = request;
-  const signer = await site.signer();
+  const signer = await unlessAborted(site.signer(), request.signal);
   if (!signer) return undefined;
   const { endpoint } = site;
   const path = pathOf(endpoint, key);

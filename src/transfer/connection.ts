@@ -15,6 +15,7 @@ import type { ObjectStoreOptions, S3Store } from "../store/s3-store.ts";
 import { createStoreRangeReader } from "../store/store-range-reader.ts";
 import { Budget } from "./budget.ts";
 import { DiskWrites } from "./disk-writes.ts";
+import { MAX_PART } from "./part-size.ts";
 import { Places } from "./places.ts";
 import { Rate } from "./rate.ts";
 import { Windows } from "./windows.ts";
@@ -47,12 +48,13 @@ export interface ConnectionOptions extends Pick<
 
 /** Requests at once: what hides 20 ms of latency for small objects, and still fits the memory for large ones. */
 export const DEFAULT_CONCURRENCY = 64;
-export const DEFAULT_MEMORY: Bytes = 128 * MiB;
+/** With it a download takes 270 MB at most, Node included. */
+export const DEFAULT_MEMORY: Bytes = 192 * MiB;
 /** Ranges of a large object: see docs/TRANSFER.md. */
 export const DEFAULT_RANGE: Bytes = 8 * MiB;
 export const DEFAULT_PART: Bytes = 16 * MiB;
 /** Of the slab. */
-const RECEIVING_PART = 5 / 8;
+const RECEIVING_PART = 3 / 4;
 /** Files of several ranges or parts at once. */
 const LARGE_FILES = 4;
 /** The smallest part that S3 takes, unless it is the last. */
@@ -89,6 +91,12 @@ export class Connection implements AsyncDisposable {
       throw new HawserError(
         "invalid_argument",
         "The part size must be at least 5MiB: S3 takes no smaller parts.",
+      );
+    }
+    if (this.partBytes > MAX_PART) {
+      throw new HawserError(
+        "invalid_argument",
+        "The part size must be at most 5GiB: S3 takes no larger parts.",
       );
     }
     this.rangeBytes = Math.min(options.partSizeBytes ?? DEFAULT_RANGE, this.#memoryBytes - HEAD_ROOM);

@@ -1,23 +1,28 @@
 /** How an object is cut into parts. Pure. */
 import { HawserError } from "../common/errors.ts";
-import { GiB, MiB } from "../common/units.ts";
+import { GiB, MiB, formatBytes } from "../common/units.ts";
 import type { Bytes } from "../common/units.ts";
+import { PRESETS } from "../store/presets.ts";
+import type { StoragePreset } from "../store/presets.ts";
 
 export const MAX_PARTS = 10_000;
-/** S3's largest object. */
-export const MAX_OBJECT: Bytes = 50_000 * GiB;
+/** What no store takes more of in one part or PUT. */
+export const MAX_PART: Bytes = 5 * GiB;
 
-/**
- * The wanted size, or as much larger (in whole MiB) as 10,000 parts demand.
- *
- * @throws HawserError `too_large` for what no object can be
- */
+/** The wanted size, or as much larger (in whole MiB) as 10,000 parts demand. */
 export function partSizeFor(sizeBytes: Bytes, wanted: Bytes): Bytes {
-  if (sizeBytes > MAX_OBJECT) {
-    throw new HawserError("too_large", `${sizeBytes} bytes are more than an object can hold (50,000 GiB).`);
-  }
   const needed = Math.ceil(sizeBytes / MAX_PARTS);
   return needed <= wanted ? wanted : Math.ceil(needed / MiB) * MiB;
+}
+
+/** @throws HawserError `too_large` for what a store's object cannot hold */
+export function checkObjectSize(what: string, sizeBytes: Bytes, storage: StoragePreset): void {
+  const { title, maxObjectBytes } = PRESETS[storage];
+  if (sizeBytes <= maxObjectBytes) return;
+  throw new HawserError(
+    "too_large",
+    `${what} has ${formatBytes(sizeBytes)}, and an object of ${title} ${formatBytes(maxObjectBytes)} at most.`,
+  );
 }
 
 /**

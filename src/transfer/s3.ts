@@ -176,14 +176,19 @@ export class S3 implements AsyncDisposable {
     return await copy(this.#connection, ["-"], address, { ...options, streams });
   }
 
-  /** A URL that needs no credentials. @throws HawserError `invalid_argument` without credentials to sign with */
+  /** A URL that needs no credentials. The signal ends the search for credentials. @throws HawserError `invalid_argument` without credentials to sign with */
   async presign(
     address: string,
-    options: { method?: "GET" | "PUT" | "HEAD" | "DELETE"; expiresSeconds?: number; versionId?: string } = {},
+    options: {
+      method?: "GET" | "PUT" | "HEAD" | "DELETE";
+      expiresSeconds?: number;
+      versionId?: string;
+      signal?: AbortSignal;
+    } = {},
   ): Promise<string> {
-    const { method = "GET", expiresSeconds = 3600, versionId } = options;
+    const { method = "GET", expiresSeconds = 3600, versionId, signal } = options;
     const { store, key } = await this.#object(address);
-    const url = await store.presign({ method, key, expiresSeconds, versionId });
+    const url = await store.presign({ method, key, expiresSeconds, versionId, signal });
     if (url !== undefined) return url;
     throw new HawserError("invalid_argument", "Nothing can be signed without credentials.");
   }
@@ -198,15 +203,20 @@ export class S3 implements AsyncDisposable {
   async restoreVersion(
     address: string,
     versionId?: string,
+    { signal }: { signal?: AbortSignal } = {},
   ): Promise<{ versionId: string; how: "present" | "removal" | "copy" }> {
     const { store, key } = await this.#object(address);
-    return await restoreVersion(store, key, versionId);
+    return await restoreVersion(store, key, versionId, signal);
   }
 
   /** Removes one version for good. */
-  async removeVersion(address: string, versionId: string): Promise<void> {
+  async removeVersion(
+    address: string,
+    versionId: string,
+    { signal }: { signal?: AbortSignal } = {},
+  ): Promise<void> {
     const { store, key } = await this.#object(address);
-    const [failure] = await removeVersions(store, [{ key, versionId }]);
+    const [failure] = await removeVersions(store, [{ key, versionId }], signal);
     if (failure) throw failure;
   }
 
@@ -254,23 +264,27 @@ export class S3 implements AsyncDisposable {
   }
 
   /** The lifecycle rules of a bucket, in the readable form. */
-  async lifecycle(bucket: string): Promise<{ rules: Record<string, unknown>[] }> {
-    return readableLifecycle(await getLifecycle(await this.#connection.store(bucket)));
+  async lifecycle(bucket: string, signal?: AbortSignal): Promise<{ rules: Record<string, unknown>[] }> {
+    return readableLifecycle(await getLifecycle(await this.#connection.store(bucket), signal));
   }
 
   /** @param rules in the readable form; none removes them @throws HawserError `config_invalid` */
-  async setLifecycle(bucket: string, rules: { rules: readonly unknown[] }): Promise<void> {
+  async setLifecycle(
+    bucket: string,
+    rules: { rules: readonly unknown[] },
+    signal?: AbortSignal,
+  ): Promise<void> {
     const made = rules.rules.length === 0 ? [] : lifecycleOf(rules);
-    await setLifecycle(await this.#connection.store(bucket), made);
+    await setLifecycle(await this.#connection.store(bucket), made, signal);
   }
 
   /** What protects a bucket. */
-  async settings(bucket: string): Promise<BucketSettings> {
-    return await getSettings(await this.#connection.store(bucket));
+  async settings(bucket: string, signal?: AbortSignal): Promise<BucketSettings> {
+    return await getSettings(await this.#connection.store(bucket), signal);
   }
 
-  async setSettings(bucket: string, changes: SettingChanges): Promise<void> {
-    await setSettings(await this.#connection.store(bucket), changes);
+  async setSettings(bucket: string, changes: SettingChanges, signal?: AbortSignal): Promise<void> {
+    await setSettings(await this.#connection.store(bucket), changes, signal);
   }
 
   /** @throws HawserError `invalid_argument` for a bucket alone, or a folder */

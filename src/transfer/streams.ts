@@ -19,7 +19,7 @@ import { oneObject } from "./copy-down.ts";
 import type { Job, JobOptions } from "./job.ts";
 import { uploadOptions } from "./object-options.ts";
 import type { ObjectOptions } from "./object-options.ts";
-import { MAX_OBJECT, MAX_PARTS, streamPartSize } from "./part-size.ts";
+import { MAX_PARTS, checkObjectSize, streamPartSize } from "./part-size.ts";
 import type { Window } from "./windows.ts";
 
 /** What `-` stands for. */
@@ -144,10 +144,11 @@ class StreamUpload {
 
   async #send(): Promise<void> {
     if (this.#failure) throw this.#failure.error;
-    if (this.#number > MAX_PARTS || this.#total > MAX_OBJECT) {
+    checkObjectSize("The stream, of which nothing was kept,", this.#total, this.#store.storage);
+    if (this.#number > MAX_PARTS) {
       throw new HawserError(
         "too_large",
-        `The stream is more than an object can hold; nothing was kept of it.`,
+        "The stream has more parts than an object can have; nothing was kept of it.",
       );
     }
     this.#uploadId ??= (await this.#store.createMultipart(this.#key, this.#options)).uploadId;

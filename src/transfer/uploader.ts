@@ -17,7 +17,7 @@ import type { Progress } from "./downloader.ts";
 import { localError } from "./local-files.ts";
 import { uploadOptions } from "./object-options.ts";
 import type { ObjectOptions } from "./object-options.ts";
-import { partSizeFor } from "./part-size.ts";
+import { checkObjectSize, partSizeFor } from "./part-size.ts";
 import { UploadStates, sameVersion } from "./upload-state.ts";
 import type { FileVersion, UploadRoute } from "./upload-state.ts";
 
@@ -65,6 +65,7 @@ export class Uploader {
   ): Promise<PutResult & { version: FileVersion }> {
     const before = lookAt(path);
     if (!before.isFile()) throw new HawserError("is_a_directory", `${path} is not a regular file.`);
+    checkObjectSize(path, before.size, this.#store.storage);
     const version = versionOf(before);
     const options = {
       ...uploadOptions(this.#options, key, before.mtimeMs),

@@ -63,8 +63,8 @@ describe("a host that cannot be used ends the launch before any job starts", () 
     await expect(world.up()).rejects.toMatchObject({ code: "host_key_changed" });
   });
 
-  test("a mount that fails on one of three: the job starts nowhere, and the reason is shown", async () => {
-    const world = await open({ hosts: [{}, {}, {}] });
+  test("a mount that fails on one of four: the job starts nowhere, and the reason is shown", async () => {
+    const world = await open({ hosts: [{}, {}, {}, {}] });
     await world.bed.hosts[2]!.exec("mkdir -p /mnt/data; echo in the way > /mnt/data/file");
     await expect(world.up(world.yaml(`job: "touch /tmp/ran"`))).rejects.toMatchObject({
       code: "mount_point_not_empty",
@@ -78,6 +78,21 @@ describe("a host that cannot be used ends the launch before any job starts", () 
         "0\n",
       );
     }
+  });
+
+  test("a GPU that has failed, which the driver still knows: the host is named", async () => {
+    const world = await open({ hosts: [{}, {}] });
+    for (const [index, host] of world.bed.hosts.entries()) {
+      const listed = index === 0 ? "T4\\nT4" : "T4";
+      const made =
+        await host.exec(`mount -t tmpfs tmpfs /proc/driver && mkdir -p /proc/driver/nvidia/gpus/0 /proc/driver/nvidia/gpus/1
+printf '#!/bin/sh\nprintf "${listed}\\n"\n' > /usr/local/bin/nvidia-smi && chmod 755 /usr/local/bin/nvidia-smi`);
+      expect(made).toMatchObject({ code: 0 });
+    }
+    await expect(world.up()).rejects.toMatchObject({
+      code: "node_failed",
+      message: expect.stringMatching(/^root@10\.213\.\d+\.11: nvidia-smi lists 1 of its 2 GPUs/),
+    });
   });
 
   test("a pool of somebody else on a host is not touched, not even by 'down'", async () => {

@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { eventually } from "../e2e/harness.ts";
+import { tryRun } from "../support/run.ts";
 import type { Ran } from "../support/run.ts";
 import { PoolWorld } from "../support/pool-world.ts";
 
@@ -177,9 +178,13 @@ describe("a pool that is up", () => {
 
     const ssh = await hawser(["pool", "ssh", "train/1", "--", "hostname"]);
     expect(ssh).toMatchObject({ code: 0, stdout: "host1\n" });
-    expect((await hawser(["pool", "ssh", "train", "--gen-config"])).stdout).toMatch(
+    const config = (await hawser(["pool", "ssh", "train", "--gen-config"])).stdout;
+    expect(config).toMatch(
       new RegExp(`Host train-0\n  HostName ${world.bed.hosts[0]!.address}\n  Port 22\n  User worker`),
     );
+    writeFileSync(join(folder, "ssh config"), config);
+    const login = await tryRun("ssh", ["-F", join(folder, "ssh config"), "train-1", "id -un; hostname"]);
+    expect(login).toMatchObject({ code: 0, stdout: "worker\nhost1\n" });
     expect((await hawser(["pool", "extend", "--ttl", "4h"])).stderr).toMatch(/'train' ends at/);
     expect((await hawser(["pool", "ls"])).stdout).toMatch(/train +hosts +ready +2 +3h 5\dm/);
     expect(await hawser(["pool", "pull", "train", "nothing", "fetched"])).toMatchObject({

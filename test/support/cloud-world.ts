@@ -65,6 +65,12 @@ ${task}
     );
   }
 
+  /** Changes hawser.yaml. */
+  replaceInFile(from: string, to: string): void {
+    const path = join(this.project, "hawser.yaml");
+    writeFileSync(path, readFileSync(path, "utf8").replace(from, to));
+  }
+
   /** hawser.yaml with something else in it. @returns its path */
   variant(from: string, to: string): string {
     const text = readFileSync(join(this.project, "hawser.yaml"), "utf8").replace(from, to);

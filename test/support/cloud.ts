@@ -71,6 +71,8 @@ export class Cloud implements AsyncDisposable {
   readonly store: TestS3;
   /** Machines that are there, in the order in which they were made. */
   readonly instances: CloudInstance[] = [];
+  /** Public keys by the name of EC2's key pair. */
+  readonly keyPairs = new Map<string, string>();
   /** Of the machines that are made from now on. */
   hostOptions: HostOptions = {};
   /** Told of every action that moto has answered, before whoever asked hears the answer. */
@@ -351,7 +353,8 @@ export class Cloud implements AsyncDisposable {
     const hostKeyFile = join(folder, "host_key");
     const authorizedKeysFile = join(folder, "authorized_keys");
     writeFileSync(hostKeyFile, keys.ed25519_private, { mode: 0o600 });
-    writeFileSync(authorizedKeysFile, `${authorized.join("\n")}\n`);
+    const own = this.keyPairs.get(described.KeyName ?? "") ?? [];
+    writeFileSync(authorizedKeysFile, [...authorized, own, ""].flat().join("\n"));
 
     this.ledger.add({ namespace });
     await run("ip", ["netns", "add", namespace]);
@@ -385,7 +388,7 @@ export class Cloud implements AsyncDisposable {
       hostKeyFile,
       authorizedKeysFile,
       user: USER,
-      options: { ...this.hostOptions, ...(this.image === undefined ? {} : { image: this.image }) },
+      options: { ...(this.image === undefined ? {} : { image: this.image }), ...this.hostOptions },
       programs: this.programs,
       onProcess: (pid) => this.ledger.add({ pid }),
     });

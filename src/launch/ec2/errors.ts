@@ -61,6 +61,11 @@ export function explainLaunch(code: string | undefined, message: string, region:
     case "InvalidAMIID.NotFound":
     case "InvalidAMIID.Malformed":
       return `the image does not exist in ${region}; images belong to one region, so give another ami or region`;
+    case "InvalidSubnetID.NotFound":
+    case "InvalidVpcID.NotFound":
+    case "InvalidGroup.NotFound":
+    case "InvalidKeyPair.NotFound":
+      return `${message.replace(/\.$/, "")}; each belongs to one region, and the pool is in ${region}: name one of that region, or write region:`;
     default:
       return message;
   }
@@ -107,10 +112,10 @@ export function explainError(error: unknown, action: string, region: string): Ha
       );
   }
   const { code } = error as { code?: string };
-  if (code === "ENOTFOUND" || code === "EAI_AGAIN") {
+  if (code === "ENOTFOUND") {
     return say("wrong_region", `There is no EC2 at ${region}; write a region such as eu-central-1.`);
   }
-  if (code === "ECONNREFUSED" || code === "ETIMEDOUT" || name === "TimeoutError") {
+  if (code === "EAI_AGAIN" || code === "ECONNREFUSED" || code === "ETIMEDOUT" || name === "TimeoutError") {
     return say("endpoint_unreachable", `EC2 in ${region} cannot be reached (${code ?? name}).`);
   }
   const explained = explainLaunch(name, message, region);

@@ -149,6 +149,19 @@ export async function terminateInstances(clients: Clients, ids: readonly string[
   );
 }
 
+/** Sets these tags; ids of anything that EC2 has. */
+export async function tag(
+  clients: Clients,
+  ids: readonly string[],
+  tags: Record<string, string>,
+): Promise<void> {
+  if (ids.length === 0) return;
+  const Tags = Object.entries(tags).map(([Key, Value]) => ({ Key, Value }));
+  await clients.ec2("CreateTags", (client, sdk, options) =>
+    client.send(new sdk.CreateTagsCommand({ Resources: [...ids], Tags }), options),
+  );
+}
+
 /** Between two looks at something that is on its way. */
 const LOOK_MS = 2000;
 

@@ -62,6 +62,38 @@ export async function findNetwork(
   };
 }
 
+/**
+ * What was given besides the network is there too.
+ *
+ * @throws HawserError `provision_failed` that names it
+ */
+export async function checkGiven(
+  clients: Clients,
+  {
+    securityGroups: groups,
+    keyPair,
+  }: { securityGroups?: string[] | undefined; keyPair?: string | undefined },
+  network: Network,
+): Promise<void> {
+  const [found] = await Promise.all([
+    groups &&
+      clients.ec2("DescribeSecurityGroups", (client, sdk, options) =>
+        client.send(new sdk.DescribeSecurityGroupsCommand({ GroupIds: groups }), options),
+      ),
+    keyPair !== undefined &&
+      clients.ec2("DescribeKeyPairs", (client, sdk, options) =>
+        client.send(new sdk.DescribeKeyPairsCommand({ KeyNames: [keyPair] }), options),
+      ),
+  ]);
+  const elsewhere = found?.SecurityGroups?.find(({ VpcId }) => VpcId !== network.vpc);
+  if (elsewhere) {
+    throw new HawserError(
+      "provision_failed",
+      `The security group ${elsewhere.GroupId} is of ${elsewhere.VpcId}, the nodes are in ${network.vpc}; name a group of that VPC.`,
+    );
+  }
+}
+
 /** Amazon's own answer to where a request came from. */
 const WHO_AM_I = "https://checkip.amazonaws.com/";
 

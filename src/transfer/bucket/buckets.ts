@@ -40,6 +40,7 @@ export interface MakeBucketOptions {
   /** Do not block public access. */
   public?: boolean | undefined;
   versioning?: boolean | undefined;
+  signal?: AbortSignal | undefined;
 }
 
 /**
@@ -50,8 +51,9 @@ export interface MakeBucketOptions {
  */
 export async function makeBucket(store: S3Store, options: MakeBucketOptions = {}): Promise<string[]> {
   const { region } = store.endpoint;
+  const { signal } = options;
   try {
-    await store.control({ operation: "CreateBucket" }, ({ sdk, client, bucket, signal }) =>
+    await store.control({ operation: "CreateBucket", signal }, ({ sdk, client, bucket, signal }) =>
       client.send(
         new sdk.CreateBucketCommand({
           Bucket: bucket,
@@ -79,14 +81,14 @@ export async function makeBucket(store: S3Store, options: MakeBucketOptions = {}
     throw error;
   }
   const notes: string[] = [];
-  if (!options.public) notes.push(...(await blockPublicAccess(store)));
-  if (options.versioning) await setVersioning(store, true);
+  if (!options.public) notes.push(...(await blockPublicAccess(store, signal)));
+  if (options.versioning) await setVersioning(store, true, signal);
   return notes;
 }
 
-async function blockPublicAccess(store: S3Store): Promise<string[]> {
+async function blockPublicAccess(store: S3Store, signal: AbortSignal | undefined): Promise<string[]> {
   try {
-    await setPublicAccessBlock(store, true);
+    await setPublicAccessBlock(store, true, signal);
     return [];
   } catch (error) {
     if (!isUnknownToStore(error)) throw error;
@@ -101,8 +103,8 @@ export function isUnknownToStore(error: unknown): boolean {
   );
 }
 
-export async function setPublicAccessBlock(store: S3Store, on: boolean): Promise<void> {
-  await store.control({ operation: "PutPublicAccessBlock" }, ({ sdk, client, bucket, signal }) =>
+export async function setPublicAccessBlock(store: S3Store, on: boolean, signal?: AbortSignal): Promise<void> {
+  await store.control({ operation: "PutPublicAccessBlock", signal }, ({ sdk, client, bucket, signal }) =>
     client.send(
       new sdk.PutPublicAccessBlockCommand({
         Bucket: bucket,
@@ -118,8 +120,8 @@ export async function setPublicAccessBlock(store: S3Store, on: boolean): Promise
   );
 }
 
-export async function setVersioning(store: S3Store, on: boolean): Promise<void> {
-  await store.control({ operation: "PutBucketVersioning" }, ({ sdk, client, bucket, signal }) =>
+export async function setVersioning(store: S3Store, on: boolean, signal?: AbortSignal): Promise<void> {
+  await store.control({ operation: "PutBucketVersioning", signal }, ({ sdk, client, bucket, signal }) =>
     client.send(
       new sdk.PutBucketVersioningCommand({
         Bucket: bucket,

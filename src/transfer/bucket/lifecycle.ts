@@ -205,10 +205,10 @@ function defined(fields: Record<string, unknown>): Record<string, unknown> {
 }
 
 /** The rules of a bucket; none when it has none. */
-export async function getLifecycle(store: S3Store): Promise<LifecycleRule[]> {
+export async function getLifecycle(store: S3Store, signal?: AbortSignal): Promise<LifecycleRule[]> {
   try {
     const { Rules = [] } = await store.control(
-      { operation: "GetBucketLifecycleConfiguration" },
+      { operation: "GetBucketLifecycleConfiguration", signal },
       ({ sdk, client, bucket, signal }) =>
         client.send(new sdk.GetBucketLifecycleConfigurationCommand({ Bucket: bucket }), {
           abortSignal: signal,
@@ -222,20 +222,26 @@ export async function getLifecycle(store: S3Store): Promise<LifecycleRule[]> {
 }
 
 /** Replaces all rules; none removes them. */
-export async function setLifecycle(store: S3Store, rules: readonly LifecycleRule[]): Promise<void> {
+export async function setLifecycle(
+  store: S3Store,
+  rules: readonly LifecycleRule[],
+  signal?: AbortSignal,
+): Promise<void> {
   if (rules.length === 0) {
-    await store.control({ operation: "DeleteBucketLifecycle" }, ({ sdk, client, bucket, signal }) =>
+    await store.control({ operation: "DeleteBucketLifecycle", signal }, ({ sdk, client, bucket, signal }) =>
       client.send(new sdk.DeleteBucketLifecycleCommand({ Bucket: bucket }), { abortSignal: signal }),
     );
     return;
   }
-  await store.control({ operation: "PutBucketLifecycleConfiguration" }, ({ sdk, client, bucket, signal }) =>
-    client.send(
-      new sdk.PutBucketLifecycleConfigurationCommand({
-        Bucket: bucket,
-        LifecycleConfiguration: { Rules: [...rules] },
-      }),
-      { abortSignal: signal },
-    ),
+  await store.control(
+    { operation: "PutBucketLifecycleConfiguration", signal },
+    ({ sdk, client, bucket, signal }) =>
+      client.send(
+        new sdk.PutBucketLifecycleConfigurationCommand({
+          Bucket: bucket,
+          LifecycleConfiguration: { Rules: [...rules] },
+        }),
+        { abortSignal: signal },
+      ),
   );
 }

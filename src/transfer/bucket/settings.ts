@@ -21,9 +21,10 @@ async function ask<T>(
   operation: string,
   send: (attempt: ControlAttempt) => Promise<T>,
   none: T | undefined,
+  signal: AbortSignal | undefined,
 ): Promise<T | undefined> {
   try {
-    return await store.control({ operation }, send);
+    return await store.control({ operation, signal }, send);
   } catch (error) {
     if (isUnknownToStore(error)) return undefined;
     // `NoSuch…Configuration`, `…NotFoundError`; a bucket that is not there is another code.
@@ -32,7 +33,7 @@ async function ask<T>(
   }
 }
 
-export async function getSettings(store: S3Store): Promise<BucketSettings> {
+export async function getSettings(store: S3Store, signal?: AbortSignal): Promise<BucketSettings> {
   const [encryption, versioning, block, replication] = await Promise.all([
     ask(
       store,
@@ -40,6 +41,7 @@ export async function getSettings(store: S3Store): Promise<BucketSettings> {
       ({ sdk, client, bucket, signal }) =>
         client.send(new sdk.GetBucketEncryptionCommand({ Bucket: bucket }), { abortSignal: signal }),
       undefined,
+      signal,
     ),
     ask(
       store,
@@ -47,6 +49,7 @@ export async function getSettings(store: S3Store): Promise<BucketSettings> {
       ({ sdk, client, bucket, signal }) =>
         client.send(new sdk.GetBucketVersioningCommand({ Bucket: bucket }), { abortSignal: signal }),
       undefined,
+      signal,
     ),
     ask(
       store,
@@ -54,6 +57,7 @@ export async function getSettings(store: S3Store): Promise<BucketSettings> {
       ({ sdk, client, bucket, signal }) =>
         client.send(new sdk.GetPublicAccessBlockCommand({ Bucket: bucket }), { abortSignal: signal }),
       { $metadata: {} },
+      signal,
     ),
     ask(
       store,
@@ -61,6 +65,7 @@ export async function getSettings(store: S3Store): Promise<BucketSettings> {
       ({ sdk, client, bucket, signal }) =>
         client.send(new sdk.GetBucketReplicationCommand({ Bucket: bucket }), { abortSignal: signal }),
       { $metadata: {} },
+      signal,
     ),
   ]);
   const rule = encryption?.ServerSideEncryptionConfiguration?.Rules?.[0]?.ApplyServerSideEncryptionByDefault;
@@ -146,24 +151,29 @@ export interface SettingChanges {
 }
 
 /** Changes what is given, one after the other, and leaves the rest. */
-export async function setSettings(store: S3Store, changes: SettingChanges): Promise<void> {
+export async function setSettings(
+  store: S3Store,
+  changes: SettingChanges,
+  signal?: AbortSignal,
+): Promise<void> {
   const { encryption, kmsKeyId, versioning, blockPublicAccess, replication } = changes;
-  if (blockPublicAccess !== undefined) await setPublicAccessBlock(store, blockPublicAccess);
-  if (versioning !== undefined) await setVersioning(store, versioning);
-  if (encryption !== undefined) await setEncryption(store, encryption, kmsKeyId);
+  if (blockPublicAccess !== undefined) await setPublicAccessBlock(store, blockPublicAccess, signal);
+  if (versioning !== undefined) await setVersioning(store, versioning, signal);
+  if (encryption !== undefined) await setEncryption(store, encryption, kmsKeyId, signal);
   if (replication === null) {
-    await store.control({ operation: "DeleteBucketReplication" }, ({ sdk, client, bucket, signal }) =>
+    await store.control({ operation: "DeleteBucketReplication", signal }, ({ sdk, client, bucket, signal }) =>
       client.send(new sdk.DeleteBucketReplicationCommand({ Bucket: bucket }), { abortSignal: signal }),
     );
-  } else if (replication) await setReplication(store, replication);
+  } else if (replication) await setReplication(store, replication, signal);
 }
 
 async function setEncryption(
   store: S3Store,
   algorithm: "AES256" | "aws:kms",
   kmsKeyId: string | undefined,
+  signal: AbortSignal | undefined,
 ): Promise<void> {
-  await store.control({ operation: "PutBucketEncryption" }, ({ sdk, client, bucket, signal }) =>
+  await store.control({ operation: "PutBucketEncryption", signal }, ({ sdk, client, bucket, signal }) =>
     client.send(
       new sdk.PutBucketEncryptionCommand({
         Bucket: bucket,
@@ -188,8 +198,9 @@ async function setEncryption(
 async function setReplication(
   store: S3Store,
   { bucket: target, role }: { bucket: string; role: string },
+  signal: AbortSignal | undefined,
 ): Promise<void> {
-  await store.control({ operation: "PutBucketReplication" }, ({ sdk, client, bucket, signal }) =>
+  await store.control({ operation: "PutBucketReplication", signal }, ({ sdk, client, bucket, signal }) =>
     client.send(
       new sdk.PutBucketReplicationCommand({
         Bucket: bucket,

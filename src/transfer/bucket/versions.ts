@@ -143,8 +143,9 @@ export async function restoreVersion(
   store: S3Store,
   key: string,
   versionId?: string,
+  signal?: AbortSignal,
 ): Promise<{ versionId: string; how: "present" | "removal" | "copy" }> {
-  const versions = await versionsOf(store, key);
+  const versions = await versionsOf(store, key, signal);
   const wanted = versions.find((version) =>
     versionId === undefined ? !version.isDeleteMarker : version.versionId === versionId,
   );
@@ -162,10 +163,10 @@ export async function restoreVersion(
   if (wanted.isLatest) return { versionId: wanted.versionId, how: "present" };
   const newer = versions.slice(0, versions.indexOf(wanted));
   if (newer.every(({ isDeleteMarker }) => isDeleteMarker)) {
-    const [failure] = await removeVersions(store, newer);
+    const [failure] = await removeVersions(store, newer, signal);
     if (failure) throw failure;
     return { versionId: wanted.versionId, how: "removal" };
   }
-  const copied = await store.copy({ key, versionId: wanted.versionId }, key, { reason: "bulk" });
+  const copied = await store.copy({ key, versionId: wanted.versionId }, key, { reason: "bulk", signal });
   return { versionId: copied.versionId ?? wanted.versionId, how: "copy" };
 }

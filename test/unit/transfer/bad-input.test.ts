@@ -1,23 +1,20 @@
 /** Full disks, denied keys, limits of rate, and syncs that are interrupted or killed: and the rerun that completes. */
-import { spawn, spawnSync } from "node:child_process";
-import type { ChildProcess } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { copy } from "../../../src/transfer/copy.ts";
 import { remove } from "../../../src/transfer/remove.ts";
 import { sync } from "../../../src/transfer/sync.ts";
-import { testEnvironment } from "../../support/dev-s3.ts";
 import { ENGINES, MiB, Place, counts, failures } from "./place.ts";
-
-const PROGRAM = fileURLToPath(new URL("../../../bin/hawser.js", import.meta.url));
+import { Programs } from "./programs.ts";
+import type { Started } from "./programs.ts";
 
 let place: Place;
-const children: ChildProcess[] = [];
+const programs = new Programs();
 let mounted: string | undefined;
 afterEach(async () => {
-  for (const child of children.splice(0)) child.kill("SIGKILL");
+  programs.close();
   if (mounted !== undefined) spawnSync("umount", [mounted]);
   mounted = undefined;
   await place[Symbol.asyncDispose]();
@@ -101,21 +98,7 @@ describe("one key that is denied", () => {
   });
 });
 
-interface Ended {
-  code: number | null;
-  out: string;
-}
-
-function start(...args: string[]): { child: ChildProcess; ended: Promise<Ended> } {
-  const child = spawn(process.execPath, [PROGRAM, "s3", ...args], {
-    env: { ...process.env, ...testEnvironment(place.s3), HAWSER_STATE_DIR: place.path(".state") },
-    stdio: ["ignore", "pipe", "ignore"],
-  });
-  children.push(child);
-  let out = "";
-  child.stdout.on("data", (chunk: Buffer) => (out += chunk.toString()));
-  return { child, ended: new Promise((resolve) => child.once("close", (code) => resolve({ code, out }))) };
-}
+const start = (...argv: string[]): Started => programs.start(place, ["s3", ...argv]);
 
 describe.each([
   ["SIGINT", 130],

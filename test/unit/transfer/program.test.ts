@@ -1,51 +1,28 @@
 /** `hawser s3 cp` and `sync` as programs: interrupted, killed, without a terminal, through pipes. */
-import { spawn } from "node:child_process";
-import type { ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { partialPath, partialStatePath } from "../../../src/transfer/partial-name.ts";
-import { testEnvironment } from "../../support/dev-s3.ts";
 import { MiB, Place } from "./place.ts";
-
-const PROGRAM = fileURLToPath(new URL("../../../bin/hawser.js", import.meta.url));
+import { Programs } from "./programs.ts";
+import type { Ended, Started } from "./programs.ts";
 
 let place: Place;
-const children: ChildProcess[] = [];
+const programs = new Programs();
 
 beforeEach(async () => {
   place = await Place.open("lean");
 });
 
 afterEach(async () => {
-  for (const child of children.splice(0)) child.kill("SIGKILL");
+  programs.close();
   await place[Symbol.asyncDispose]();
 });
 
-interface Ended {
-  code: number | null;
-  out: Buffer;
-  err: string;
-}
+const start = (argv: string[], input?: Uint8Array): Started =>
+  programs.start(place, ["s3", ...argv], { input });
 
-function start(args: string[], input?: Uint8Array): { child: ChildProcess; ended: Promise<Ended> } {
-  const child = spawn(process.execPath, [PROGRAM, "s3", ...args], {
-    env: { ...process.env, ...testEnvironment(place.s3), HAWSER_STATE_DIR: place.path(".state") },
-  });
-  children.push(child);
-  const out: Buffer[] = [];
-  let err = "";
-  child.stdout.on("data", (chunk: Buffer) => out.push(chunk));
-  child.stderr.on("data", (chunk: Buffer) => (err += chunk.toString()));
-  child.stdin.end(input);
-  const ended = new Promise<Ended>((resolve) => {
-    child.once("close", (code) => resolve({ code, out: Buffer.concat(out), err }));
-  });
-  return { child, ended };
-}
-
-const hawser = (...args: string[]): Promise<Ended> => start(args).ended;
+const hawser = (...argv: string[]): Promise<Ended> => start(argv).ended;
 
 test.each([
   ["SIGINT", 130],
@@ -113,9 +90,9 @@ test("many small files ended by SIGKILL: the rerun completes and nothing else is
 test("standard input and output", async () => {
   const content = randomBytes(300_000);
   expect(await start(["cp", "-", "s3://data/in"], content).ended).toMatchObject({ code: 0 });
-  const { out, code } = await hawser("cp", "-q", "s3://data/in", "-");
+  const { bytes, code } = await hawser("cp", "-q", "s3://data/in", "-");
   expect(code).toBe(0);
-  expect(out.equals(content)).toBe(true);
+  expect(bytes.equals(content)).toBe(true);
 });
 
 test("what would ask is refused at once where nobody can answer, and --yes answers", async () => {
@@ -137,7 +114,6 @@ test("--json gives a line for each event and the result last; the exit code says
   place.s3.faults.add({ operation: "GetObject", key: "p/b", error: "AccessDenied" });
   const { code, out } = await hawser("cp", "-r", "--json", "s3://data/p", place.path("d"));
   const lines = out
-    .toString()
     .trim()
     .split("\n")
     .map((line) => JSON.parse(line) as Record<string, unknown>);

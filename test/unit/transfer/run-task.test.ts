@@ -1,51 +1,25 @@
 /** `hawser run` and `hawser local` as programs: exit codes, signals, and outputs that get home whatever happens. */
-import { spawn } from "node:child_process";
-import type { ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { chmodSync, existsSync, readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, expect, test } from "vitest";
 import { shebangWords } from "../../../src/cli/interpreter.ts";
 import { parseInput, parseOutput } from "../../../src/cli/transfer-texts.ts";
-import { testEnvironment } from "../../support/dev-s3.ts";
 import { MiB, Place } from "./place.ts";
-
-const PROGRAM = fileURLToPath(new URL("../../../bin/hawser.js", import.meta.url));
+import { PROGRAM, Programs } from "./programs.ts";
+import type { Ended, Started } from "./programs.ts";
 
 let place: Place;
-const children: ChildProcess[] = [];
+const programs = new Programs();
 beforeEach(async () => {
   place = await Place.open("lean");
 });
 afterEach(async () => {
-  for (const child of children.splice(0)) child.kill("SIGKILL");
+  programs.close();
   await place[Symbol.asyncDispose]();
 });
 
-interface Ended {
-  code: number | null;
-  out: string;
-  err: string;
-}
-
 /** In the place's folder, so that relative paths are of it. */
-function start(...argv: string[]): {
-  child: ChildProcess;
-  ended: Promise<Ended>;
-  said: { out: string; err: string };
-} {
-  const child = spawn(process.execPath, [PROGRAM, ...argv], {
-    cwd: place.folder,
-    env: { ...process.env, ...testEnvironment(place.s3), HAWSER_STATE_DIR: place.path(".state") },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  children.push(child);
-  const said = { out: "", err: "" };
-  child.stdout.on("data", (chunk: Buffer) => (said.out += chunk.toString()));
-  child.stderr.on("data", (chunk: Buffer) => (said.err += chunk.toString()));
-  const ended = new Promise<Ended>((resolve) => child.once("close", (code) => resolve({ code, ...said })));
-  return { child, ended, said };
-}
+const start = (...argv: string[]): Started => programs.start(place, argv, { cwd: place.folder });
 
 const hawser = (...argv: string[]): Promise<Ended> => start(...argv).ended;
 const sh = (script: string): string[] => ["--", "/bin/sh", "-c", script];
@@ -104,8 +78,8 @@ test.each(["SIGINT", "SIGTERM"] as const)(
   "%s is the program's, and its outputs are pushed behind it",
   async (signal) => {
     const script = `trap 'echo caught > out/caught; exit 9' INT TERM; mkdir out; echo ready; while :; do /bin/sleep 0.05; done`;
-    const { child, ended, said } = start("run", "--out", "out:s3://data/run", ...sh(script));
-    await vi.waitFor(() => expect(said.out).toContain("ready"), 20_000);
+    const { child, ended, says } = start("run", "--out", "out:s3://data/run", ...sh(script));
+    await says("ready");
     child.kill(signal);
     expect((await ended).code).toBe(9);
     expect((await place.get("run/caught")).toString()).toBe("caught\n");

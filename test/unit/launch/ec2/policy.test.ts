@@ -82,6 +82,7 @@ test.each([
   ["AuthFailure", "no", "credentials_invalid", /eu-west-1/],
   ["OptInRequired", "no", "provision_failed", /switched on/],
   ["InvalidAMIID.NotFound", "no", "provision_failed", /image does not exist in eu-west-1/],
+  ["InvalidSubnetID.NotFound", "'subnet-1' does not exist.", "provision_failed", /exist; .* is in eu-west-1/],
 ])("%s is said in our words", (name, message, code, text) => {
   const error = explainError(Object.assign(new Error(message), { name }), "ec2:CreateFleet", "eu-west-1");
   expect(error).toMatchObject({ code, message: text });
@@ -90,5 +91,7 @@ test.each([
 test("a region that does not exist is told from one that does not answer", () => {
   const failure = (code: string): Error => Object.assign(new Error(code), { code });
   expect(explainError(failure("ENOTFOUND"), "ec2:X", "eu-nowhere-9").code).toBe("wrong_region");
+  // No answer about the name is not the answer that there is none.
+  expect(explainError(failure("EAI_AGAIN"), "ec2:X", "eu-west-1").code).toBe("endpoint_unreachable");
   expect(explainError(failure("ECONNREFUSED"), "ec2:X", "eu-west-1").code).toBe("endpoint_unreachable");
 });

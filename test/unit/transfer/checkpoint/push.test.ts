@@ -1,29 +1,26 @@
 /** `hawser checkpoint push`: order, comparison, pruning, watching; killed anywhere, and the rerun that completes. */
-import { spawn } from "node:child_process";
-import type { ChildProcess } from "node:child_process";
 import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { Checkpoints } from "../../../../src/transfer/checkpoint/checkpoints.ts";
 import type { WatchPushOptions } from "../../../../src/transfer/checkpoint/checkpoints.ts";
 import type { TransferEvent } from "../../../../src/transfer/events.ts";
-import { testEnvironment } from "../../../support/dev-s3.ts";
 import { MiB, Place } from "../place.ts";
 import { deepSpeed, distributed, huggingFace, place as placeFiles, torchFile } from "./layouts.ts";
+import { Programs } from "../programs.ts";
+import type { Ended, Started } from "../programs.ts";
 
-const PROGRAM = fileURLToPath(new URL("../../../../bin/hawser.js", import.meta.url));
 const RUN = "s3://data/run";
 
 let place: Place;
 let checkpoints: Checkpoints;
-const children: ChildProcess[] = [];
+const programs = new Programs();
 beforeEach(async () => {
   place = await Place.open("lean");
   checkpoints = new Checkpoints(place.connection);
 });
 afterEach(async () => {
-  for (const child of children.splice(0)) child.kill("SIGKILL");
+  programs.close();
   await place[Symbol.asyncDispose]();
 });
 
@@ -32,32 +29,7 @@ const stepsIn = async (): Promise<string[]> => [
   ...new Set((await place.keys("run/")).map((key) => key.split("/")[1]!)),
 ];
 
-interface Ended {
-  code: number | null;
-  out: string;
-  err: string;
-}
-
-function start(...argv: string[]): {
-  child: ChildProcess;
-  ended: Promise<Ended>;
-  says(text: string): Promise<void>;
-} {
-  const child = spawn(process.execPath, [PROGRAM, "checkpoint", ...argv], {
-    env: { ...process.env, ...testEnvironment(place.s3), HAWSER_STATE_DIR: place.path(".state") },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  children.push(child);
-  const said = { out: "", err: "" };
-  child.stdout.on("data", (chunk: Buffer) => (said.out += chunk.toString()));
-  child.stderr.on("data", (chunk: Buffer) => (said.err += chunk.toString()));
-  const ended = new Promise<Ended>((resolve) => child.once("close", (code) => resolve({ code, ...said })));
-  const says = (text: string): Promise<void> =>
-    vi.waitFor(() => {
-      if (!said.out.includes(text)) throw new Error(`not said yet: ${said.out}${said.err}`);
-    }, 20_000);
-  return { child, ended, says };
-}
+const start = (...argv: string[]): Started => programs.start(place, ["checkpoint", ...argv]);
 
 const hawser = (...argv: string[]): Promise<Ended> => start(...argv).ended;
 
