@@ -24,12 +24,12 @@ export interface EndOptions {
 }
 
 /** How long the mount's process may take to answer; what it waits for itself is bounded too. */
-const ANSWER_MS: Milliseconds = 30_000;
+const ANSWER_MS: Milliseconds = 60_000;
 /** How long the process may take to end once the path is free. */
 const EXIT_MS: Milliseconds = 20_000;
-/** How long a process that broke the conversation may take to prove that it is ending. */
+/** How long a process that said nothing for so long may still take to prove that it is ending. */
 const ENDING_MS: Milliseconds = 3000;
-const PROBE_MS: Milliseconds = 3000;
+const PROBE_MS: Milliseconds = 10_000;
 
 /**
  * Unmounts and waits until the mount's process has ended (or, with `lazy`, until the path is free).
@@ -47,6 +47,7 @@ export async function endMount(mount: KnownMount, options: EndOptions = {}): Pro
     return [`${mountPoint}: its process had been killed; the dead mount was cleared`];
   }
   const notes: string[] = [];
+  const asked = performance.now();
   try {
     const { lazy, force, onProgress } = options;
     const waitsForUploads = mount.settings?.volume.mode === "writable" && !lazy && !force;
@@ -65,8 +66,10 @@ export async function endMount(mount: KnownMount, options: EndOptions = {}): Pro
       await until(() => !isAlive(owner), EXIT_MS);
       throw notUploaded(mountPoint, error);
     }
-    // It may have ended while it was asked, which is what was wanted.
-    if (!(await until(() => !isAlive(owner), ENDING_MS))) {
+    // It may be ending while it was asked, which is what was wanted: who breaks the conversation off is given as long as
+    // who has answered.
+    const endingMs = performance.now() - asked < ANSWER_MS ? EXIT_MS : ENDING_MS;
+    if (!(await until(() => !isAlive(owner), endingMs))) {
       if (!options.force) {
         throw new HawserError(
           "daemon_failed",

@@ -87,7 +87,7 @@ export type MountReport =
   | { state: "foreign"; mount: KnownMount };
 
 /** How long a mount's process may take to say how it does. */
-const STATUS_MS: Milliseconds = 3000;
+const STATUS_MS: Milliseconds = 10_000;
 
 export async function reportOn(mount: KnownMount): Promise<MountReport> {
   if (!mount.folder) return { state: "foreign", mount };

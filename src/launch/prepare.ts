@@ -11,7 +11,8 @@ import type { Milliseconds } from "../common/units.ts";
 import { checkVolume } from "./check-volumes.ts";
 import { allOrThrow, eachNode } from "./each.ts";
 import type { Outcome } from "./each.ts";
-import { GoneWatch } from "./gone.ts";
+import { GoneWatch, lostNodes } from "./gone.ts";
+import type { LostNode } from "./gone.ts";
 import { refuseLostGpus } from "./gpus.ts";
 import type { PoolNode } from "./node.ts";
 import type { PoolContext } from "./pool-context.ts";
@@ -103,7 +104,7 @@ export async function preparePool(
     context.update({ phase: "preparing", nodes });
     const mayReplace = replacements < REPLACEMENTS;
     const outcomes = await reachNodes(context, nodes, sshTimeoutMs);
-    let replace = mayReplace ? replaceable(context, nodes, outcomes) : [];
+    let replace: readonly LostNode[] = mayReplace ? replaceable(context, nodes, outcomes) : [];
     if (replace.length === 0) {
       allOrThrow(outcomes);
       const lost = await mountOrLose(context, nodes);
@@ -123,25 +124,14 @@ export async function preparePool(
 async function mountOrLose(
   context: PoolContext,
   nodes: readonly PoolNode[],
-): Promise<{ error: unknown; gone: Replaced[] } | undefined> {
+): Promise<{ error: unknown; gone: readonly LostNode[] } | undefined> {
   try {
     await mountNodes(context, nodes);
     return undefined;
   } catch (error) {
     context.signal.throwIfAborted();
-    return { error, gone: await goneNodes(context, nodes) };
+    return { error, gone: await lostNodes(context, error) };
   }
-}
-
-/** Those that their provider has no more, with what it says of them. */
-export async function goneNodes(context: PoolContext, nodes: readonly PoolNode[]): Promise<Replaced[]> {
-  const watch = new GoneWatch(context);
-  const outcomes = await eachNode(nodes, (node) => watch.refuseGone(node, context.signal));
-  context.signal.throwIfAborted();
-  return nodes.flatMap((node, i) => {
-    const outcome = outcomes[i]!;
-    return outcome.ok ? [] : [{ node, why: outcome.error.message }];
-  });
 }
 
 /** Logs in, installs the worker, mounts and proves, on all nodes. */
@@ -154,18 +144,12 @@ export async function prepareNodes(
   await mountNodes(context, nodes);
 }
 
-/** A machine whose place another one takes. */
-interface Replaced {
-  node: PoolNode;
-  why: string;
-}
-
 /** Machines that never came up, and that cannot hold anything which is nowhere else. */
 function replaceable(
   context: PoolContext,
   nodes: readonly PoolNode[],
   outcomes: readonly Outcome<void>[],
-): Replaced[] {
+): LostNode[] {
   const { record, provider } = context;
   if (!provider.makesMachines) return [];
   return nodes.flatMap((node, i) => {

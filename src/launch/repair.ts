@@ -11,27 +11,21 @@ import type { ErrorCode } from "../common/errors.ts";
 import type { Milliseconds } from "../common/units.ts";
 import { allOrThrow, eachNode } from "./each.ts";
 import { drainNode } from "./ending.ts";
-import { GoneError, GoneWatch } from "./gone.ts";
+import { GoneError, GoneWatch, lostNodes } from "./gone.ts";
+import type { LostNode } from "./gone.ts";
 import type { PoolNode } from "./node.ts";
 import type { PoolContext } from "./pool-context.ts";
-import { REPLACEMENTS, goneNodes, preparePool } from "./prepare.ts";
+import { REPLACEMENTS, preparePool } from "./prepare.ts";
 
 /** How long a machine that is being taken away may take to bring its data home; EC2 gives it two minutes. */
 const LET_GO_MS: Milliseconds = 5 * 60_000;
 const RETRY_MS: Milliseconds = 1000;
-/** How long a node that fell silent before the job may take to answer again, or to be gone. */
-const SILENT_MS: Milliseconds = 60_000;
-
-interface FailedNode {
-  index: number;
-  why: string;
-}
 
 /** Machines that cannot do what they should: another one may. Each is let go of only with its data in the bucket. */
 export class MachinesFailed extends HawserError {
-  readonly failed: readonly FailedNode[];
+  readonly failed: readonly LostNode[];
 
-  constructor(code: ErrorCode, message: string, failed: readonly FailedNode[]) {
+  constructor(code: ErrorCode, message: string, failed: readonly LostNode[]) {
     super(code, message);
     this.failed = failed;
   }
@@ -51,39 +45,13 @@ export async function onWholePool<T>(context: PoolContext, stage: () => Promise<
       context.signal.throwIfAborted();
       if (!context.provider.makesMachines || replacements >= REPLACEMENTS) throw error;
       const lost = error instanceof MachinesFailed ? error.failed : await lostNodes(context, error);
-      for (const { index, why } of lost) context.events({ type: "note", node: index, text: why });
-      const lostIndexes = lost.map(({ index }) => index);
+      for (const { node, why } of lost) context.events({ type: "note", node: node.index, text: why });
+      const lostIndexes = lost.map(({ node }) => node.index);
       const wasBroken = await makeWhole(context, lostIndexes);
       // A connection that broke, and nothing else, is made again.
       if (!wasBroken && !HawserError.is(error, "ssh_unreachable")) throw error;
     }
   }
-}
-
-/** Nodes that are gone, once that is known of one that does not answer. */
-async function lostNodes(context: PoolContext, error: unknown): Promise<readonly FailedNode[]> {
-  const { clock, record, signal } = context;
-  const beganMs = clock.monotonic();
-  for (;;) {
-    const gone = await goneNodes(context, record.nodes);
-    if (gone.length > 0) return gone.map(({ node: { index }, why }) => ({ index, why }));
-    const isSilence = HawserError.is(error, "ssh_unreachable", "node_failed", "step_timed_out");
-    if (!isSilence || clock.monotonic() - beganMs > SILENT_MS || (await allAnswer(context))) return [];
-    await sleep(RETRY_MS, undefined, { signal }).catch(() => signal.throwIfAborted());
-  }
-}
-
-async function allAnswer(context: PoolContext): Promise<boolean> {
-  const outcomes = await eachNode(context.record.nodes, async (node) => {
-    const session = context.session(node);
-    try {
-      await (await session.worker(context.signal)).call("status", {}, { signal: context.signal });
-    } catch (error) {
-      session.reset();
-      throw error;
-    }
-  });
-  return outcomes.every(({ ok }) => ok);
 }
 
 /**

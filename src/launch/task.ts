@@ -107,7 +107,7 @@ function refuseFullDisks(nodes: readonly PoolNode[], pushed: readonly Outcome<un
   );
   const isFull = failures.every(({ error }) => error.code === "no_space");
   if (failures.length === 0 || failures.length === nodes.length || !isFull) return;
-  const failed = failures.map(({ node: { index }, error: { message } }) => ({ index, why: message }));
+  const failed = failures.map(({ node, error: { message } }) => ({ node, why: message }));
   throw new MachinesFailed("no_space", failed.map(({ why }) => why).join("\n"), failed);
 }
 
@@ -155,7 +155,10 @@ async function setUp(context: PoolContext, specs: readonly WorkerSpec[], files: 
 function setupFailed(context: PoolContext, { failedRank, code, lost }: JobResult): HawserError {
   const message = `Setup failed on node ${failedRank} with code ${code}; its output is in ${context.folder.logsPath}.`;
   if (lost.length === 0) return new HawserError("job_failed", message);
-  const failed = lost.map((index) => ({ index, why: "the machine was lost during setup" }));
+  const failed = lost.map((index) => ({
+    node: context.node(index),
+    why: "the machine was lost during setup",
+  }));
   return new MachinesFailed("node_failed", message, failed);
 }
 
@@ -173,7 +176,7 @@ async function checkGpus(context: PoolContext): Promise<void> {
     const found = allOrThrow(await eachNode(nodes, (node) => context.session(node).gpus(signal)));
     const failed = nodes.flatMap((node, i) => {
       const why = lostGpus(node, found[i]!);
-      return why === undefined ? [] : [{ index: node.index, why }];
+      return why === undefined ? [] : [{ node, why }];
     });
     if (failed.length === 0) return;
     const message = failed.map(({ why }) => why).join("\n");
@@ -245,7 +248,7 @@ export async function runningJob(context: PoolContext): Promise<string | undefin
 async function launchOnAll(context: PoolContext, restart: number): Promise<string> {
   let attempts = 0;
   return await onWholePool(context, async () => {
-    if (attempts++ > 0) await prepareTask(context);
+    if (attempts++ > 0) await prepareNow(context);
     return await launchTask(context, restart);
   });
 }

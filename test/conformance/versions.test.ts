@@ -106,7 +106,7 @@ conformance("versions", { filesystem: { ttlMs: 3_600_000 } }, ({ rowAlone }) => 
       await using mount = await start();
       expect(statSync(mount.at(PATH)).size).toBe(OLD.sizeBytes);
       await mount.call("replace", `/${PATH}`, NEW.sizeBytes, NEW.seed);
-      await expect.poll(() => statSync(mount.at(PATH)).size, { timeout: 5000 }).toBe(NEW.sizeBytes);
+      await expect.poll(() => statSync(mount.at(PATH)).size).toBe(NEW.sizeBytes);
     },
     { native: "names are believed for as long as the file system says" },
   );

@@ -178,4 +178,4 @@ test(`a process killed at ${POINTS} points loses nothing closed, leaves nothing 
       ]),
     );
   }
-}, 600_000);
+});

@@ -2,12 +2,12 @@
  * Documentation that runs: every command block of README.md and docs/ marked `sh runnable` is executed as it stands, in an
  * empty folder, by a shell that stops at the first failure.
  */
-import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
+import { runProgram } from "./harness.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -40,21 +40,22 @@ describe("documentation", () => {
     expect(blocks.map((block) => block.file)).toContain("README.md");
   });
 
-  test.each(blocks)("$file line $line runs as it stands", ({ script }) => {
+  test.each(blocks)("$file line $line runs as it stands", async ({ script }) => {
     const folder = mkdtempSync(join(tmpdir(), "hawser-docs-"));
     try {
       symlinkSync(join(root, "bin/hawser.js"), join(folder, "hawser"));
-      const run = spawnSync(
+      const run = await runProgram(
         "bash",
-        ["-euo", "pipefail", "-c", `trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n${script}`],
-        {
-          cwd: folder,
-          env: { ...process.env, PATH: `${folder}:${process.env["PATH"]}`, AWS_REGION: "us-east-1" },
-          encoding: "utf8",
-          timeout: 60_000,
-        },
+        [
+          "-euo",
+          "pipefail",
+          "-c",
+          `cd "$0"\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n${script}`,
+          folder,
+        ],
+        { env: { PATH: `${folder}:${process.env["PATH"]}`, AWS_REGION: "us-east-1" }, timeoutMs: 280_000 },
       );
-      expect(run.status, `${run.stdout}\n${run.stderr}`).toBe(0);
+      expect(run.code, `${run.stdout}\n${run.stderr}`).toBe(0);
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }

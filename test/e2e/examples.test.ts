@@ -21,7 +21,9 @@ function example(file: string, ...args: string[]): Promise<Run> {
 }
 
 test("demo: what is read is what was uploaded, and a checkpoint outlives a kill -9 of the mount", async () => {
-  const { code, stdout, stderr } = await runProgram(process.execPath, [join(EXAMPLES, "demo/demo.js")]);
+  const { code, stdout, stderr } = await runProgram(process.execPath, [join(EXAMPLES, "demo/demo.js")], {
+    timeoutMs: 280_000,
+  });
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   const lines = stdout.trim().split("\n");
   for (const [index, pattern] of [

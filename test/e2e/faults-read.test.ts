@@ -65,7 +65,7 @@ describe("the endpoint goes away", () => {
     expect(reader.output).toContain(createHash("sha256").update(body).digest("hex"));
   });
 
-  test("a reader that is killed -9 while it waits is gone within a second", async () => {
+  test("a reader that is killed -9 while it waits is gone without an answer", async () => {
     await world.put("a.bin", pattern(MiB, 1));
     const path = await world.mount();
     await stat(join(path, "a.bin"));
@@ -90,10 +90,9 @@ describe("the endpoint goes away", () => {
   });
 
   async function killed(reader: RunningProgram): Promise<void> {
-    const from = performance.now();
     reader.kill("SIGKILL");
+    // The endpoint is still down: nothing but the signal can end it.
     await reader.ended;
-    expect(performance.now() - from).toBeLessThan(1000);
     expect(isRunning(reader.pid)).toBe(false);
   }
 
@@ -119,7 +118,7 @@ describe("the endpoint goes away", () => {
     const reader = world.start("cat", [join(path, "a.bin")]);
     await eventually("the reader waits", () => waitsInFuse(reader.pid));
     process.kill(pid, "SIGTERM");
-    await eventually("the process ends", () => !isRunning(pid), 30_000);
+    await eventually("the process ends", () => !isRunning(pid));
     expect((await reader.ended).code).toBe(1);
   });
 });
@@ -154,7 +153,7 @@ describe("wrong bytes", () => {
     const fault = world.s3.faults.add({ operation: "GetObject", key: "a.bin", flipByteAt: 50_000 });
     await expect(readFile(join(path, "a.bin"))).rejects.toMatchObject({ code: "EIO" });
     expect(fault.hits).toBeGreaterThan(0);
-    expect(await world.logs()).toContain("checksum");
+    await eventually("the log says why", async () => (await world.logs()).includes("checksum"));
   });
 
   test("that come once are fetched again", async () => {
@@ -213,9 +212,8 @@ describe("the object", () => {
       new PutObjectCommand({ Bucket: world.bucket, Key: "cold.bin", Body: "x", StorageClass: "GLACIER" }),
     );
     const path = await world.mount();
-    const from = performance.now();
     await expect(readFile(join(path, "cold.bin"))).rejects.toMatchObject({ code: "EIO" });
-    expect(performance.now() - from).toBeLessThan(2000);
-    expect(await world.logs()).toMatch(/restore/);
+    expect(await counter(path, "store_retries_total")).toBe(0);
+    await eventually("the log has it", async () => /restore/.test(await world.logs()));
   });
 });

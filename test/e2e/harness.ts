@@ -41,7 +41,7 @@ export async function runProgram(
   args: readonly string[],
   options: RunOptions = {},
 ): Promise<Run> {
-  const { env, uid, gid, timeoutMs = 60_000 } = options;
+  const { env, uid, gid, timeoutMs = 110_000 } = options;
   try {
     const { stdout, stderr } = await execute(file, [...args], {
       env: { ...process.env, ...env },
@@ -141,7 +141,7 @@ export class World implements AsyncDisposable {
     if (this.closed) return;
     this.closed = true;
     for (const child of this.children) child.kill("SIGKILL");
-    this.killOwners();
+    const owners = this.killOwners();
     // The topmost first.
     for (const { mountPoint } of readMounts()
       .filter(({ mountPoint }) => mountPoint.startsWith(`${this.folder}/`))
@@ -149,6 +149,8 @@ export class World implements AsyncDisposable {
       await runProgram("umount", ["-i", "-c", "-l", mountPoint]);
     }
     await this.server.close();
+    // A process that is about to end may still make a file where one has just been removed.
+    await eventually("the mounts' processes are gone", () => !owners.some(isRunning));
     await rm(this.folder, { recursive: true, force: true });
   }
 
@@ -156,8 +158,9 @@ export class World implements AsyncDisposable {
     await this.close();
   }
 
-  /** The processes of mounts that a test left. */
-  private killOwners(): void {
+  /** Kills the processes of mounts that a test left. @returns which these were */
+  private killOwners(): number[] {
+    const killed: number[] = [];
     const folders = existsSync(this.stateDir) ? readdirSync(this.stateDir) : [];
     for (const name of folders) {
       try {
@@ -165,10 +168,12 @@ export class World implements AsyncDisposable {
           pid: number;
         };
         process.kill(pid, "SIGKILL");
+        killed.push(pid);
       } catch {
         // It ended as it should.
       }
     }
+    return killed;
   }
 }
 
@@ -218,11 +223,11 @@ export function isRunning(pid: number): boolean {
   }
 }
 
-/** Looks until `condition` holds. @throws when it does not within `ms` */
+/** Looks until `condition` holds. @throws when it does not within `ms`, which only bounds how long a failure takes */
 export async function eventually(
   what: string,
   condition: () => boolean | Promise<boolean>,
-  ms = 10_000,
+  ms = 60_000,
 ): Promise<void> {
   const deadline = performance.now() + ms;
   while (!(await condition())) {

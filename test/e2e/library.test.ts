@@ -114,7 +114,7 @@ describe("mount", () => {
       );
       expect(isMounted(wanted.mount)).toBe(true);
       program.kill("SIGKILL");
-      await eventually("the mount is gone", () => !isMounted(wanted.mount) && !isRunning(pid), 20_000);
+      await eventually("the mount is gone", () => !isMounted(wanted.mount) && !isRunning(pid));
     } finally {
       program.kill("SIGKILL");
     }

@@ -183,7 +183,7 @@ describe("with open files", () => {
     try {
       process.kill(Number(pid), "SIGTERM");
       await eventually("the path is free", () => !isMounted(path));
-      await eventually("the process ends although a file is open", () => !isRunning(Number(pid)), 20_000);
+      await eventually("the process ends although a file is open", () => !isRunning(Number(pid)));
     } finally {
       await file.close().catch(() => {});
     }

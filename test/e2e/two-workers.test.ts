@@ -40,12 +40,13 @@ test("R7 a file that was closed and flushed on one worker is there on another wi
   expect(await world.hawser(["flush", writer])).toMatchObject({ code: 0 });
   const flushed = performance.now();
   await eventually("the other worker sees it", async () => {
+    const began = performance.now();
     const seen = await shell(`cat ${reader}/file; cat ${reader}/new/x 2> /dev/null || true`);
     expect(seen).toMatch(/^(one|second)\n(x\n)?$/);
+    // Whoever looks later than that sees it, however long the look takes on a busy machine.
+    if (began - flushed > 2000 + 1000) expect(seen).toBe("second\nx\n");
     return seen === "second\nx\n";
   });
-  // The time that starting the shell takes on a busy machine is in it.
-  expect(performance.now() - flushed).toBeLessThan(2000 + 3000);
 });
 
 test("R7 what another worker has put over a file that was written here is seen by its name alone", async () => {
@@ -108,13 +109,14 @@ while not seen or seen[-1] < last:
                 with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as view: data = view[:]
             else:
                 data = b"".join(iter(lambda: file.read(300_000), b""))
-        seen.append(number_of(data))
+        number = number_of(data)
+        if number not in seen: print(f"saw {number}", flush=True)
+        seen.append(number)
     except OSError as error:
         # The version that was opened is gone from the store: said, not mixed.
         assert error.errno == 116, error
         gone += 1
 assert seen == sorted(seen), seen
-print(len(set(seen)))
 `;
 
 test.each([
@@ -150,9 +152,12 @@ answer(0)`,
       );
     await write(1, 1);
     const whole = world.start("python3", ["-c", READER, join(reader, "model"), String(rounds), "read"]);
-    await write(2, rounds);
+    // It sees versions come, not just the last one, and reads on while they do.
+    await whole.says(/saw 1\n/);
+    await write(2, 12);
+    await whole.says(/saw 12\n/);
+    await write(13, rounds);
     expect(await whole.ended).toEqual({ code: 0, signal: null });
-    // It saw versions come, not just the last one.
-    expect(Number(whole.output)).toBeGreaterThan(2);
+    expect(whole.output).toContain(`saw ${rounds}\n`);
   },
 );

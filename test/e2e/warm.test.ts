@@ -16,7 +16,10 @@ afterEach(() => world.close());
 
 const mounted = (...args: string[]): Promise<string> => world.mount(["--cache-dir", cache, ...args]);
 
-/** Keys fetched from the server so far, in order of their answers. */
+/**
+ * Keys fetched from the server so far, in order of their answers. One that a busy machine is late to answer may be asked
+ * for twice.
+ */
 function fetched(): string[] {
   return world.s3.requests.of("GetObject").map(({ key }) => key ?? "");
 }
@@ -30,9 +33,9 @@ test("a folder is fetched, with progress, and then read without another request"
   });
   expect(stderr).toContain("1.4 MiB of 1.4 MiB (100%)");
   expect(new Set(fetched()).size).toBe(30);
-  const requests = fetched().length;
+  // Without the endpoint nothing can be fetched.
+  await world.s3.pause();
   expect((await readFile(join(path, "train/1/7.bin"))).equals(Buffer.alloc(50_000, 7))).toBe(true);
-  expect(fetched()).toHaveLength(requests);
 });
 
 test("in the background it returns at once, and status tells how it went", async () => {
@@ -63,7 +66,7 @@ test("globs and paths relative to the current folder are looked up in the mount"
     { env: world.environment },
   );
   expect(code).toBe(0);
-  expect(fetched().sort()).toEqual([1, 2, 4, 5, 7, 8].map((i) => `train/${i % 3}/${i}.bin`).sort());
+  expect(new Set(fetched())).toEqual(new Set([1, 2, 4, 5, 7, 8].map((i) => `train/${i % 3}/${i}.bin`)));
 });
 
 test("a list is fetched in its order; a path that is not there is said and makes the exit code 1", async () => {

@@ -16,7 +16,7 @@ import { folderTree, objectsTree, openMultiparts, storedObjects } from "./stored
 
 const ASKED = process.env["HAWSER_TEST_RUNS"];
 const RUNS = Number(ASKED ?? 12);
-/** What is begun after this is left out: a history with its crashes takes seconds. */
+/** Random histories that would begin after this are left out: one with its crashes takes seconds. */
 const TIME_LIMIT_MS = ASKED === undefined ? 25_000 : 60_000 + RUNS * 5000;
 const SEED = process.env["HAWSER_TEST_SEED"];
 
@@ -152,12 +152,18 @@ const EXAMPLE: Step[] = [
 
 test(
   "the same commands leave the same tree, across crashes and remounts",
-  () =>
-    fc.assert(fc.asyncProperty(fc.array(anyStep, { minLength: 10, maxLength: 60, size: "max" }), play), {
+  async () => {
+    const began = performance.now();
+    await play(EXAMPLE);
+    const history = fc.array(anyStep, { minLength: 10, maxLength: 60, size: "max" });
+    // A history that has begun is played to its end, however long a busy machine takes for it.
+    const playInTime = async (steps: readonly Step[]): Promise<void> => {
+      if (performance.now() - began < TIME_LIMIT_MS) await play(steps);
+    };
+    await fc.assert(fc.asyncProperty(history, playInTime), {
       numRuns: RUNS,
-      examples: [[EXAMPLE]],
       ...(SEED === undefined ? {} : { seed: Number(SEED) }),
-      interruptAfterTimeLimit: TIME_LIMIT_MS,
-    }),
-  TIME_LIMIT_MS + 60_000,
+    });
+  },
+  TIME_LIMIT_MS + 600_000,
 );

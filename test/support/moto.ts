@@ -84,7 +84,7 @@ export class Moto implements AsyncDisposable {
       let text = "";
       child.stderr.on("data", (piece: Buffer) => {
         text += piece.toString();
-        const found = /Running on http:\/\/127\.0\.0\.1:(\d+)/.exec(text);
+        const found = /Running on http:\/\/127\.0\.0\.1:(\d+)\s/.exec(text);
         if (found) resolve(Number(found[1]));
       });
       child.once("close", () => reject(new Error(`moto ended: ${text}`)));

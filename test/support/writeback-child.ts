@@ -68,7 +68,7 @@ let published = 0;
 setTimeout(() => {
   say(`hangs ${JSON.stringify(writeBack.status())}`);
   process.exit(14);
-}, 60_000);
+}, 300_000);
 writeBack.onEvents({
   published: (_file, { key }) => {
     published++;

@@ -12,17 +12,25 @@ import { workerUnitName, workerUnitText } from "./unit.ts";
 const run = promisify(execFile);
 
 const UNITS = "/etc/systemd/system";
-/** Where an older version had it: it would be started beside this one's, were it not for the name. */
-const OLD_UNITS = "/run/systemd/system";
+/** Until the next boot alone: where /etc is made by something else and cannot be written. */
+const TRANSIENT_UNITS = "/run/systemd/system";
 
 /** Starts the worker by systemd, now and at every boot. */
 export async function startByUnit(pool: string): Promise<void> {
   const unit = workerUnitName(pool);
-  mkdirSync(UNITS, { recursive: true });
-  writeFileSync(join(UNITS, unit), workerUnitText(process.execPath, PROGRAM, pool), { mode: 0o644 });
-  rmSync(join(OLD_UNITS, unit), { force: true });
-  // It reads all units anew.
-  await run("systemctl", ["enable", unit]);
+  const text = workerUnitText(process.execPath, PROGRAM, pool);
+  try {
+    mkdirSync(UNITS, { recursive: true });
+    writeFileSync(join(UNITS, unit), text, { mode: 0o644 });
+    rmSync(join(TRANSIENT_UNITS, unit), { force: true });
+    // It reads all units anew.
+    await run("systemctl", ["enable", unit]);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EROFS") throw error;
+    mkdirSync(TRANSIENT_UNITS, { recursive: true });
+    writeFileSync(join(TRANSIENT_UNITS, unit), text, { mode: 0o644 });
+    await run("systemctl", ["daemon-reload"]);
+  }
   await run("systemctl", ["restart", unit]);
 }
 
@@ -32,7 +40,7 @@ export async function removeUnit(pool: string): Promise<void> {
   const files = [
     join(UNITS, "multi-user.target.wants", unit),
     join(UNITS, unit),
-    join(OLD_UNITS, unit),
+    join(TRANSIENT_UNITS, unit),
   ].filter((path) => existsSync(path));
   if (files.length === 0) return;
   for (const path of files) rmSync(path, { force: true });

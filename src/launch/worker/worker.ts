@@ -5,10 +5,8 @@
  * whether or not a launcher is there. Jobs and mounts are not its own: it may be killed and started again at any time,
  * and finds what there is in the pool's folder.
  */
-import { execFile } from "node:child_process";
 import { chownSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { HawserError } from "../../common/errors.ts";
 import type { EpochMs, Milliseconds } from "../../common/units.ts";
 import { VERSION } from "../../daemon/version.ts";
@@ -16,19 +14,12 @@ import type { Logger } from "../../observe/logger.ts";
 import { PushedFiles } from "./files.ts";
 import { hasLogin } from "./logins.ts";
 import { powerOff } from "./power-off.ts";
-import { Job, asUser } from "./job.ts";
+import { Job } from "./job.ts";
 import { InstanceNotices } from "./instance-notices.ts";
 import { WorkerMounts } from "./mounts.ts";
 import { PROGRAM } from "./program.ts";
-import type {
-  DrainProgress,
-  Proof,
-  TransferResult,
-  Unflushed,
-  UsageSummary,
-  WorkerHandlers,
-} from "./protocol.ts";
-import type { ProofWanted } from "./prove.ts";
+import { proveAsUser, unpackAsUser } from "./user-work.ts";
+import type { DrainProgress, TransferResult, Unflushed, UsageSummary, WorkerHandlers } from "./protocol.ts";
 import { WorkerTransfers } from "./transfers.ts";
 import { WorkerFolder } from "./spec.ts";
 import type { WorkerSpec } from "./spec.ts";
@@ -38,8 +29,6 @@ import { writeTopology } from "./topology.ts";
 import { UsageMeter } from "./usage.ts";
 import { addLook, summarize } from "./usage-history.ts";
 import type { UsageSums } from "./usage-history.ts";
-
-const run = promisify(execFile);
 
 function readSums(path: string): UsageSums | undefined {
   try {
@@ -53,7 +42,6 @@ function readSums(path: string): UsageSums | undefined {
 const WATCH_MS: Milliseconds = 2000;
 /** How often what the node does is taken down: nvidia-smi is not free. */
 const USAGE_MS: Milliseconds = 6000;
-const PROVE_MS: Milliseconds = 120_000;
 /** For the answer to whoever asked the node to be released. */
 const LAST_WORDS_MS: Milliseconds = 3000;
 /** Between two attempts of a worker that ends its pool by itself: what keeps data from its bucket may pass. */
@@ -125,10 +113,10 @@ export class Worker {
         return {};
       },
       mount: () => this.mounts().mountAll(),
-      prove: () => this.prove(),
+      prove: async () => ({ proofs: await proveAsUser(this.required()) }),
       compare: ({ root, files }) => this.files.compare(root, files),
       unpack: async ({ root, archive, files }) => {
-        await this.unpack(root, archive);
+        await unpackAsUser(this.required().user, root, archive);
         this.files.remember(root, files);
         return {};
       },
@@ -255,43 +243,6 @@ export class Worker {
     this.sums = addLook(this.sums, await this.historyMeter.look(), Date.now());
     if (this.spec) writeFileSync(this.folder.usagePath, JSON.stringify(this.sums), { mode: 0o600 });
     return summarize(this.sums);
-  }
-
-  private async prove(): Promise<{ proofs: Proof[] }> {
-    const { volumes, user } = this.required();
-    const wanted: ProofWanted[] = volumes.map(({ config: { name, mount, mode } }) => ({
-      volume: name,
-      mount,
-      writable: mode === "writable",
-    }));
-    const [file, args] = asUser(user, [process.execPath, PROGRAM, "worker", "prove"]);
-    const proving = run(file, args, { timeout: PROVE_MS, killSignal: "SIGKILL" });
-    proving.child.stdin!.end(JSON.stringify(wanted));
-    const { stdout } = await proving.catch((error: unknown) => {
-      throw new HawserError("mount_failed", `The mounts could not be proven: ${(error as Error).message}`, {
-        cause: error,
-      });
-    });
-    return { proofs: JSON.parse(stdout) as Proof[] };
-  }
-
-  private async unpack(root: string, archive: string): Promise<void> {
-    const { user } = this.required();
-    if (!existsSync(root)) {
-      mkdirSync(root, { recursive: true });
-      chownSync(root, user.uid, user.gid);
-    }
-    const [file, args] = asUser(user, ["tar", "-xzf", archive, "-C", root, "--no-same-owner"]);
-    try {
-      await run(file, args);
-    } catch (error) {
-      const { stderr = "" } = error as { stderr?: string };
-      throw new HawserError(
-        /no space left/i.test(stderr) ? "no_space" : "node_failed",
-        `The files could not be unpacked into ${root}: ${stderr.trim().split("\n").at(-1)}`,
-        { cause: error },
-      );
-    }
   }
 
   private marker(name: string, set: string | undefined): string | null {

@@ -80,7 +80,7 @@ test("a complete version is handed over as a file with its bytes and nothing els
   file.release();
   file.release();
   expect(await content.evict(of)).toBeGreaterThanOrEqual(of.sizeBytes);
-  await vi.waitFor(() => expect(disk.stats()?.usedBytes).toBe(0));
+  await vi.waitFor(() => expect(disk.stats()?.usedBytes).toBe(0), 30_000);
   expect(reader.backing(kernel)).toBeUndefined();
   await content.close();
 });
@@ -247,7 +247,7 @@ test("the cache stays within its size, the coldest go first, and a file larger t
   }
   await readWhole(content, version("huge", 40 * MiB));
   await content.drain();
-  await vi.waitFor(() => expect(disk.stats()!.usedBytes).toBeLessThanOrEqual(6 * MiB));
+  await vi.waitFor(() => expect(disk.stats()!.usedBytes).toBeLessThanOrEqual(6 * MiB), 30_000);
   expect(disk.stats()!.refusedBytes).toBeGreaterThan(0);
   const requests = reader.sent.length;
   await readWhole(content, version("huge", 40 * MiB));
@@ -269,7 +269,7 @@ test("of a large file only cold stretches go, unless the kernel has had it", asy
   const path = await fileOf({ disk }, "large");
   await content.warm([version("other", 30 * MiB)]);
   expect(disk.stats()).toMatchObject({ evictedFiles: 0, entries: 2 });
-  await vi.waitFor(async () => expect((await stat(path)).blocks * 512).toBeLessThanOrEqual(72 * MiB));
+  await vi.waitFor(async () => expect((await stat(path)).blocks * 512).toBeLessThanOrEqual(72 * MiB), 30_000);
   await readWhole(content, large);
   await content.drain();
   expect(said).toEqual([]);
@@ -287,7 +287,7 @@ test("a file that the kernel has had is evicted whole and an open descriptor sti
   backing.release();
   await readWhole(content, version("other", 30 * MiB));
   await content.drain();
-  await vi.waitFor(() => expect(disk.stats()).toMatchObject({ evictedFiles: 1, entries: 1 }));
+  await vi.waitFor(() => expect(disk.stats()).toMatchObject({ evictedFiles: 1, entries: 1 }), 30_000);
   const bytes = new Uint8Array(MiB);
   await mapped.read(bytes, 0, MiB, 40 * MiB);
   compareBytes(large, bytes, 40 * MiB);
@@ -435,10 +435,10 @@ test("after a restart an open lets files used before be registered ahead, those 
   for (const key of ["o0", "o1", "o2", "o3"]) {
     if (!(await openNow(key))) late++;
     const known = Math.min(39, 4 * (2 ** late - 1) - 1);
-    await vi.waitFor(() => expect(own.open.size).toBeGreaterThanOrEqual(known));
+    await vi.waitFor(() => expect(own.open.size).toBeGreaterThanOrEqual(known), 30_000);
   }
   expect(late).toBeGreaterThan(0);
-  await vi.waitFor(() => expect(own.open.size).toBe(39));
+  await vi.waitFor(() => expect(own.open.size).toBe(39), 30_000);
   for (const key of keys) if (key !== "o5") expect(await openNow(key)).toBe(true);
   expect(own.open.size).toBe(39);
   expect(reader.sent).toEqual([]);

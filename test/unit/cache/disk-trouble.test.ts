@@ -100,14 +100,14 @@ describe.runIf(process.getuid?.() === 0)("on a small file system", () => {
       clock.advance(2000);
       await disk.store!.trim();
     }
-    await vi.waitFor(() => expect(disk.stats()!.usedBytes).toBeLessThanOrEqual(12 * MiB));
+    await vi.waitFor(() => expect(disk.stats()!.usedBytes).toBeLessThanOrEqual(12 * MiB), 30_000);
     expect(disk.stats()!.usedBytes).toBeGreaterThan(8 * MiB);
     await writeFile(join(path, "others"), Buffer.alloc(3.5 * MiB));
     await vi.waitFor(async () => {
       clock.advance(6000);
       await disk.idle();
       expect(disk.stats()!.usedBytes).toBeLessThanOrEqual(8.5 * MiB);
-    });
+    }, 30_000);
     await content.close();
   });
 

@@ -157,7 +157,7 @@ test("a folder opened at random is fetched whole, each file once", async () => {
   const content = createContent({ reader: range, slab, disk, neighbours: sourceOf(files) });
   for (const of of shuffled(files).slice(0, 64)) await readWhole(content, of);
   await range.untilSent(300);
-  await vi.waitFor(() => expect(disk.stats()!.entries).toBe(300));
+  await vi.waitFor(() => expect(disk.stats()!.entries).toBe(300), 30_000);
   await content.drain();
   expect(new Set(range.sent.map(({ key }) => key)).size).toBe(300);
   expect(range.sent).toHaveLength(300);

@@ -63,7 +63,7 @@ test("a demand read overtakes what is being prefetched and shares its request", 
   const warming = content.warm([of]);
   await reader.untilSent(1);
   const read = readAndCompare(content.open(of), MiB, 1000);
-  await vi.waitFor(() => expect(reader.pending[0]!.rank).toBe("demand"));
+  await vi.waitFor(() => expect(reader.pending[0]!.rank).toBe("demand"), 30_000);
   reader.release();
   await read;
   await warming;

@@ -153,7 +153,7 @@ test("a compaction that fails leaves the log as it was", async () => {
   expect((await contents()).records).toEqual([...numbered(10), "after"]);
 });
 
-test("a million small records replay in seconds", async () => {
+test("a million small records replay in seconds of CPU", async () => {
   const { log } = await openLog();
   const record = Buffer.alloc(100, 1);
   for (let i = 0; i < 1_000_000; i++) {
@@ -161,8 +161,10 @@ test("a million small records replay in seconds", async () => {
     if (i % 100_000 === 0) await log.flush();
   }
   await log.close();
-  const started = performance.now();
+  const before = process.cpuUsage();
   const { replay } = await contents();
   expect(replay.records).toBe(1_000_000);
-  expect(performance.now() - started).toBeLessThan(10_000);
+  // Of this process alone: a machine that is busy with others takes longer, not more.
+  const { user, system } = process.cpuUsage(before);
+  expect((user + system) / 1e6).toBeLessThan(10);
 });

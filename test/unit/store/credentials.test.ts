@@ -39,7 +39,7 @@ describe("credential source", () => {
 
     clock.advance(3_600_000 - 60_000);
     expect((await source.get())?.accessKeyId).toBe("A1");
-    await vi.waitFor(() => expect(source.current()?.accessKeyId).toBe("A2"));
+    await vi.waitFor(() => expect(source.current()?.accessKeyId).toBe("A2"), 30_000);
 
     clock.advance(3_600_000);
     expect(source.current()).toBeUndefined();

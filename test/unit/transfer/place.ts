@@ -148,7 +148,7 @@ export class Place implements AsyncDisposable {
   async quiet(): Promise<void> {
     await vi.waitFor(() => {
       if (this.s3.stats().inFlight.now > 0) throw new Error("requests are under way");
-    }, 10_000);
+    }, 30_000);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

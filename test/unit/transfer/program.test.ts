@@ -38,7 +38,7 @@ test.each([
   await vi.waitFor(() => {
     const lines = existsSync(state) ? readFileSync(state, "utf8").split("\n").length - 2 : 0;
     if (lines < 2) throw new Error(`${lines} ranges so far`);
-  }, 20_000);
+  }, 30_000);
   child.kill(signal);
   const first = await ended;
   expect(first.code).toBe(code);

@@ -247,7 +247,7 @@ describe.each(ENGINES)("with the %s engine", (engine) => {
     const controller = new AbortController();
     const stopped = copy(place.connection, [path], "s3://data/big", { signal: controller.signal });
     await fault.hit(3);
-    await vi.waitFor(() => expect(place.requests("UploadPart")).toBe(4), 10_000);
+    await vi.waitFor(() => expect(place.requests("UploadPart")).toBe(4), 30_000);
     controller.abort();
     expect((await stopped).interrupted).toBe(true);
     fault.remove();
@@ -304,5 +304,5 @@ async function ranges(target: string, count: number): Promise<void> {
   await vi.waitFor(() => {
     const lines = readFileSync(partialStatePath(partialPath(target)), "utf8").split("\n").length - 2;
     if (lines < count) throw new Error(`${lines} ranges so far`);
-  }, 10_000);
+  }, 30_000);
 }

@@ -120,17 +120,17 @@ test("watch uploads each step once it is complete, and prunes behind it", async 
     onRound: (round) => void pushed.push(...round.pushed),
   };
   const watching = checkpoints.watch(out(), RUN, options);
-  await vi.waitFor(() => expect(pushed).toEqual([`${RUN}/step_100`]), 10_000);
+  await vi.waitFor(() => expect(pushed).toEqual([`${RUN}/step_100`]), 30_000);
   const { "step_200/.metadata": marker, ...shards } = distributed(200);
   placeFiles(out(), shards, Date.now());
   // A later one that is complete at once: when it is there, the first has been looked at and left.
   placeFiles(out(), distributed(300), Date.now());
-  await vi.waitFor(() => expect(pushed).toContain(`${RUN}/step_300`), 10_000);
+  await vi.waitFor(() => expect(pushed).toContain(`${RUN}/step_300`), 30_000);
   expect(pushed).not.toContain(`${RUN}/step_200`);
-  await vi.waitFor(async () => expect(await stepsIn()).toEqual(["step_300"]), 10_000);
+  await vi.waitFor(async () => expect(await stepsIn()).toEqual(["step_300"]), 30_000);
   // 200 is behind the newest now: it is not sent only to be pruned.
   placeFiles(out(), { "step_200/.metadata": marker!, ...distributed(400) }, Date.now());
-  await vi.waitFor(() => expect(pushed).toContain(`${RUN}/step_400`), 10_000);
+  await vi.waitFor(() => expect(pushed).toContain(`${RUN}/step_400`), 30_000);
   expect(pushed).not.toContain(`${RUN}/step_200`);
   ending.abort();
   await watching;
@@ -150,12 +150,12 @@ test("watch goes on through an outage, and says at once that a bucket is not the
   const watching = checkpoints.watch(out(), RUN, { intervalMs: 10, signal: ending.signal, onRound });
   // The folder comes after the watch has begun.
   placeFiles(out(), distributed(100));
-  await vi.waitFor(() => expect(rounds.at(-1)?.pushed).toEqual([`${RUN}/step_100`]), 10_000);
+  await vi.waitFor(() => expect(rounds.at(-1)?.pushed).toEqual([`${RUN}/step_100`]), 30_000);
   const fault = place.s3.faults.add({ error: "InvalidAccessKeyId" });
   placeFiles(out(), distributed(200));
-  await vi.waitFor(() => expect(rounds.at(-1)?.failed).toBe(1), 20_000);
+  await vi.waitFor(() => expect(rounds.at(-1)?.failed).toBe(1), 30_000);
   fault.remove();
-  await vi.waitFor(() => expect(rounds.at(-1)?.pushed).toEqual([`${RUN}/step_200`]), 20_000);
+  await vi.waitFor(() => expect(rounds.at(-1)?.pushed).toEqual([`${RUN}/step_200`]), 30_000);
   ending.abort();
   await watching;
 });
