@@ -2,16 +2,16 @@
  * Engine: the write-back of one volume. It owns the staged files by id and key and ties the parts together; what happens
  * to a file is FileLife's, to everything else in the bucket Items'.
  */
-import { stat } from "node:fs/promises";
 import { randomBytes } from "node:crypto";
 import type { ObjectVersion } from "../cache/content.ts";
 import { HawserError } from "../common/errors.ts";
 import type { Bytes, EpochMs, Milliseconds } from "../common/units.ts";
+import { Barrier } from "./barrier.ts";
+import type { BarrierHost } from "./barrier.ts";
 import type { Context } from "./context.ts";
 import { EarlyUpload } from "./early-upload.ts";
 import { circleOf, needs } from "./circle.ts";
 import { FileLife } from "./file-life.ts";
-import { FileWork } from "./file-work.ts";
 import type { LifeHost } from "./file-life.ts";
 import type { ItemWork } from "./item-work.ts";
 import { Items } from "./items.ts";
@@ -19,16 +19,15 @@ import type { ItemsHost } from "./items.ts";
 import type { Stray } from "./journal-state.ts";
 import { MultipartJanitor } from "./multipart-janitor.ts";
 import type { ByteRange } from "./part-plan.ts";
-import { fateOf } from "./recovery.ts";
-import type { Circumstances, Fate } from "./recovery.ts";
-import type { FileStamp, JournalRecord } from "./records.ts";
+import type { Circumstances } from "./recovery.ts";
+import type { Item, JournalRecord } from "./records.ts";
 import { prepareOverlay } from "./prepared-overlay.ts";
 import type { PreparedOverlay } from "./prepared-overlay.ts";
 import { LocalStaged } from "./staged-file.ts";
 import { StrayWork } from "./stray-work.ts";
+import { TakeUp } from "./take-up.ts";
+import type { TakeUpHost } from "./take-up.ts";
 import type { Base } from "./verdict.ts";
-import { untilOrAborted } from "./work-queue.ts";
-import type { Work } from "./work-queue.ts";
 import type {
   Exchanged,
   ObjectMeta,
@@ -43,25 +42,18 @@ import type {
   WriteBackStatus,
 } from "./write-back.ts";
 
-/** A file that a process before has left. */
-interface Left {
-  readonly file: LocalStaged;
-  /** Of the local file. */
-  readonly inode: number | undefined;
-  readonly fate: Fate;
-}
-
 /** Of a folder that was renamed: a record of the log has an end. */
 const KEYS_OF_A_RECORD = 5_000;
 /** Files closed since the last tick are synced at the next. */
 const TICK_MS: Milliseconds = 1_000;
 
-export class Engine implements WriteBack, LifeHost, ItemsHost {
+export class Engine implements WriteBack, LifeHost, ItemsHost, TakeUpHost, BarrierHost {
   readonly #context: Context;
   readonly #closing: AbortController;
   readonly #life: FileLife;
   readonly #items: Items;
   readonly #janitor: MultipartJanitor;
+  readonly #barrier: Barrier;
   readonly #files = new Map<number, LocalStaged>();
   readonly #byKey = new Map<string, LocalStaged>();
   /** Files that may need an object under a key that is not theirs. */
@@ -69,9 +61,8 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
   #sourceWaiters: (() => void)[] = [];
   /** Objects that may have been left behind, and the store has not let us look. */
   #unresolved: Stray[] = [];
+  /** What a process before has left, until the filesystem has been told. */
   #restored: LocalStaged[] = [];
-  /** They have no names: the filesystem is not told of them. */
-  #restoredKept: LocalStaged[] = [];
   readonly #session = randomBytes(4).toString("hex");
   #syncedAtMs: EpochMs;
   #cancelTick = (): void => undefined;
@@ -84,122 +75,15 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
     this.#life = new FileLife(context, this);
     this.#items = new Items(context, this);
     this.#janitor = new MultipartJanitor(context);
+    this.#barrier = new Barrier(context, this.#life, this);
     this.#syncedAtMs = context.clock.now();
   }
 
   /** Takes up what a process before has left. */
   async recover(now: Circumstances): Promise<void> {
-    const { journal, area } = this.#context;
-    const present = await area.present();
-    const left = new Map<number, Left>();
-    for (const entry of journal.state.files.values()) {
-      const stamp = present.has(entry.id) ? await stampOf(area.path(entry.id)) : undefined;
-      present.delete(entry.id);
-      const file = new LocalStaged(this.#context, this.#life, entry);
-      if (now.otherBoot) distrustUnsynced(file);
-      if (stamp) area.resized(entry.id, stamp.size);
-      let fate = fateOf(entry, stamp, now);
-      if (fate.kind === "cut") fate = await this.#cut(file, fate.to);
-      left.set(entry.id, { file, inode: stamp?.inode, fate });
-    }
-    // Files of which no record has survived were never promised to anybody.
-    for (const id of present) {
-      journal.state.nextId = Math.max(journal.state.nextId, id + 1);
-      await area.remove(id);
-    }
-    for (const [mp, key] of journal.state.copying) journal.add({ t: "orphan", mp, key });
-    this.#janitor.kick();
-    const keptIds = new Set(Array.from(left.values(), ({ file }) => file.entry.kept));
-    for (const [id, one] of left) if (!keptIds.has(id)) await this.#takeUpWithKept(one, left);
-    this.#startInOrder();
-    await journal.flush();
+    this.#restored = await new TakeUp(this.#context, this.#life, this).run(now);
+    await this.#context.journal.flush();
     this.#tickLater();
-  }
-
-  /** What was appended to a file since it was closed may not have reached the disk: it is as it was closed again. */
-  async #cut(file: LocalStaged, { size, mtime }: FileStamp): Promise<Fate> {
-    await file.local.truncate(size);
-    await file.local.setMtime(mtime);
-    await file.local.closeWriter();
-    const stamp = file.local.stamp();
-    file.journal({ t: "flush", id: file.id, ...stamp });
-    await file.syncBytes(false);
-    this.#context.area.resized(file.id, size);
-    return { kind: "seal" };
-  }
-
-  /** Takes up a file, and what it held when it was closed where it was being rewritten. */
-  async #takeUpWithKept(one: Left, left: ReadonlyMap<number, Left>): Promise<void> {
-    const { journal, area } = this.#context;
-    const { file } = one;
-    const kept = file.entry.kept === undefined ? undefined : left.get(file.entry.kept);
-    // It ended before an empty file had taken the place.
-    const isSame = kept?.inode !== undefined && kept.inode === one.inode;
-    if (isSame) {
-      journal.add({ t: "drop", id: file.id });
-      await journal.flush();
-      await area.remove(file.id);
-    } else await this.#takeUp(one);
-    if (!kept) return;
-    if (!this.#files.has(file.id)) return await this.#takeUp(kept);
-    this.#keep(kept.file, file);
-    kept.file.inPlace = file.entry.keptInPlace;
-    if (kept.fate.kind === "publish") kept.file.state = "sealed";
-    else if (kept.fate.kind !== "seal" && kept.fate.kind !== "open") return this.#life.drop(kept.file);
-    kept.file.isDoubtful = kept.file.entry.n > 0;
-    this.#restoredKept.push(kept.file);
-  }
-
-  async #takeUp({ file, fate }: Left): Promise<void> {
-    if (fate.kind === "lost") {
-      this.#context.logger.error(
-        { key: file.key },
-        "a staged file is missing from the staging folder: it cannot be published",
-      );
-      this.#context.journal.add({ t: "drop", id: file.id });
-      return;
-    }
-    this.#register(file);
-    switch (fate.kind) {
-      case "recover":
-        return await this.#life.recover(file, fate.reason);
-      case "finish":
-        file.state = "published";
-        return this.#life.letGo(file);
-      case "open":
-        file.state = "open";
-        break;
-      case "publish":
-        file.state = "sealed";
-        break;
-      case "seal":
-        file.state = "closed";
-    }
-    file.isDoubtful = file.entry.n > 0;
-    this.#restored.push(file);
-  }
-
-  /** Puts what was pending into the queue as it was before. */
-  #startInOrder(): void {
-    const { state } = this.#context.journal;
-    for (const stray of state.strays.values()) {
-      const restored = [...this.#restored, ...this.#restoredKept];
-      const owner = restored.find(({ entry }) => entry.uuid === stray.uuid);
-      this.#context.queue.add(new StrayWork(this.#context, this, stray, owner));
-    }
-    const starts: { seq: number; start: () => void }[] = [];
-    for (const file of this.#restored) if (file.state === "sealed") void this.#life.closedAgain(file);
-    const kept = this.#restoredKept.filter((file) => !file.isGone);
-    const files = [...this.#restored, ...kept];
-    for (const file of files) {
-      if (file.state !== "sealed") continue;
-      starts.push({ seq: file.entry.sealed!.seq, start: () => this.#life.enqueue(file, 0) });
-    }
-    for (const [seq, item] of state.items) {
-      starts.push({ seq, start: () => this.#items.start(seq, item) });
-    }
-    for (const { start } of starts.sort((a, b) => a.seq - b.seq)) start();
-    for (const file of files) if (file.state === "closed" && !file.inPlace) this.#life.seal(file);
   }
 
   restored(): Iterable<RestoredFile> {
@@ -238,7 +122,7 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
     // On its way to the log is enough: a file that nobody has closed may be lost, and one without a record is swept.
     journal.add({ t: "stage", id, uuid, key, base, overlay, meta, at: clock.now() });
     const file = new LocalStaged(this.#context, this.#life, state.files.get(id)!);
-    this.#register(file);
+    this.register(file);
     try {
       file.local.opened(await area.create(id));
       fault("staging.created");
@@ -261,12 +145,12 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
 
   nameless(id: number, keptFor: LocalStaged): LocalStaged {
     const kept = new LocalStaged(this.#context, this.#life, this.#context.journal.state.files.get(id)!);
-    this.#keep(kept, keptFor);
+    this.keep(kept, keptFor);
     return kept;
   }
 
   /** What a file held when it was closed, without a name while that file has it. */
-  #keep(kept: LocalStaged, keptFor: LocalStaged): void {
+  keep(kept: LocalStaged, keptFor: LocalStaged): void {
     keptFor.kept = kept;
     kept.keptFor = keptFor;
     this.#registerNameless(kept);
@@ -356,7 +240,7 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
     for (const [to, { id, stamp }] of overlays) {
       const file = new LocalStaged(this.#context, this.#life, journal.state.files.get(id)!);
       area.resized(id, stamp.size);
-      this.#register(file);
+      this.register(file);
       made.set(to, file);
       this.#life.seal(file);
     }
@@ -408,54 +292,11 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
   }
 
   async flush(prefix = "", signal?: AbortSignal): Promise<void> {
-    const waits: Promise<void>[] = [];
-    for (const file of this.#files.values()) {
-      if (file.key.startsWith(prefix) && file.writers === 0 && !file.inPlace)
-        waits.push(this.#flushFile(file));
-    }
-    for (const item of this.#items.works()) {
-      if (item.keys.some((key) => key.startsWith(prefix))) waits.push(this.#flushItem(item));
-    }
-    for (const stray of this.#unresolved.splice(0)) this.#look(stray);
-    this.#hastenAll();
-    const results = await this.#untilSettled(waits, signal);
-    // What was given up meanwhile as well: a kept content goes when its file is closed again.
-    const strays = new Set<Work>();
-    for (let found = true; found;) {
-      const late = [...this.#context.queue.works()].filter(
-        (work): work is FileWork | StrayWork =>
-          mayLeaveStray(work) && work.key.startsWith(prefix) && !strays.has(work),
-      );
-      for (const work of late) strays.add(work);
-      results.push(
-        ...(await this.#untilSettled(
-          late.map((work) => this.#flushStray(work)),
-          signal,
-        )),
-      );
-      found = late.length > 0;
-    }
-    for (const result of results) if (result.status === "rejected") throw result.reason;
-  }
-
-  async #untilSettled(
-    waits: readonly Promise<void>[],
-    signal: AbortSignal | undefined,
-  ): Promise<PromiseSettledResult<void>[]> {
-    const settled = Promise.allSettled(waits);
-    return signal ? await untilOrAborted(settled, signal) : await settled;
-  }
-
-  async #flushFile(file: LocalStaged): Promise<void> {
-    if ((await this.#life.untilSealed(file)) && !file.isGone) await this.#life.toBucket(file);
+    await this.#barrier.flush(prefix, signal);
   }
 
   async settled(key: string): Promise<void> {
-    const waits: Promise<void>[] = [];
-    for (const item of this.#items.works()) if (item.keys.includes(key)) waits.push(item.settled());
-    if (waits.length === 0) return;
-    this.#hastenAll();
-    await Promise.all(waits);
+    await this.#barrier.settled(key);
   }
 
   async tellConflicts(prefix: string, how: "standing" | "once" | "exact"): Promise<void> {
@@ -464,38 +305,12 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
     else conflicts.tellOnce((key) => (how === "exact" ? key === prefix : key.startsWith(prefix)));
   }
 
-  /** What may have made an object that nobody wants any more: then that has been removed as well. */
-  async #flushStray(work: FileWork | StrayWork): Promise<void> {
-    await this.#context.queue.over(work);
-    if (work.unresolved) throw work.unresolved;
-    const removals = [...this.#items.works()].filter(({ keys }) => keys.includes(work.key));
-    this.#hastenAll();
-    await Promise.all(removals.map((item) => this.#flushItem(item)));
-  }
-
-  /** An object that an open file is to be copied from stays as long as that is open: nobody waits for a close. */
-  async #flushItem(item: ItemWork): Promise<void> {
-    const settled = item.settled().then(() => true);
-    // It may fail when nobody waits for it any more.
-    settled.catch(() => undefined);
-    for (;;) {
-      if (!item.acted && item.vanishing !== undefined && this.writerNeeding(item.vanishing)) return;
-      const changed = new Promise<boolean>((resolve) => this.#sourceWaiters.push(() => resolve(false)));
-      if (await Promise.race([settled, changed])) return;
-    }
-  }
-
   async tidy(signal?: AbortSignal): Promise<void> {
     await this.#janitor.tidy(signal);
   }
 
   isBusy(key: string): boolean {
     return this.#context.queue.touches(key);
-  }
-
-  /** What was sealed before may hold back what is to be flushed, whatever its prefix. */
-  #hastenAll(): void {
-    for (const work of this.#context.queue.works()) work.hasten();
   }
 
   status(): WriteBackStatus {
@@ -570,7 +385,23 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
     return false;
   }
 
-  // LifeHost and ItemsHost.
+  // LifeHost, ItemsHost, TakeUpHost and BarrierHost.
+
+  files(): Iterable<LocalStaged> {
+    return this.#files.values();
+  }
+
+  items(): Iterable<ItemWork> {
+    return this.#items.works();
+  }
+
+  lookForUnresolved(): void {
+    for (const stray of this.#unresolved.splice(0)) this.#look(stray);
+  }
+
+  sourcesChange(): Promise<void> {
+    return new Promise((go) => this.#sourceWaiters.push(go));
+  }
 
   nextSeq(): number {
     return this.#context.journal.state.nextSeq++;
@@ -662,7 +493,15 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
     }
   }
 
-  #register(file: LocalStaged): void {
+  owns(file: LocalStaged): boolean {
+    return this.#files.get(file.id) === file;
+  }
+
+  startItem(seq: number, item: Item): void {
+    this.#items.start(seq, item);
+  }
+
+  register(file: LocalStaged): void {
     this.#byKey.set(file.key, file);
     this.#registerNameless(file);
   }
@@ -675,7 +514,7 @@ export class Engine implements WriteBack, LifeHost, ItemsHost {
   }
 
   #own(file: StagedFile): LocalStaged | undefined {
-    return file instanceof LocalStaged && this.#files.get(file.id) === file ? file : undefined;
+    return file instanceof LocalStaged && this.owns(file) ? file : undefined;
   }
 
   #refuseWhenClosed(): void {
@@ -728,33 +567,7 @@ function keysOf(
   return [file.kept, file].filter((each) => each !== undefined).map(({ id }) => [id, key, base]);
 }
 
-/** A work after which an object may be where none belongs. */
-function mayLeaveStray(work: Work): work is FileWork | StrayWork {
-  return work instanceof StrayWork || (work instanceof FileWork && work.isGivenUp);
-}
-
-/** After a power loss: what was fetched, or written where nothing was, and not synced may be zeros. */
-function distrustUnsynced(file: LocalStaged): void {
-  const { id, fetchedUnsynced, writtenUnsynced, synced, appendedTo } = file.entry;
-  const doubtful = [
-    ...fetchedUnsynced.ranges,
-    ...(synced || appendedTo?.synced ? writtenUnsynced.ranges : []),
-  ];
-  const ranges = doubtful.map(({ start, end }) => [start, end] as const);
-  if (ranges.length > 0) file.journal({ t: "lost", id, ranges });
-  file.isUncertain = synced === undefined;
-}
-
 /** Closed, and on its way to the bucket. */
 function isPending({ state, inPlace }: LocalStaged): boolean {
   return inPlace || state === "sealed" || state === "uploading" || state === "failed";
-}
-
-async function stampOf(path: string): Promise<(FileStamp & { inode: number }) | undefined> {
-  try {
-    const { size, mtimeMs, ino } = await stat(path);
-    return { size, mtime: mtimeMs, inode: ino };
-  } catch {
-    return undefined;
-  }
 }

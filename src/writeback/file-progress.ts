@@ -15,7 +15,6 @@ export class FileProgress implements PublishProgress {
   readonly #onBytes: (count: Bytes) => void;
   readonly #sums = new Map<number, string | undefined>();
   #partBytes: Bytes = 0;
-  begun: { mtime: number; meta: InBucket["meta"] } | undefined;
 
   constructor(context: Context, work: FileWork, onBytes: (count: Bytes) => void) {
     this.#context = context;
@@ -36,9 +35,8 @@ export class FileProgress implements PublishProgress {
 
   #noteMultipart(multipartId: string, partBytes: Bytes): void {
     const { journal } = this.#context;
-    const { file, n, key, stamp } = this.#work;
-    const { meta } = file.entry;
-    this.begun = { mtime: stamp.mtime, meta };
+    const { file, n, key, sentWith } = this.#work;
+    const { meta, mtime } = sentWith;
     this.#partBytes = partBytes;
     this.#sums.clear();
     if (file.isGone || this.#work.isGivenUp) {
@@ -46,7 +44,7 @@ export class FileProgress implements PublishProgress {
       this.#work.abandon(multipartId);
     } else {
       const { base } = file.entry;
-      const record = { id: file.id, n, key, mp: multipartId, partBytes, base, mtime: stamp.mtime, meta };
+      const record = { id: file.id, n, key, mp: multipartId, partBytes, base, mtime, meta };
       journal.add({ t: "multipart", ...record });
     }
   }

@@ -67,6 +67,8 @@ export class FileWork implements Work {
   readonly live: boolean;
   readonly snapshot: ByteSource | undefined;
   stamp: FileStamp;
+  /** What goes with the bytes, as the last request that carries it was sent. */
+  sentWith: Pick<InBucket, "meta" | "mtime">;
   /** For whoever waits for this content: true when it is in the bucket under the file's key. */
   outcome: { resolve(arrived: boolean): void; reject(error: unknown): void } | undefined;
   /** The object may appear: the outcome of a request is open. */
@@ -101,6 +103,7 @@ export class FileWork implements Work {
     this.uploadN = options.n;
     this.generation = options.generation;
     this.stamp = options.stamp;
+    this.sentWith = { meta: file.entry.meta, mtime: options.stamp.mtime };
     this.live = options.live;
     this.snapshot = options.snapshot;
     this.#dueMs = options.dueMs;
@@ -296,9 +299,9 @@ export class FileWork implements Work {
     const { store, slots, closing, options, journal, fault } = this.#context;
     const { file, key, n, stamp } = this;
     const { entry } = file;
-    const { meta } = entry;
     const resume = await this.#resume();
     this.uploadN = resume?.n ?? n;
+    if (resume) this.sentWith = resume;
     const progress = new FileProgress(this.#context, this, (bytes) => {
       this.#sentBytes += bytes;
       file.sentBytes += bytes;
@@ -310,6 +313,14 @@ export class FileWork implements Work {
       buffers: this.#context.buffers,
       name: key,
     });
+    // What goes with the bytes may be changed until they are sent: that is not worth a copy afterwards.
+    const asOfNow = (): Publication["options"] => {
+      const { meta } = entry;
+      const { mtime } = this.stamp;
+      this.sentWith = { meta, mtime };
+      const { contentType, headers } = meta;
+      return { ...options.put, contentType, headers, metadata: metaWithTime(meta, mtime).metadata };
+    };
     const publication: Publication = {
       file: file.id,
       key,
@@ -317,11 +328,8 @@ export class FileWork implements Work {
       uploadId: entry.uploadId(this.uploadN),
       isEarlier: (id) => this.#life.isOurs(id),
       content,
-      options: {
-        ...options.put,
-        contentType: meta.contentType,
-        headers: meta.headers,
-        metadata: metaWithTime(meta, stamp.mtime).metadata,
+      get options() {
+        return asOfNow();
       },
       ...patch,
       resume,
@@ -342,15 +350,15 @@ export class FileWork implements Work {
     const { blockSums } = content;
     // What an earlier request has brought there may have been read at another time.
     file.sentBlocks = blockSums && !result.found ? { etag: result.etag, sums: blockSums } : undefined;
-    const sent = resume ?? progress.begun;
+    const { sentWith } = this;
     return {
       n,
       key,
       etag: result.etag,
       versionId: result.versionId,
       size: stamp.size,
-      mtime: found?.mtime ?? sent?.mtime ?? stamp.mtime,
-      meta: found?.meta ?? sent?.meta ?? meta,
+      mtime: found?.mtime ?? sentWith.mtime,
+      meta: found?.meta ?? sentWith.meta,
       sums: progress.sums(stamp.size, result),
     };
   }

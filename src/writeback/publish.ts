@@ -49,14 +49,13 @@ export interface Publication {
   /** True for the upload id of an earlier content of the same file: that object may be replaced. */
   readonly isEarlier?: ((uploadId: string) => boolean) | undefined;
   readonly content: PublishedContent;
+  /** Asked for when the request that carries them is sent. */
   readonly options: Omit<PutOptions, "ifMatch" | "ifNoneMatch" | "reason" | "signal">;
   /** Ranges that are the source's at the same place, for part copies. */
   readonly unchanged?: readonly ByteRange[] | undefined;
   readonly source?: { readonly key: string; readonly etag: string } | undefined;
   readonly resume?: MultipartState | undefined;
 }
-
-/** As the store tells it. */
 
 /** What happens on the way. Each is awaited before the next step relies on it. */
 export interface PublishProgress {

@@ -214,7 +214,8 @@ async function endNow(at: string): Promise<void> {
 function copyOfFolder(): string {
   const at = join(h.folder, "at-the-point");
   const args = ["files", "journal"].map((name) => join(h.folder, name));
-  execFileSync("sh", ["-c", 'mkdir "$2" && cp -a "$0" "$1" "$2"', ...args, at]);
+  // A file that is done with may vanish meanwhile.
+  execFileSync("sh", ["-c", 'rm -rf "$2" && mkdir "$2" && { cp -a "$0" "$1" "$2" || true; }', ...args, at]);
   return at;
 }
 
@@ -240,6 +241,7 @@ describe("a copy on the server that takes a multipart", () => {
     // From here on this one does nothing any more.
     await copiesInParts(async (signal) => {
       at = copyOfFolder();
+      signal!.throwIfAborted();
       await new Promise((_, reject) => signal!.addEventListener("abort", () => reject(lost())));
     });
     await h.wb.move(await h.version("a"), "b");

@@ -82,6 +82,30 @@ describe("a new file", () => {
     expect(h.count("copy")).toBe(0);
   });
 
+  test("that waits to be sent takes a chmod and a time along, without a copy", async () => {
+    const goOn = h.store.faults.hang({ method: "put", key: "large" });
+    await h.write("large", bytesOf(1024 * 1024));
+    const file = await h.write("small", "content");
+    await h.until(() => h.wb.find("small")?.state === "uploading");
+    await h.until(() => h.store.faults.hits.length === 1);
+    await file.setMeta({ metadata: { mode: "33261" } });
+    await file.setTimes(1_600_000_000_000);
+    goOn();
+    await h.wb.flush();
+    expect((await h.store.head("small")).metadata).toMatchObject({ mode: "33261", mtime: "1600000000" });
+    expect([h.count("put"), h.count("copy")]).toEqual([2, 0]);
+  });
+
+  test("that is large keeps a chmod that comes while its upload is being begun", async () => {
+    const goOn = h.store.faults.hang({ method: "createMultipart" });
+    const file = await h.write("big", bytesOf(PART + 1));
+    await h.until(() => h.store.faults.hits.length === 1);
+    await file.setMeta({ metadata: { mode: "33261" } });
+    goOn();
+    await h.wb.flush();
+    expect((await h.store.head("big")).metadata["mode"]).toBe("33261");
+  });
+
   test("that is empty is an empty object", async () => {
     const file = await h.openNew("empty");
     await h.closeFile(file);
@@ -347,8 +371,10 @@ describe("names", () => {
     (await h.wb.owe("full/", {}))();
     await h.wb.flush();
     expect(h.store.keys()).toEqual([]);
+    const goOn = h.store.faults.hang({ method: "put" });
     await h.crashAndOpen();
     expect([...h.wb.restoredItems()].map((item) => item.kind === "mark" && item.key)).toEqual(["owed/"]);
+    goOn();
     await h.wb.flush();
     expect([h.store.keys(), (await h.store.head("owed/")).metadata["mode"]]).toEqual([["owed/"], "16877"]);
   });
