@@ -36,12 +36,15 @@ export class OpenFiles {
   readonly #files = new Map<HandleId, OpenFile>();
   readonly #nodes = new Map<NodeId, OpenNode>();
   readonly #takeHandle: () => HandleId;
-  readonly #mayAnswer: boolean;
+  readonly #mayAnswer: ((nodeId: NodeId) => boolean) | undefined;
   #kernel: Kernel | undefined;
   #answered = 0;
 
-  /** @param mayAnswer the channel may answer opens by itself: nothing but a change of version makes an open different */
-  constructor(takeHandle: () => HandleId, mayAnswer = true) {
+  /**
+   * @param mayAnswer whether an open of the node would be granted now: then the channel may answer it by itself. Absent where
+   *   every open is to be asked for
+   */
+  constructor(takeHandle: () => HandleId, mayAnswer?: (nodeId: NodeId) => boolean) {
     this.#takeHandle = takeHandle;
     this.#mayAnswer = mayAnswer;
   }
@@ -142,7 +145,7 @@ export class OpenFiles {
   #answer(handle: HandleId, file: OpenFile, node: OpenNode): boolean {
     const answered = this.#answeredOpens;
     const { nodeId } = file;
-    if (answered === undefined || file.opens > 0) return false;
+    if (answered === undefined || file.opens > 0 || !this.#mayAnswer!(nodeId)) return false;
     // What was read through the page cache may be complete by now.
     const backing = node.backing ?? file.reader.backing(this.#kernel!, false);
     if (backing === undefined) return false;

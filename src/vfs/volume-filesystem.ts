@@ -156,7 +156,7 @@ export class VolumeFilesystem extends ReadOnly implements Filesystem {
     this.#metadata = new MetadataSource({ ...shared, level: this.#options.metadata });
     const takeHandle = (): HandleId => ++this.#lastHandle;
     // Where files are written, what is open of one decides how it may be opened next.
-    this.#files = new OpenFiles(takeHandle, hooks === undefined);
+    this.#files = new OpenFiles(takeHandle, hooks ? undefined : (nodeId) => this.#isCurrent(nodeId));
     this.#folders = new OpenFolders(this.#tree, this.#lister, takeHandle);
     this.#housekeeping = new Housekeeping({ ...shared, lister: this.#lister });
   }
@@ -362,6 +362,12 @@ export class VolumeFilesystem extends ReadOnly implements Filesystem {
       if (HawserError.is(error, "stale", "object_changed")) this.#suspect(nodeId);
       throw error;
     });
+  }
+
+  /** The node is its path's present version, as far as is known. */
+  #isCurrent(nodeId: NodeId): boolean {
+    const row = this.#tree.table.rowOf(nodeId);
+    return row !== NO_ROW && this.#tree.isAttached(row) && !this.#isSuspect(row);
   }
 
   #isSuspect(row: Row): boolean {

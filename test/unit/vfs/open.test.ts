@@ -141,9 +141,12 @@ class Answering implements AnsweredOpens {
   }
 }
 
-function answeredFiles(calls: string[]): { files: OpenFiles; answering: Answering } {
+function answeredFiles(
+  calls: string[],
+  mayAnswer = (_nodeId: number): boolean => true,
+): { files: OpenFiles; answering: Answering } {
   let last = 0;
-  const files = new OpenFiles(() => ++last);
+  const files = new OpenFiles(() => ++last, mayAnswer);
   const answering = new Answering();
   files.attach({ ...kernel(calls, 42), answeredOpens: answering });
   return { files, answering };
@@ -216,10 +219,22 @@ test("what was read through the page cache and is complete by its last close is 
   expect(answering.nodes.get(9)!.reply).toMatchObject({ handle, backingId: 42, keepCache: false });
 });
 
+test("a version that has ended while it was open is not answered any more", async () => {
+  const calls: string[] = [];
+  let current = true;
+  const { files, answering } = answeredFiles(calls, () => current);
+  const { handle } = await files.open(9, backed(calls), false);
+  current = false;
+  files.endAnswering(9);
+  files.release(handle);
+  expect(answering.nodes.size).toBe(0);
+  expect(calls).toEqual(["open 7", "close", "release"]);
+});
+
 test("where files are written every open is asked for", async () => {
   const calls: string[] = [];
   let last = 0;
-  const files = new OpenFiles(() => ++last, false);
+  const files = new OpenFiles(() => ++last);
   const answering = new Answering();
   files.attach({ ...kernel(calls, 42), answeredOpens: answering });
   files.release((await files.open(9, backed(calls), false)).handle);
