@@ -150,7 +150,10 @@ describe("passthrough", () => {
     }
   }
 
-  it("reads and maps the backing file without asking, where the kernel can", async () => {
+  /** Mounts a folder with one `file` of 100,000 bytes, which a local one stands behind. */
+  async function withBackedFile(
+    use: (filesystem: BackedFilesystem, mount: ServedHere) => Promise<void>,
+  ): Promise<void> {
     const folder = mkdtempSync(join(tmpdir(), "hawser-backing-"));
     writeFileSync(join(folder, "backing"), patternBytes(8, 0, 100_000));
     const fd = openSync(join(folder, "backing"), "r");
@@ -158,6 +161,15 @@ describe("passthrough", () => {
     withFile(filesystem, "file", new SparseContent(100_000, 8));
     {
       await using mount = await ServedHere.start(filesystem, { passthrough: true });
+      await use(filesystem, mount);
+      for (const id of filesystem.ids) filesystem.kernel!.closeBacking(id);
+    }
+    closeSync(fd);
+    rmSync(folder, { recursive: true });
+  }
+
+  it("reads and maps the backing file without asking, where the kernel can", async () => {
+    await withBackedFile(async (filesystem, mount) => {
       const code = `
 f = open(sys.argv[1], "rb")
 m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)
@@ -168,34 +180,25 @@ print(hashlib.sha256(f.read()).hexdigest() == hashlib.sha256(m[:]).hexdigest(), 
       expect(await runPython(code, `${mount.path}/file`)).toBe(expected);
       expect(filesystem.ids.length > 0).toBe(mount.settings.passthrough);
       if (mount.settings.passthrough) expect(filesystem.counts["read"]).toBeUndefined();
-      for (const id of filesystem.ids) filesystem.kernel!.closeBacking(id);
-    }
-    closeSync(fd);
-    rmSync(folder, { recursive: true });
+    });
   });
 
   it("answers opens for reading by itself, until that is ended", async () => {
-    const folder = mkdtempSync(join(tmpdir(), "hawser-backing-"));
-    writeFileSync(join(folder, "backing"), patternBytes(8, 0, 100_000));
-    const fd = openSync(join(folder, "backing"), "r");
-    const filesystem = new BackedFilesystem(fd);
-    withFile(filesystem, "file", new SparseContent(100_000, 8));
-    {
-      await using mount = await ServedHere.start(filesystem, { passthrough: true });
+    await withBackedFile(async (filesystem, mount) => {
       const path = `${mount.path}/file`;
       const { answeredOpens } = filesystem.kernel!;
       expect(answeredOpens !== undefined).toBe(mount.settings.passthrough);
       if (answeredOpens) {
         const opens = (): number => filesystem.counts["open"] ?? 0;
-        const last = (): string => `print(open(sys.argv[1], "rb").read()[-1])`;
+        const last = `print(open(sys.argv[1], "rb").read()[-1])`;
         const expected = String(patternBytes(8, 99_999, 1)[0]);
-        expect(await runPython(last(), path)).toBe(expected);
+        expect(await runPython(last, path)).toBe(expected);
         expect(opens()).toBe(1);
         const nodeId = filesystem.tree.find("/file")!.id;
         const reply = { handle: 77, keepCache: false, directIo: false, noFlush: true };
         answeredOpens.begin(nodeId, { ...reply, backingId: filesystem.ids[0]! });
         expect(answeredOpens.use(nodeId)).toBe("unused");
-        for (let i = 0; i < 3; i++) expect(await runPython(last(), path)).toBe(expected);
+        for (let i = 0; i < 3; i++) expect(await runPython(last, path)).toBe(expected);
         expect(opens()).toBe(1);
         await vi.waitFor(() => expect(answeredOpens.counts()).toEqual({ open: 0, total: 3 }));
         expect([answeredOpens.use(nodeId), answeredOpens.use(nodeId)]).toEqual(["used", "unused"]);
@@ -211,14 +214,11 @@ print(hashlib.sha256(f.read()).hexdigest() == hashlib.sha256(m[:]).hexdigest(), 
         expect(filesystem.released).not.toContain(77);
         holder.stdin!.end();
         await vi.waitFor(() => expect(filesystem.released).toContain(77));
-        expect(await runPython(last(), path)).toBe(expected);
+        expect(await runPython(last, path)).toBe(expected);
         expect(opens()).toBe(4);
         expect(answeredOpens.end(nodeId)).toBe(0);
       }
-      for (const id of filesystem.ids) filesystem.kernel!.closeBacking(id);
-    }
-    closeSync(fd);
-    rmSync(folder, { recursive: true });
+    });
   });
 
   it("is neither offered nor asked for when it is not wished", async () => {
