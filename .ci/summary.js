@@ -1,4 +1,5 @@
-// Sums vitest's JSON reports: names the failed and the skipped tests, and ends with the line `N passed, N failed`.
+// Sums vitest's JSON reports: names the failed tests, with what they said, and the skipped ones, and ends with the line
+// `N passed, N failed`.
 import { readFileSync } from "node:fs";
 
 let passed = 0;
@@ -23,6 +24,7 @@ for (const path of process.argv.slice(2)) {
       else if (test.status === "failed") {
         failed++;
         console.log(`failed: ${test.fullName}`);
+        for (const message of test.failureMessages) console.log(message.replaceAll(/^/gm, "  "));
       } else skipped.push(test.fullName);
     }
   }
