@@ -2,12 +2,15 @@
  * Bundles the compiled program: dist/program holds what `bin/hawser.js` and the threads load, out of dist.
  *
  * A command of two hundred small modules spends more time finding them than running. Modules that are always loaded
- * together lie in one file; what is loaded on demand stays a file of its own. Packages are not bundled. Each thread is
- * one file: it shares no module with the program, as it never could.
+ * together lie in one file; what is loaded on demand stays a file of its own. Packages are not bundled, but for the one
+ * that every command loads. Each thread is one file: it shares no module with the program, as it never could.
+ *
+ * The files are CommonJS, for the compiled code that is kept beside them: see bin/program.js and code.js.
  *
  * dist itself, which tsc writes, is the library. Both must be of one build: `npm run build` makes both.
  */
-import { readdirSync, rmSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { rolldown } from "rolldown";
@@ -17,7 +20,7 @@ const dist = path.join(root, "dist");
 const target = path.join(dist, "program");
 
 /** Packages and Node's own modules stay outside: only what dist says by a path is bundled. */
-const external = (id) => !id.startsWith(".") && !path.isAbsolute(id);
+const external = (id) => !id.startsWith(".") && !path.isAbsolute(id) && id !== "yargs-parser";
 /** Files whose name has no hash are loaded by that name: see src/store/lean/thread.ts. */
 const THREADS = { "reader-worker": "store/reader/worker.js", "sender-worker": "store/sender/worker.js" };
 /** In this order: what every command loads, what a listing adds to it, what a copy adds to that. */
@@ -27,22 +30,40 @@ const GROUPS = [
   { name: "copy", test: /dist\/cli\/commands\/s3\/(?:cp|sync)\.js$/, priority: 1 },
 ];
 
+/** A script that is compiled apart from its file cannot import: bin/program.js does it for it. */
+const importPackages = {
+  name: "import-packages",
+  renderChunk: (code) => ({ code: code.replaceAll(/\bimport\(/g, "importPackage("), map: null }),
+};
+
 /** @returns the names of the files written */
-async function bundle(input, output) {
+async function bundle(input, output, plugins = []) {
   const built = await rolldown({
     input,
     external,
+    plugins,
     platform: "node",
     checks: { ineffectiveDynamicImport: false },
   });
-  const { output: files } = await built.write({ dir: target, format: "esm", comments: false, ...output });
+  const { output: files } = await built.write({
+    dir: target,
+    format: "cjs",
+    comments: { legal: true, annotation: false, jsdoc: false },
+    ...output,
+  });
   await built.close();
   return files.map(({ fileName }) => fileName);
 }
 
-const written = await bundle(
-  { main: path.join(dist, "cli/main.js") },
-  { chunkFileNames: "[name]-[hash].js", codeSplitting: { groups: GROUPS } },
+const written = ["package.json"];
+mkdirSync(target, { recursive: true });
+writeFileSync(path.join(target, "package.json"), '{ "type": "commonjs" }\n');
+written.push(
+  ...(await bundle(
+    { main: path.join(dist, "cli/main.js") },
+    { chunkFileNames: "[name]-[hash].js", codeSplitting: { groups: GROUPS } },
+    [importPackages],
+  )),
 );
 for (const [name, file] of Object.entries(THREADS)) {
   written.push(...(await bundle({ [name]: path.join(dist, file) }, { codeSplitting: false })));
@@ -51,3 +72,4 @@ for (const [name, file] of Object.entries(THREADS)) {
 for (const name of readdirSync(target)) {
   if (!written.includes(name)) rmSync(path.join(target, name));
 }
+execFileSync(process.execPath, [path.join(root, "build", "code.js")], { stdio: "inherit" });

@@ -11,12 +11,13 @@ import { parseObjectTime } from "../common/object-time.ts";
 import { MiB } from "../common/units.ts";
 import type { Bytes, EpochMs } from "../common/units.ts";
 import { HEAD_ROOM } from "../store/range-reader.ts";
-import type { RangeReader, RangeRequest, RangeResult } from "../store/range-reader.ts";
+import type { RangeReader, RangeRequest } from "../store/range-reader.ts";
 import type { ListedObject, ObjectInfo } from "../store/object-store.ts";
 import type { S3Store } from "../store/s3-store.ts";
 import type { Connection } from "./connection.ts";
 import { PartialFile } from "./partial-file.ts";
 import { placeFile } from "./place-file.ts";
+import type { Window } from "./windows.ts";
 
 export interface Progress {
   signal: AbortSignal;
@@ -25,6 +26,13 @@ export interface Progress {
 }
 
 const SMALL: Bytes = MiB;
+
+/** Content in the slab. */
+interface Fetched {
+  window: Window;
+  bodyOffset: Bytes;
+  mtime: string | undefined;
+}
 
 export class Downloader {
   readonly #connection: Connection;
@@ -74,20 +82,18 @@ export class Downloader {
     const { windows, rate } = this.#connection;
     const { key, etag, sizeBytes } = object;
     if (rate.limited) await rate.take(sizeBytes, signal);
-    const taking = windows.take(HEAD_ROOM + sizeBytes);
-    const window = taking instanceof Promise ? await taking : taking;
+    const { window, bodyOffset, mtime } = await this.#fetch(sizeBytes, (windowOffset) => ({
+      key,
+      etag,
+      versionId,
+      offset: 0,
+      length: sizeBytes,
+      objectBytes: sizeBytes,
+      windowOffset,
+      reason: "bulk",
+      signal,
+    }));
     try {
-      const { bodyOffset, mtime } = await this.#read({
-        key,
-        etag,
-        versionId,
-        offset: 0,
-        length: sizeBytes,
-        objectBytes: sizeBytes,
-        windowOffset: window.offset,
-        reason: "bulk",
-        signal,
-      });
       const mtimeMs = mtimeOf(object, mtime);
       const bytes = new Uint8Array(windows.slab, bodyOffset, sizeBytes);
       if (sizeBytes < SMALL) await placeFile(target, bytes, mtimeMs);
@@ -98,10 +104,29 @@ export class Downloader {
     }
   }
 
-  /** Small ones are fetched as many at once as files: their latency counts, and not their bytes. */
-  #read(request: RangeRequest): Promise<RangeResult> {
-    if (request.length < SMALL) return this.#reader.read(request);
-    return this.#connection.receiving.hold(request.length, () => this.#reader.read(request));
+  /**
+   * Fetches into a window, which is the caller's when this resolves.
+   *
+   * Who waits for a place among those that are received holds no window yet: so windows go round among few while they
+   * are warm, and what of the slab was never needed is never touched. Small ones are fetched as many at once as files:
+   * their latency counts, and not their bytes.
+   */
+  #fetch(length: Bytes, request: (windowOffset: Bytes) => RangeRequest): Promise<Fetched> {
+    if (length < SMALL) return this.#fetchInto(length, request);
+    return this.#connection.receiving.hold(length, () => this.#fetchInto(length, request));
+  }
+
+  async #fetchInto(length: Bytes, request: (windowOffset: Bytes) => RangeRequest): Promise<Fetched> {
+    const { windows } = this.#connection;
+    const taking = windows.take(HEAD_ROOM + length);
+    const window = taking instanceof Promise ? await taking : taking;
+    try {
+      const { bodyOffset, mtime } = await this.#reader.read(request(window.offset));
+      return { window, bodyOffset, mtime };
+    } catch (error) {
+      windows.give(window);
+      throw error;
+    }
   }
 
   async #inRanges(
@@ -182,19 +207,18 @@ export class Downloader {
     const { key, etag, sizeBytes } = partial.identity;
     const { offset, length } = partial.boundsOf(range);
     if (rate.limited) await rate.take(length, signal);
-    const window = await windows.take(HEAD_ROOM + length);
+    const { window, bodyOffset } = await this.#fetch(length, (windowOffset) => ({
+      key,
+      etag,
+      versionId,
+      offset,
+      length,
+      objectBytes: sizeBytes,
+      windowOffset,
+      reason: "bulk",
+      signal,
+    }));
     try {
-      const { bodyOffset } = await this.#read({
-        key,
-        etag,
-        versionId,
-        offset,
-        length,
-        objectBytes: sizeBytes,
-        windowOffset: window.offset,
-        reason: "bulk",
-        signal,
-      });
       await partial.write(range, new Uint8Array(windows.slab, bodyOffset, length));
     } finally {
       windows.give(window);

@@ -83,7 +83,7 @@ export async function bundleParts(
 function hawserFiles(arch: WorkerArch): PackedFile[] {
   const files: PackedFile[] = [
     { path: "package.json", file: join(ROOT, "package.json") },
-    { path: "bin/hawser.js", file: join(ROOT, "bin", "hawser.js") },
+    ...loadableFiles(join(ROOT, "bin"), "bin"),
     { path: "native/build/Release/hawser.node", file: addon(arch) },
     ...loadableFiles(join(ROOT, "dist", "program"), "dist/program"),
   ];

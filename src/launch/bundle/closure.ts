@@ -10,9 +10,9 @@ import { dirname, join } from "node:path";
 /** Not loaded by a worker. */
 const LAUNCHER_ONLY = new Set(["@aws-sdk/client-ec2", "node-ssh", "node-gyp", "node-addon-api", "ignore"]);
 
-/** Types, sources, maps and words: a worker loads none of them. */
+/** Types, sources, maps and words, and what another Node compiled: a worker loads none of them. */
 const LEFT_OUT =
-  /\.(?:d\.[cm]?ts|[cm]?ts|map|md|markdown|flow|tsbuildinfo)$|^(?:LICENSE.*|CHANGELOG.*|\..*)$/i;
+  /\.(?:d\.[cm]?ts|[cm]?ts|map|code|md|markdown|flow|tsbuildinfo)$|^(?:LICENSE.*|CHANGELOG.*|\..*)$/i;
 const LEFT_OUT_FOLDERS = new Set([
   "node_modules",
   "dist-types",

@@ -1,11 +1,24 @@
 /** What `npm run build` makes of the compiled modules: few files to load, and no package sooner than it is needed. */
-import { existsSync, readFileSync, readdirSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { builtinModules, createRequire } from "node:module";
+import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { packagePath } from "../../../src/common/package-root.ts";
 
 const PROGRAM = packagePath("dist/program");
-const STATIC_IMPORT = /^(?:import|export)\b[^;]*?\bfrom "([^"]+)";|^import "([^"]+)";/gm;
+
+/** As bin/program.js has it, which is loaded before any type is. */
+interface Loader {
+  load(name: string): unknown;
+  keepCode(): string[];
+}
+const { Program } = createRequire(import.meta.url)(packagePath("bin/program.js")) as {
+  Program: new (folder: string) => Loader;
+};
+/** Begins a line: what is loaded on demand stands inside a function. */
+const STATIC_IMPORT = /^(?:(?:const|let|var) [^;\n]*?= )?require\("([^"]+)"\)/gm;
+const NODE_MODULE = new Set(builtinModules);
 
 /** The files that are loaded with one, itself included, and the packages they name. */
 function loadedWith(file: string): { files: Set<string>; packages: Set<string> } {
@@ -14,10 +27,10 @@ function loadedWith(file: string): { files: Set<string>; packages: Set<string> }
   const visit = (name: string): void => {
     if (files.has(name)) return;
     files.add(name);
-    for (const [, from, bare] of readFileSync(join(PROGRAM, name), "utf8").matchAll(STATIC_IMPORT)) {
-      const specifier = (from ?? bare)!;
+    for (const [, from] of readFileSync(join(PROGRAM, name), "utf8").matchAll(STATIC_IMPORT)) {
+      const specifier = from!;
       if (specifier.startsWith("./")) visit(basename(specifier));
-      else if (!specifier.startsWith("node:")) packages.add(specifier);
+      else if (!NODE_MODULE.has(specifier.replace("node:", ""))) packages.add(specifier);
     }
   };
   visit(file);
@@ -27,7 +40,7 @@ function loadedWith(file: string): { files: Set<string>; packages: Set<string> }
 /** The file that holds what a table of commands loads under a name. */
 function commandFile(table: string, name: string): string {
   const text = readFileSync(join(PROGRAM, table), "utf8");
-  const entry = new RegExp(`name: "${name}",[^}]*?import\\("\\./([^"]+)"\\)`).exec(text);
+  const entry = new RegExp(`name: "${name}",[^}]*?require\\("\\./([^"]+)"\\)`).exec(text);
   return entry![1]!;
 }
 
@@ -53,14 +66,59 @@ describe("the bundled program", () => {
   });
 
   test("every file that one of them names is there", () => {
-    const named = readdirSync(PROGRAM).flatMap((file) =>
-      [...readFileSync(join(PROGRAM, file), "utf8").matchAll(/import\("\.\/([^"]+)"\)/g)].map(
+    const files = readdirSync(PROGRAM).filter((name) => name.endsWith(".js"));
+    const named = files.flatMap((file) =>
+      [...readFileSync(join(PROGRAM, file), "utf8").matchAll(/require\("\.\/([^"]+)"\)/g)].map(
         ([, name]) => name!,
       ),
     );
 
     expect(named.length).toBeGreaterThan(50);
     expect(named.filter((name) => !existsSync(join(PROGRAM, name)))).toEqual([]);
+  });
+});
+
+describe("code that V8 compiled before", () => {
+  /** Loads a copy of a file of the bundle, whose code was made of `source`. */
+  function loaded(source: string, code?: Buffer): unknown {
+    const folder = mkdtempSync(join(tmpdir(), "hawser-program-"));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    writeFileSync(join(folder, "main.js"), source);
+    const [written] = (() => {
+      const program = new Program(folder);
+      program.load("main.js");
+      return program.keepCode();
+    })();
+    if (code) writeFileSync(written!, code);
+    return new Program(folder).load("main.js");
+  }
+
+  test("is loaded, and does what the source says", () => {
+    expect(loaded("exports.answer = (() => 6 * 7)();")).toEqual({ answer: 42 });
+  });
+
+  test("that fits nothing is left aside", () => {
+    expect(loaded("exports.answer = 42;", Buffer.from("no code at all"))).toEqual({ answer: 42 });
+  });
+
+  test("lies beside every file that a listing and a copy load", () => {
+    const main = loadedWith("main.js").files;
+    const base = [...main].find((name) => name.startsWith("base-"))!;
+    const s3 = commandFile(base, "s3");
+    const files = ["ls", "cp"].flatMap((name) => [...loadedWith(commandFile(s3, name)).files]);
+    const kept = readdirSync(PROGRAM).filter((name) => name.endsWith(".code"));
+
+    expect([...main, ...files].filter((name) => !kept.some((code) => code.startsWith(`${name}.`)))).toEqual(
+      [],
+    );
+  });
+
+  test("a package is imported by name from a loaded file", async () => {
+    const { version } = loaded(
+      'exports.version = () => importPackage("node:process").then(({ version }) => version);',
+    ) as { version: () => Promise<string> };
+
+    expect(await version()).toBe(process.version);
   });
 });
 
