@@ -5,6 +5,7 @@
  */
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
+import { createServer } from "node:net";
 import { closeSync, mkdirSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
 
@@ -65,12 +66,40 @@ function makeObjects(bucket: string, { prefix, count, bytes, perFolder }: Object
   }
 }
 
+/** Somebody else's server would be measured instead of ours. @throws Error that says what to do */
+async function checkPortFree(): Promise<void> {
+  const probe = createServer();
+  try {
+    await new Promise<void>((resolve, reject) => {
+      probe.once("error", reject).listen(PORT, "127.0.0.1", resolve);
+    });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EADDRINUSE") throw error;
+    throw new Error(
+      `Port ${PORT} is in use: another server, perhaps of a benchmark that was killed, would be measured. ` +
+        `Find it with: ss -ltnp 'sport = :${PORT}'`,
+      { cause: error },
+    );
+  }
+  await new Promise((resolve) => probe.close(resolve));
+}
+
 /** A server is ready when it has said its first words. */
 async function started(program: string, args: string[]): Promise<ChildProcess> {
+  await checkPortFree();
   const server = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
   await new Promise((resolve, reject) => {
     for (const stream of [server.stdout, server.stderr]) stream.once("data", resolve);
-    server.once("error", reject);
+    server.once("error", (error: NodeJS.ErrnoException) =>
+      reject(
+        error.code === "ENOENT"
+          ? new Error(
+              `There is no program '${program}'. Build it (go build) and name it by --s3bench FILE, S3BENCH or PATH; ` +
+                "or measure against files by --server dev-s3.",
+            )
+          : error,
+      ),
+    );
     server.once("exit", (code) => reject(new Error(`${program} ended with ${code}`)));
   });
   server.removeAllListeners("exit");

@@ -217,8 +217,10 @@ function synced(run: Run): void {
 const HAWSER = fileURLToPath(new URL("../../../../bin/hawser.js", import.meta.url));
 
 function environment(folder: string): NodeJS.ProcessEnv {
+  // What a machine adds to the authorities is read by each program at its start, and serves none of them over plain HTTP.
+  const { NODE_EXTRA_CA_CERTS: _node, AWS_CA_BUNDLE: _aws, ...own } = process.env;
   return {
-    ...process.env,
+    ...own,
     AWS_ACCESS_KEY_ID: ACCESS_KEY.id,
     AWS_SECRET_ACCESS_KEY: ACCESS_KEY.secret,
     AWS_REGION: "us-east-1",

@@ -1,11 +1,13 @@
 /**
  * What every command of `hawser s3` takes: where the store is, how it is reached, and how much is done at once.
  */
+import { AsyncLocalStorage } from "node:async_hooks";
 import { HawserError } from "../common/errors.ts";
 import { parseSize } from "../common/units.ts";
 import { STORAGE_PRESETS } from "../store/presets.ts";
-import { Connection } from "../transfer/connection.ts";
+import { Connection, DEFAULT_MEMORY } from "../transfer/connection.ts";
 import type { ConnectionOptions } from "../transfer/connection.ts";
+import { Room } from "../transfer/room.ts";
 import type { Arguments, Option } from "./command.ts";
 import { STORE_OPTIONS } from "./store-options.ts";
 
@@ -44,7 +46,14 @@ export const CONNECTION_OPTIONS = {
 
 /** Opens what the options describe. Sends nothing. @throws HawserError `invalid_argument` */
 export function openConnection(args: Arguments): Connection {
-  return new Connection({ ...storeOptions(args), ...transferOptions(args) });
+  return new Connection({ ...storeOptions(args), ...transferOptions(args), room: rooms.getStore() });
+}
+
+const rooms = new AsyncLocalStorage<Room>();
+
+/** Runs `work`; all commands in it share the memory for content that one has alone. */
+export async function inOneRoom<T>(work: () => Promise<T>): Promise<T> {
+  return await rooms.run(rooms.getStore() ?? new Room(DEFAULT_MEMORY), work);
 }
 
 /** Options as they are: the schema of volumes, which checks the same, takes longer to load than most commands take. */

@@ -2,7 +2,7 @@
  * Connection: the stores, readers and limits that one set of options leads to.
  *
  * A command or a program has one; it opens a store for each bucket that is named, once. Content is received into one slab
- * for all of them. Nothing is sent or started before it is needed.
+ * for all of them (room.ts). Nothing is sent or started before it is needed.
  */
 import { HawserError } from "../common/errors.ts";
 import { MiB } from "../common/units.ts";
@@ -13,12 +13,10 @@ import { createRangeReader } from "../store/reader/reader.ts";
 import { createObjectStore } from "../store/s3-store.ts";
 import type { ObjectStoreOptions, S3Store } from "../store/s3-store.ts";
 import { createStoreRangeReader } from "../store/store-range-reader.ts";
-import { Budget } from "./budget.ts";
-import { DiskWrites } from "./disk-writes.ts";
 import { MAX_PART } from "./part-size.ts";
 import { Places } from "./places.ts";
 import { Rate } from "./rate.ts";
-import { Windows } from "./windows.ts";
+import { Room } from "./room.ts";
 
 export interface ConnectionOptions extends Pick<
   ObjectStoreOptions,
@@ -44,6 +42,8 @@ export interface ConnectionOptions extends Pick<
   maxRateBytes?: Bytes | undefined;
   /** For content on its way; DEFAULT_MEMORY when absent. */
   memoryBytes?: Bytes | undefined;
+  /** Shared with other connections, instead of memory of its own. */
+  room?: Room | undefined;
 }
 
 /** Requests at once: what hides 20 ms of latency for small objects, and still fits the memory for large ones. */
@@ -53,8 +53,6 @@ export const DEFAULT_MEMORY: Bytes = 192 * MiB;
 /** Ranges of a large object: see docs/TRANSFER.md. */
 export const DEFAULT_RANGE: Bytes = 8 * MiB;
 export const DEFAULT_PART: Bytes = 16 * MiB;
-/** Of the slab. */
-const RECEIVING_PART = 3 / 4;
 /** Files of several ranges or parts at once. */
 const LARGE_FILES = 4;
 /** The smallest part that S3 takes, unless it is the last. */
@@ -67,24 +65,19 @@ export class Connection implements AsyncDisposable {
   readonly rate: Rate;
   /** Parts of uploads under way. */
   readonly places: Places;
-  /**
-   * Bytes being received into the slab. The rest of it is for what is being written: if all of it were received at
-   * once, network and disk would take turns.
-   */
-  readonly receiving: Budget;
-  /** Large writes to local files. */
-  readonly disk = new DiskWrites();
+  /** Memory and disk. */
+  readonly room: Room;
   /** Files of more than one range or part under way. */
   readonly largeFiles = new Places(LARGE_FILES);
   readonly #options: ConnectionOptions;
   readonly #stores = new Map<string, Promise<S3Store>>();
   readonly #readers = new Map<string, RangeReader>();
-  #windows: Windows | undefined;
   #closed = false;
 
   /** @throws HawserError `invalid_argument` */
   constructor(options: ConnectionOptions = {}) {
     this.#options = options;
+    this.room = options.room ?? new Room(options.memoryBytes ?? DEFAULT_MEMORY);
     this.concurrency = atLeastOne("concurrency", options.concurrency ?? DEFAULT_CONCURRENCY);
     this.partBytes = atLeastOne("part size", options.partSizeBytes ?? DEFAULT_PART);
     if (this.partBytes < MIN_PART) {
@@ -99,14 +92,9 @@ export class Connection implements AsyncDisposable {
         "The part size must be at most 5GiB: S3 takes no larger parts.",
       );
     }
-    this.rangeBytes = Math.min(options.partSizeBytes ?? DEFAULT_RANGE, this.#memoryBytes - HEAD_ROOM);
+    this.rangeBytes = Math.min(options.partSizeBytes ?? DEFAULT_RANGE, this.room.memoryBytes - HEAD_ROOM);
     this.places = new Places(this.concurrency);
-    this.receiving = new Budget(Math.floor(this.#memoryBytes * RECEIVING_PART));
     this.rate = new Rate(options.maxRateBytes && atLeastOne("rate", options.maxRateBytes));
-  }
-
-  get windows(): Windows {
-    return (this.#windows ??= new Windows(this.#memoryBytes));
   }
 
   /** The store of a bucket. Sends nothing. @throws HawserError `invalid_argument` */
@@ -144,14 +132,10 @@ export class Connection implements AsyncDisposable {
     return this.close();
   }
 
-  get #memoryBytes(): Bytes {
-    return this.#options.memoryBytes ?? DEFAULT_MEMORY;
-  }
-
   #leanReader(store: S3Store): RangeReader {
     const { endpoint } = store;
     return createRangeReader({
-      slab: this.windows.slab,
+      slab: this.room.windows.slab,
       credentials: store.credentials,
       target: {
         endpoint: endpoint.url,
@@ -166,7 +150,7 @@ export class Connection implements AsyncDisposable {
   }
 
   #sdkReader(store: S3Store): RangeReader {
-    return createStoreRangeReader(store, this.windows.slab, { concurrency: this.concurrency });
+    return createStoreRangeReader(store, this.room.windows.slab, { concurrency: this.concurrency });
   }
 }
 

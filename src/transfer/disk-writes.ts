@@ -5,10 +5,19 @@
  * the disk's time comes later. So a few go around, as many as keep a disk busy, and one goes through for what the disk
  * does not manage meanwhile; all others wait for the next place that suits them, in the order of asking.
  *
+ * What a job writes first goes through, whole files as they come: where memory is free the kernel takes them at the speed of
+ * the copy, and begins to write them back only later. It does so at a tenth of the free memory where nobody says
+ * otherwise; a part of that is ours.
+ *
  * A range of a file never goes through while others go around: in the kernel the one excludes the others, and each waited
  * for a third of a second.
  */
+import { freemem } from "node:os";
+import type { Bytes } from "../common/units.ts";
+
 const AROUND = 3;
+/** Of the free memory: half of what the kernel lets pile up before it writes. */
+const FIRST_PART = 1 / 20;
 const THROUGH = 1;
 
 type Way = "around" | "through";
@@ -24,9 +33,20 @@ const AROUND_ONLY: readonly Way[] = ["around"];
 export class DiskWrites {
   readonly #free = { around: AROUND, through: THROUGH };
   readonly #waiting: Waiting[] = [];
+  /** Left of what goes through the page cache first. */
+  #first: Bytes;
+
+  /** @param firstBytes what the page cache takes at first */
+  constructor(firstBytes: Bytes = Math.floor(freeMemory() * FIRST_PART)) {
+    this.#first = firstBytes;
+  }
 
   /** Writes a file of its own when there is a place for it. `write` is told whether to go around the page cache. */
-  async file<T>(write: (direct: boolean) => Promise<T>): Promise<T> {
+  async file<T>(sizeBytes: Bytes, write: (direct: boolean) => Promise<T>): Promise<T> {
+    if (sizeBytes <= this.#first) {
+      this.#first -= sizeBytes;
+      return await write(false);
+    }
     return await this.#hold(BOTH, (way) => write(way === "around"));
   }
 
@@ -51,4 +71,10 @@ export class DiskWrites {
     if (next < 0) this.#free[way]++;
     else this.#waiting.splice(next, 1)[0]!.resolve(way);
   }
+}
+
+/** A container may have less than the machine. */
+function freeMemory(): Bytes {
+  const limit = process.constrainedMemory();
+  return limit > 0 ? Math.min(limit, freemem()) : freemem();
 }

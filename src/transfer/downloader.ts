@@ -79,7 +79,8 @@ export class Downloader {
     target: string,
     { signal, versionId }: Progress & { versionId?: string },
   ): Promise<EpochMs> {
-    const { windows, rate } = this.#connection;
+    const { rate, room } = this.#connection;
+    const { windows } = room;
     const { key, etag, sizeBytes } = object;
     if (rate.limited) await rate.take(sizeBytes, signal);
     const { window, bodyOffset, mtime } = await this.#fetch(sizeBytes, (windowOffset) => ({
@@ -97,7 +98,7 @@ export class Downloader {
       const mtimeMs = mtimeOf(object, mtime);
       const bytes = new Uint8Array(windows.slab, bodyOffset, sizeBytes);
       if (sizeBytes < SMALL) await placeFile(target, bytes, mtimeMs);
-      else await this.#connection.disk.file((direct) => placeFile(target, bytes, mtimeMs, direct));
+      else await room.disk.file(sizeBytes, (direct) => placeFile(target, bytes, mtimeMs, direct));
       return mtimeMs;
     } finally {
       windows.give(window);
@@ -113,11 +114,11 @@ export class Downloader {
    */
   #fetch(length: Bytes, request: (windowOffset: Bytes) => RangeRequest): Promise<Fetched> {
     if (length < SMALL) return this.#fetchInto(length, request);
-    return this.#connection.receiving.hold(length, () => this.#fetchInto(length, request));
+    return this.#connection.room.receiving.hold(length, () => this.#fetchInto(length, request));
   }
 
   async #fetchInto(length: Bytes, request: (windowOffset: Bytes) => RangeRequest): Promise<Fetched> {
-    const { windows } = this.#connection;
+    const { windows } = this.#connection.room;
     const taking = windows.take(HEAD_ROOM + length);
     const window = taking instanceof Promise ? await taking : taking;
     try {
@@ -144,9 +145,9 @@ export class Downloader {
     });
     if (info.etag !== etag || info.sizeBytes !== sizeBytes) throw changed(this.#store.bucket, key);
     const algorithm = info.checksums?.["crc64nvme"] === undefined ? "crc32c" : "crc64nvme";
-    const { rangeBytes, disk } = this.#connection;
+    const { rangeBytes, room } = this.#connection;
     const identity = { store: this.#store.identity, key, etag, sizeBytes, rangeBytes, algorithm } as const;
-    const partial = await PartialFile.open(target, identity, disk);
+    const partial = await PartialFile.open(target, identity, room.disk);
     try {
       how.progress(partial.presentBytes);
       await this.#fill(partial, how);
@@ -203,7 +204,8 @@ export class Downloader {
     signal: AbortSignal,
     versionId: string | undefined,
   ): Promise<void> {
-    const { windows, rate } = this.#connection;
+    const { rate, room } = this.#connection;
+    const { windows } = room;
     const { key, etag, sizeBytes } = partial.identity;
     const { offset, length } = partial.boundsOf(range);
     if (rate.limited) await rate.take(length, signal);

@@ -231,7 +231,8 @@ export async function* readObject(
   const { bucket, signal, versionId, offset = 0 } = options;
   const end = Math.min(object.sizeBytes, offset + (options.length ?? Number.POSITIVE_INFINITY));
   if (offset >= end) return;
-  const { windows, rangeBytes, rate } = connection;
+  const { rangeBytes, rate, room } = connection;
+  const { windows } = room;
   const reader = await connection.reader(bucket);
   const whole = offset === 0 && end === object.sizeBytes && end > rangeBytes;
   const check = whole ? await WholeCheck.of(await connection.store(bucket), object, options) : undefined;

@@ -9,10 +9,11 @@ import { unlessAborted } from "../../store/abort.ts";
 import { EXIT } from "../exit-codes.ts";
 import { followingSignal } from "../interrupt.ts";
 import { usageError } from "../parse.ts";
+import { inOneRoom } from "../s3-connection.ts";
 import type { Terminal } from "../terminal.ts";
 import { splitWords } from "./words.ts";
 
-/** Each has a connection of its own: more would be memory without speed. */
+/** Each has connections and a thread of its own; the memory for content is one for all. */
 export const PARALLEL = 8;
 
 export interface RunCommandsOptions {
@@ -60,6 +61,14 @@ type Look = Omit<Terminal, "out" | "err" | "interactive">;
 
 /** The same with a terminal's way of showing words. */
 export async function runLines(
+  lines: AsyncIterable<string> | Iterable<string>,
+  look: Look,
+  options: RunCommandsOptions,
+): Promise<CommandsResult> {
+  return await inOneRoom(() => runInLanes(lines, look, options));
+}
+
+async function runInLanes(
   lines: AsyncIterable<string> | Iterable<string>,
   look: Look,
   { parallel = PARALLEL, signal = new AbortController().signal, onCommand }: RunCommandsOptions,
