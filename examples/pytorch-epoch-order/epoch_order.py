@@ -26,7 +26,8 @@ def warm(paths, folder):
         if done.returncode != 0:
             print(f"not warmed: {done.stderr.strip()}")
 
-    thread = threading.Thread(target=send, daemon=True)
+    # Not a daemon thread, which one that a pool's own thread starts would be: a program that ends first would cut it off.
+    thread = threading.Thread(target=send, daemon=False)
     thread.start()
     return thread
 
