@@ -216,9 +216,18 @@ export function isMounted(path: string): boolean {
   return readMounts().some(({ mountPoint }) => mountPoint === path);
 }
 
+/** Some thread of it is: a killed process's first one may be gone before the others, which hold its files and locks. */
 export function isRunning(pid: number): boolean {
   try {
-    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+    return readdirSync(`/proc/${pid}/task`).some((thread) => isThreadRunning(pid, thread));
+  } catch {
+    return false;
+  }
+}
+
+function isThreadRunning(pid: number, thread: string): boolean {
+  try {
+    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/task/${thread}/status`, "utf8"));
   } catch {
     return false;
   }
