@@ -182,7 +182,7 @@ export class Adapter {
     if (request.answered) return;
     this.#waiting.delete(request.key);
     this.#replies.error(request, errno);
-    request.cancel();
+    request.cancellation.cancel();
   }
 
   #undo(operation: Operation<unknown>, request: Request, value: unknown): void {
