@@ -135,6 +135,7 @@ export class Adapter {
     result
       .then(
         (value) => {
+          request.alone = this.#waiting.size === 1;
           if (request.answered) this.#undo(operation, request, value);
           else this.#answer(operation, request, value);
         },

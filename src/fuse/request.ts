@@ -35,6 +35,8 @@ export class Request implements Caller {
   size: Bytes = 0;
   /** Exactly one reply: set by the first, refused afterwards. */
   answered = false;
+  /** No other request waited when its result was there: writing the reply holds nobody up. */
+  alone = false;
   /** Whether the arguments' memory may be kept until a WRITE is done. */
   mayKeepSlot = false;
   /** The slot so kept, or -1. */
@@ -65,6 +67,7 @@ export class Request implements Caller {
     this.pid = words[w + 8]!;
     this.size = 0;
     this.answered = false;
+    this.alone = false;
     this.slot = -1;
     this.dirents = undefined;
     this.#cancellation = undefined;
