@@ -10,6 +10,7 @@ import { until, within } from "./deadline.ts";
 import { abortConnection, detachLazily } from "./detach.ts";
 import { mountAt } from "./mountinfo.ts";
 import type { KnownMount } from "./mounts.ts";
+import { lookElsewhere } from "./other-namespaces.ts";
 import { probe } from "./probe.ts";
 import { isAlive, usersOf } from "./process-table.ts";
 import type { PendingProgress } from "./write-control.ts";
@@ -61,7 +62,7 @@ export async function endMount(mount: KnownMount, options: EndOptions = {}): Pro
       },
     );
   } catch (error) {
-    if (HawserError.is(error, "mount_point_busy")) throw busy(mountPoint);
+    if (HawserError.is(error, "mount_point_busy")) throw busy(mount);
     if (HawserError.is(error) && error.code !== "daemon_failed") {
       await until(() => !isAlive(owner), EXIT_MS);
       throw notUploaded(mountPoint, error);
@@ -125,8 +126,8 @@ function notUploaded(mountPoint: string, error: HawserError): HawserError {
   );
 }
 
-function busy(mountPoint: string): HawserError {
-  const users = usersOf(mountPoint);
+function busy({ mountPoint, entry }: KnownMount): HawserError {
+  const users = [...usersOf(mountPoint), ...(entry ? lookElsewhere(entry).users : [])];
   const who = users.slice(0, 5).map(({ pid, command }) => `${command} (${pid})`);
   if (users.length > who.length) who.push(`${users.length - who.length} more`);
   const by = who.length > 0 ? ` by ${who.join(", ")}` : "";

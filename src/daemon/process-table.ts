@@ -33,11 +33,13 @@ export interface PathUser {
 /**
  * Processes with a file, working folder or program below `path`. Only link names are read, which never reach the
  * file system behind them. Other users' processes are invisible to everyone but root.
+ *
+ * @param among numbers of the processes looked at; all when absent
  */
-export function usersOf(path: string): PathUser[] {
+export function usersOf(path: string, among: readonly string[] = readdirSync("/proc")): PathUser[] {
   const inside = (target: string): boolean => target === path || target.startsWith(`${path}/`);
   const users: PathUser[] = [];
-  for (const name of readdirSync("/proc")) {
+  for (const name of among) {
     if (!/^\d+$/.test(name) || Number(name) === process.pid) continue;
     if (linksOf(`/proc/${name}`).some(inside)) users.push({ pid: Number(name), command: commandOf(name) });
   }

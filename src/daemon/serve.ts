@@ -26,7 +26,7 @@ import type { MountSettings } from "./settings.ts";
 import type { StateFolder } from "./state-folder.ts";
 import type { Supervisor } from "./supervisor.ts";
 import { tuneCompilerForWriting, tuneProcess } from "./tuning.ts";
-import { DEFAULT_POLITE_MS, breakOff, stopChannel } from "./unmount.ts";
+import { DEFAULT_POLITE_MS, breakOff, stopChannel, unmountEverywhere } from "./unmount.ts";
 import { VERSION } from "./version.ts";
 
 /** What a mount serves. */
@@ -219,7 +219,7 @@ class ServedMount {
     this.abort.abort(new HawserError("interrupted", "The mount was stopped before it was ready."));
     if (!this.channel || !this.channelSettings) return;
     try {
-      await stopChannel(this.channel, { politeMs, log: this.log, entry: this.entry });
+      await stopChannel(this.channel, { politeMs, ...this.unmounting() });
     } catch (error) {
       this.log.error({ err: error }, "unmounting failed");
       await this.channel.close();
@@ -252,9 +252,18 @@ class ServedMount {
       );
       return {};
     }
-    await this.channel!.unmount();
+    await unmountEverywhere(this.channel!, this.unmounting());
     await withProgress(this.volume?.writing, emit, this.drained.promise);
     return {};
+  }
+
+  private unmounting() {
+    const { log, entry, volume } = this;
+    const hasOpenFiles = (): boolean => {
+      const { openFiles, openFolders } = volume!.filesystem.counts();
+      return openFiles + openFolders > 0;
+    };
+    return { log, entry, hasOpenFiles };
   }
 
   private status(): MountStatus {

@@ -53,6 +53,7 @@ export class NativeChannel implements Channel {
   #session: Session | undefined;
   #mountPoint = "";
   #device: MountTableEntry | undefined;
+  #isClosing = false;
   #isEnded = false;
 
   constructor(options: NativeChannelOptions) {
@@ -118,6 +119,7 @@ export class NativeChannel implements Channel {
 
   async close(): Promise<void> {
     if (!this.#session || this.#isEnded) return;
+    this.#isClosing = true;
     try {
       const device = this.#device ?? (await mountedAt(this.#mountPoint));
       if (device) await abortMount(this.#mountPoint, device.minor);
@@ -152,6 +154,8 @@ export class NativeChannel implements Channel {
    */
   async #connectionEnded(end: ChannelEnd): Promise<void> {
     const left = this.#device && (await mountedAt(this.#mountPoint));
+    // An abort of our own is no failure.
+    if (this.#isClosing) end = { reason: "unmounted" };
     if (!left || left.minor !== this.#device?.minor) {
       this.#end(end);
       return;

@@ -131,13 +131,14 @@ test("W14 killed in mid-write: what was closed arrives, in the bucket before or 
     `
 import os, signal, sys
 os.chdir(sys.argv[1])
+# First: what is kept below waits for the journal, and that a file was made is only on its way there.
+os.write(os.open("new", os.O_WRONLY | os.O_CREAT), b"never closed")
 reader = os.open("open-elsewhere", os.O_RDONLY)
 for name in ("uploaded", "truncated", "open-elsewhere"):
     os.write(os.open(name, os.O_WRONLY | os.O_TRUNC), b"torn")
 cut = os.open("cut", os.O_RDWR)
 os.ftruncate(cut, 0)
 os.write(cut, b"torn")
-os.write(os.open("new", os.O_WRONLY | os.O_CREAT), b"never closed")
 print("written")
 signal.pause()`,
     world.mounted,

@@ -190,6 +190,50 @@ describe("with open files", () => {
   });
 });
 
+describe("in other mount namespaces", () => {
+  /** A namespace gets a copy of the mount when it is made, and nothing that is done here takes it away. */
+  const ELSEWHERE = ["--mount", "--propagation=private", "sh", "-c"];
+
+  test("R19 a copy of the mount that nobody uses ends with it", async () => {
+    const path = await world.mount(["--writable"]);
+    const other = world.start("unshare", [...ELSEWHERE, `ls "$0" && exec sleep 1d`, path]);
+    await other.says(/set/);
+    await writeFile(join(path, "saved.txt"), "saved");
+    expect(await world.hawser(["unmount", path])).toMatchObject({ code: 0 });
+    await world.mount();
+    expect(await readFile(join(path, "saved.txt"), "utf8")).toBe("saved");
+  });
+
+  test("R19 unmount is refused with who uses it there, and works when they have ended", async () => {
+    const path = await world.mount(["--writable"]);
+    const other = world.start("unshare", [
+      ...ELSEWHERE,
+      `mkdir "$1/elsewhere" && mount --bind "$0" "$1/elsewhere" && umount "$0" && exec tail -f "$1/elsewhere/hello.txt"`,
+      path,
+      world.folder,
+    ]);
+    await other.says(/hello/);
+    const busy = await world.hawser(["unmount", path]);
+    expect(busy.code).toBe(3);
+    expect(busy.stderr).toContain(`tail (${other.pid})`);
+    expect(busy.stderr).toContain("[mount_point_busy]");
+    expect(isMounted(path)).toBe(true);
+    other.kill("SIGKILL");
+    await other.ended;
+    expect(await world.hawser(["unmount", path])).toMatchObject({ code: 0 });
+  });
+
+  test("SIGTERM ends it everywhere", async () => {
+    const path = await world.mount(["--unmount-timeout", "100s"]);
+    const { pid } = await world.status(path);
+    const other = world.start("unshare", [...ELSEWHERE, `ls "$0" && exec sleep 1d`, path]);
+    await other.says(/set/);
+    process.kill(Number(pid), "SIGTERM");
+    await eventually("the process ends", () => !isRunning(Number(pid)));
+    expect(await world.logs()).not.toContain("ending open files with errors");
+  });
+});
+
 describe("killed", () => {
   test("the next mount clears what kill -9 left, and says so", async () => {
     const path = await world.mount();
