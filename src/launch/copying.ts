@@ -4,13 +4,17 @@ import type { ErrorCode } from "../common/errors.ts";
 import { formatBytes } from "../common/units.ts";
 import type { Milliseconds } from "../common/units.ts";
 import { allOrThrow, eachNode } from "./each.ts";
+import { refuseFullDisks } from "./full-disks.ts";
 import type { PoolNode } from "./node.ts";
 import type { PoolContext } from "./pool-context.ts";
 import type { TransferResult } from "./worker/protocol.ts";
 
 const INPUTS_MS: Milliseconds = 24 * 3600_000;
 
-/** @throws HawserError `inputs_failed` with the node and what it could not fetch */
+/**
+ * @throws HawserError `inputs_failed` with the node and what it could not fetch; `no_space` where its disk is full, as
+ *   MachinesFailed where the others have room
+ */
 export async function fetchInputs(context: PoolContext): Promise<void> {
   if ((context.record.task.inputs ?? []).length === 0) return;
   await copyOnNodes(context, "inputs", "inputs_failed");
@@ -33,27 +37,27 @@ async function copyOnNodes(
 ): Promise<void> {
   const direction = step === "inputs" ? "input" : "output";
   const nodes = context.record.nodes.filter(({ index }) => !except.includes(index));
-  allOrThrow(
-    await eachNode(nodes, (node) =>
-      context.steps.run(
-        step,
-        { node: node.index, timeoutMs: step === "inputs" ? INPUTS_MS : undefined },
-        async (signal) => {
-          const results = await transferOn(context, node, direction, signal);
-          for (const result of results) {
-            context.events({ type: "note", node: node.index, text: accountOf(result) });
-          }
-          const failed = results.filter(({ error }) => error !== undefined);
-          if (failed.length === 0) return results;
-          throw new HawserError(
-            code,
-            failed.map(({ from, to, error }) => `${node.id}: ${from} to ${to}: ${error}`).join("\n"),
-          );
-        },
-        totalOf,
-      ),
+  const outcomes = await eachNode(nodes, (node) =>
+    context.steps.run(
+      step,
+      { node: node.index, timeoutMs: step === "inputs" ? INPUTS_MS : undefined },
+      async (signal) => {
+        const results = await transferOn(context, node, direction, signal);
+        for (const result of results) {
+          context.events({ type: "note", node: node.index, text: accountOf(result) });
+        }
+        const failed = results.filter(({ error }) => error !== undefined);
+        if (failed.length === 0) return results;
+        throw new HawserError(
+          failed.some(({ diskFull }) => diskFull) ? "no_space" : code,
+          failed.map(({ from, to, error }) => `${node.id}: ${from} to ${to}: ${error}`).join("\n"),
+        );
+      },
+      totalOf,
     ),
   );
+  if (step === "inputs") refuseFullDisks(nodes, outcomes);
+  allOrThrow(outcomes);
 }
 
 /** What was copied; nothing on a node that has ended the pool by itself, which is done only with its outputs home. */

@@ -5,6 +5,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { HawserError } from "../common/errors.ts";
+import type { ErrorCode } from "../common/errors.ts";
 import type { Milliseconds } from "../common/units.ts";
 import { eachNode } from "./each.ts";
 import type { NodeStatus, PoolNode } from "./node.ts";
@@ -55,6 +56,16 @@ export class GoneWatch {
 export interface LostNode {
   node: PoolNode;
   why: string;
+}
+
+/** Machines that cannot do what they should: another one may. Each is let go of only with its data in the bucket. */
+export class MachinesFailed extends HawserError {
+  readonly failed: readonly LostNode[];
+
+  constructor(code: ErrorCode, message: string, failed: readonly LostNode[]) {
+    super(code, message);
+    this.failed = failed;
+  }
 }
 
 /**

@@ -7,12 +7,10 @@
 import { setMaxListeners } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { HawserError } from "../common/errors.ts";
-import type { ErrorCode } from "../common/errors.ts";
 import type { Milliseconds } from "../common/units.ts";
 import { allOrThrow, eachNode } from "./each.ts";
 import { drainNode } from "./ending.ts";
-import { GoneError, GoneWatch, lostNodes } from "./gone.ts";
-import type { LostNode } from "./gone.ts";
+import { GoneError, GoneWatch, MachinesFailed, lostNodes } from "./gone.ts";
 import type { PoolNode } from "./node.ts";
 import type { PoolContext } from "./pool-context.ts";
 import { REPLACEMENTS, preparePool } from "./prepare.ts";
@@ -20,16 +18,6 @@ import { REPLACEMENTS, preparePool } from "./prepare.ts";
 /** How long a machine that is being taken away may take to bring its data home; EC2 gives it two minutes. */
 const LET_GO_MS: Milliseconds = 5 * 60_000;
 const RETRY_MS: Milliseconds = 1000;
-
-/** Machines that cannot do what they should: another one may. Each is let go of only with its data in the bucket. */
-export class MachinesFailed extends HawserError {
-  readonly failed: readonly LostNode[];
-
-  constructor(code: ErrorCode, message: string, failed: readonly LostNode[]) {
-    super(code, message);
-    this.failed = failed;
-  }
-}
 
 /**
  * Does something before the job, and does it again when a machine was lost in the middle: one that is gone, or that fails

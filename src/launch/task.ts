@@ -5,7 +5,8 @@ import { HawserError } from "../common/errors.ts";
 import { formatBytes } from "../common/units.ts";
 import type { Milliseconds } from "../common/units.ts";
 import { allOrThrow, eachNode } from "./each.ts";
-import type { Outcome } from "./each.ts";
+import { refuseFullDisks } from "./full-disks.ts";
+import { MachinesFailed } from "./gone.ts";
 import { lostGpus } from "./gpus.ts";
 import { followJob, startJob, stopJob } from "./job-run.ts";
 import type { JobResult } from "./job-run.ts";
@@ -13,7 +14,7 @@ import type { PoolNode } from "./node.ts";
 import type { PoolContext } from "./pool-context.ts";
 import type { PoolRecord } from "./pool-record.ts";
 import { workerSpecs } from "./prepare.ts";
-import { MachinesFailed, makeWhole, onWholePool } from "./repair.ts";
+import { makeWhole, onWholePool } from "./repair.ts";
 import { pushFiles } from "./push.ts";
 import { fetchInputs, pushOutputs } from "./copying.ts";
 import { serviceCommand, waitUntilReady } from "./service.ts";
@@ -98,17 +99,6 @@ async function pushTask(context: PoolContext, specs: readonly WorkerSpec[]): Pro
   for (const { files, to } of trees)
     for (const { path, checksum } of files) hash.update(`${to}\0${path}\0${checksum}\n`);
   return hash.digest("hex");
-}
-
-/** What does not fit on all is too much; what fits on the others, another machine has room for. @throws MachinesFailed */
-function refuseFullDisks(nodes: readonly PoolNode[], pushed: readonly Outcome<unknown>[]): void {
-  const failures = pushed.flatMap((outcome, i) =>
-    outcome.ok ? [] : [{ node: nodes[i]!, error: outcome.error }],
-  );
-  const isFull = failures.every(({ error }) => error.code === "no_space");
-  if (failures.length === 0 || failures.length === nodes.length || !isFull) return;
-  const failed = failures.map(({ node, error: { message } }) => ({ node, why: message }));
-  throw new MachinesFailed("no_space", failed.map(({ why }) => why).join("\n"), failed);
 }
 
 /** Setup runs on a node when its commands, its environment, its image or the files have changed since it last did. */

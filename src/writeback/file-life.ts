@@ -46,7 +46,7 @@ export interface LifeHost extends Pick<KeptHost, "nameless" | "uuidOf"> {
   forget(file: LocalStaged): void;
   nextSeq(): number;
   /** An object that no name stands for. */
-  removeOrphan(key: string, etag: string): void;
+  removeOrphan(key: string, etag: string | undefined): void;
   /** There are multiparts to be aborted. */
   abandoned(): void;
   /** The store does not let it be known whether a content was left behind: a flush asks again. */
@@ -393,10 +393,10 @@ export class FileLife {
     this.#host.leavesDoubtful(file);
   }
 
-  /** An object that only we know of stays behind under the key. */
+  /** An object that only we know of stays behind under the key. What is kept of a file has the name with it. */
   #leaveHidden(file: LocalStaged): void {
     const { hidden } = file.entry;
-    if (hidden) this.#host.removeOrphan(hidden.key, hidden.etag);
+    if (hidden && !file.keptFor) this.#host.removeOrphan(hidden.key, hidden.etag);
   }
 
   #noteStray(work: FileWork): void {

@@ -122,9 +122,10 @@ export class World implements AsyncDisposable {
     return new RunningProgram(child);
   }
 
-  /** What `hawser status --json` says of one mount. */
+  /** What `hawser status --json` says of one mount. @throws with what it said instead */
   async status(path: string): Promise<Record<string, unknown>> {
-    const { stdout } = await this.hawser(["status", path, "--json"]);
+    const { code, stdout, stderr } = await this.hawser(["status", path, "--json"]);
+    if (stdout === "") throw new Error(`hawser status ended with ${code} and told nothing: ${stderr}`);
     return (JSON.parse(stdout) as Record<string, unknown>[])[0]!;
   }
 

@@ -1,7 +1,7 @@
 /** Instances with systemd that were restarted, and that no launcher reaches: the worker comes up with the machine. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import type { WorkerSpec } from "../../src/launch/worker/spec.ts";
 import { eventually } from "../e2e/harness.ts";
 import type { CloudInstance } from "../support/cloud.ts";
@@ -10,16 +10,10 @@ import { CloudWorld } from "../support/cloud-world.ts";
 const PAST = "2026-01-02T03:04:05.000Z";
 
 let world: CloudWorld;
-beforeAll(async () => {
-  world = await CloudWorld.open();
+CloudWorld.forTests(async (opened) => {
+  world = opened;
   world.cloud.hostOptions = { systemd: true };
   await world.warmUp();
-});
-afterAll(() => world?.close());
-afterEach(async () => {
-  world.cloud.store.s3.faults.clear();
-  await world.hawser("pool", "down", "train");
-  await world.expectNothing();
 });
 
 /** A pool of one instance, on which a file waits for a store that takes nothing. */

@@ -10,7 +10,7 @@ import {
   EC2Client,
   ReleaseAddressCommand,
 } from "@aws-sdk/client-ec2";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { afterAll, expect, test } from "vitest";
 import { poolTags } from "../../src/launch/ec2/tags.ts";
 import { poolOwner } from "../../src/launch/pool-folder.ts";
 import { CloudWorld } from "../support/cloud-world.ts";
@@ -19,20 +19,13 @@ const DAY_MS = 24 * 3600_000;
 
 let world: CloudWorld;
 let ec2: EC2Client;
-beforeAll(async () => {
-  world = await CloudWorld.open();
+CloudWorld.forTests(async (opened) => {
+  world = opened;
   await world.warmUp();
   const credentials = { accessKeyId: "test", secretAccessKey: "test" };
   ec2 = new EC2Client({ endpoint: world.cloud.moto.directUrl, region: "eu-west-1", credentials });
 });
-afterAll(async () => {
-  ec2?.destroy();
-  await world?.close();
-});
-afterEach(async () => {
-  await world.hawser("pool", "down", "train");
-  await world.expectNothing();
-});
+afterAll(() => ec2?.destroy());
 
 test("addresses and volumes that are on no instance: shown by --dry-run, removed without, and nobody else's", async () => {
   const owner = poolOwner(world.cloud.environment["HAWSER_POOL_DIR"]!);

@@ -1,21 +1,14 @@
 /** What AWS refuses and what instances do wrong, from the command line to an account with nothing in it. */
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { CloudWorld } from "../support/cloud-world.ts";
 import { ec2Error, emptyFleet } from "../support/moto.ts";
 import type { Answer } from "../support/moto.ts";
 import { run } from "../support/run.ts";
 
 let world: CloudWorld;
-beforeAll(async () => {
-  world = await CloudWorld.open();
+CloudWorld.forTests(async (opened) => {
+  world = opened;
   await world.warmUp();
-});
-afterAll(() => world?.close());
-afterEach(async () => {
-  world.cloud.moto.answer = undefined;
-  world.cloud.onBoot = undefined;
-  await world.hawser("pool", "down", "train");
-  await world.expectNothing();
 });
 
 /** Answers one action itself. */

@@ -2,19 +2,15 @@
  * The launcher of a pool of instances is killed behind each of its requests to AWS: as cloud-kills.test.ts has it for its
  * steps.
  */
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { CloudWorld } from "../support/cloud-world.ts";
 import { recover } from "../support/killed-launcher.ts";
 import type { Recovery } from "../support/killed-launcher.ts";
 
 let world: CloudWorld;
-beforeAll(async () => {
-  world = await CloudWorld.open();
+CloudWorld.forTests(async (opened) => {
+  world = opened;
   await world.warmUp();
-});
-afterAll(() => world?.close());
-afterEach(() => {
-  world.cloud.onAnswered = undefined;
 });
 
 describe("behind a request", () => {

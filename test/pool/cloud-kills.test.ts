@@ -5,14 +5,14 @@
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { CloudWorld } from "../support/cloud-world.ts";
 import { killed, recover } from "../support/killed-launcher.ts";
 import type { Recovery } from "../support/killed-launcher.ts";
 
 let world: CloudWorld;
-beforeAll(async () => {
-  world = await CloudWorld.open();
+CloudWorld.forTests(async (opened) => {
+  world = opened;
   mkdirSync(join(world.project, "work"));
   writeFileSync(
     join(world.project, "work", "job.sh"),
@@ -20,8 +20,6 @@ beforeAll(async () => {
   );
   await world.warmUp();
 });
-afterAll(() => world?.close());
-afterEach(() => world.cloud.store.s3.faults.clear());
 
 describe("when a step begins", () => {
   const CASES: [string, Recovery][] = [

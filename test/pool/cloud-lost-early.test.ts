@@ -2,25 +2,20 @@
 import { randomBytes } from "node:crypto";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
 import type { CloudInstance } from "../support/cloud.ts";
 import { TEST_BUCKET } from "../support/dev-s3.ts";
-import { CloudWorld } from "../support/cloud-world.ts";
+import { CloudWorld, hearing } from "../support/cloud-world.ts";
 import type { Running } from "../support/cloud-world.ts";
 
 const JOB = 'job: "cat .hawser/hostfile > /mnt/out/ran-$RANK"';
 
 let world: CloudWorld;
-beforeAll(async () => {
-  world = await CloudWorld.open();
+CloudWorld.forTests(async (opened) => {
+  world = opened;
   await world.put("in/words.txt", "alpha beta");
   await world.warmUp();
-});
-afterAll(() => world?.close());
-afterEach(async () => {
-  world.cloud.store.s3.faults.clear();
-  await world.hawser("pool", "down", "train");
-  await world.expectNothing();
 });
 
 const begins = (running: Running, step: string): Promise<void> =>
@@ -107,4 +102,42 @@ test("taken away by EC2 during setup", async () => {
   const notice = JSON.stringify({ action: "terminate", time: "2026-01-02T03:04:05Z" });
   await cloud.tell(lost, "meta-data/spot/instance-action", notice);
   await expectReplaced(running, lost);
+});
+
+const LIBRARY = fileURLToPath(new URL("../../dist/index.js", import.meta.url));
+
+/** A program that makes a pool, says so, and starts the job once it has been told to. */
+const PROGRAM = `import { once } from "node:events";
+import { Pool } from ${JSON.stringify(LIBRARY)};
+const [name, bucket, endpoint] = process.argv.slice(2);
+const onEvent = (event) => { if (event.type === "note") console.log(event.text); };
+const pool = await Pool.up({
+  pool: { name, nodes: 2, instanceTypes: ["m5.large"], ami: "amazon-linux", address: "private", ttl: "1h" },
+  volumes: [{ bucket, prefix: "out/", mount: "/mnt/out", mode: "writable", endpoint }],
+  job: "cat .hawser/hostfile > /mnt/out/ran-$RANK",
+}, { onEvent });
+console.log("prepared");
+await once(process.stdin, "data");
+const result = await pool.run();
+console.log("ended with", result.code);
+await pool[Symbol.asyncDispose]();
+process.stdin.destroy();
+`;
+
+test("terminated while the job is started: it starts on all, with the one that takes its place", async () => {
+  const { cloud, project: cwd } = world;
+  const path = join(cwd, "program.mjs");
+  writeFileSync(path, PROGRAM);
+  const child = cloud.spawn(process.execPath, [path, "train", TEST_BUCKET, cloud.store.s3.url], {
+    cwd,
+    env: cloud.environment,
+    stdio: ["pipe", "pipe", "pipe"],
+  });
+  const running = hearing(child);
+  await running.said(/prepared/);
+  const lost = cloud.instances[1]!;
+  await cloud.lose(lost.id);
+  child.stdin!.write("go\n");
+  await expectReplaced(running, lost);
+  expect(running.output()).toMatch(/ended with 0/);
 });

@@ -1,19 +1,12 @@
 /** Instances that are lost under a job, with restarts left: replaced, mounted and proven, and the job starts again on all. */
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { CloudWorld } from "../support/cloud-world.ts";
 import type { Running } from "../support/cloud-world.ts";
 
 let world: CloudWorld;
-beforeAll(async () => {
-  world = await CloudWorld.open();
+CloudWorld.forTests(async (opened) => {
+  world = opened;
   await world.warmUp();
-});
-afterAll(() => world?.close());
-afterEach(async () => {
-  world.cloud.onBoot = undefined;
-  world.cloud.store.s3.faults.clear();
-  await world.hawser("pool", "down", "train");
-  await world.expectNothing();
 });
 
 /** Writes, and waits to be ended where it was not started again; the second time it ends well. */

@@ -1,23 +1,15 @@
 /** Instances that lack what they should have, and what nodes do without the launcher's help. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { MiB } from "../../src/common/units.ts";
+import { expect, test } from "vitest";
 import type { CloudInstance } from "../support/cloud.ts";
 import { CloudWorld } from "../support/cloud-world.ts";
 import { TEST_BUCKET } from "../support/dev-s3.ts";
 
 let world: CloudWorld;
-beforeAll(async () => {
-  world = await CloudWorld.open();
+CloudWorld.forTests(async (opened) => {
+  world = opened;
   await world.warmUp();
-});
-afterAll(() => world?.close());
-afterEach(async () => {
-  world.cloud.onBoot = undefined;
-  world.cloud.hostOptions = {};
-  await world.hawser("pool", "down", "train");
-  await world.expectNothing();
 });
 
 /** What nvidia-smi lists there from the first boot on; none is installed where it is absent. */
@@ -75,24 +67,6 @@ job: "echo gpus $HAWSER_GPUS; nvidia-smi | wc -l > /mnt/out/driver-$RANK"`,
   expect(made).toHaveLength(3);
   expect(stdout.match(/gpus 4/g)).toHaveLength(2);
   for (const rank of [0, 1]) expect(await world.get(`out/driver-${rank}`)).toBe("4\n");
-});
-
-test("one whose disk is full is replaced, and the job runs on all", async () => {
-  const { cloud } = world;
-  const made: string[] = [];
-  cloud.hostOptions = { image: undefined, varLibBytes: 40 * MiB };
-  cloud.onBoot = (instance) => {
-    made.push(instance.id);
-    // The first alone: the worker does not fit on it.
-    cloud.hostOptions = {};
-    instance.booted = instance.machine.start();
-  };
-  world.write(`job: "echo $RANK > /mnt/out/room-$RANK"`, { data: false });
-  const { code, stderr } = await world.hawser("pool", "run");
-  expect({ code, stderr }).toMatchObject({ code: 0 });
-  expect(made).toHaveLength(3);
-  expect(stderr).toMatch(/has \d+ MiB free, and the worker needs \d+ MiB.*Another machine takes its place/);
-  for (const rank of [0, 1]) expect(await world.get(`out/room-${rank}`)).toBe(`${rank}\n`);
 });
 
 test("inputs and outputs go between nodes and bucket alone: the launcher asks the store for nothing", async () => {

@@ -1,21 +1,15 @@
 /** Instances that were restarted, stopped and started: what was written before is in the bucket before they end. */
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { eventually } from "../e2e/harness.ts";
 import type { CloudInstance } from "../support/cloud.ts";
 import { CloudWorld } from "../support/cloud-world.ts";
 
 let world: CloudWorld;
-beforeAll(async () => {
-  world = await CloudWorld.open();
+CloudWorld.forTests(async (opened) => {
+  world = opened;
   await world.put("data/a.txt", "alpha");
   await world.put("in/words.txt", "alpha beta");
   await world.warmUp();
-});
-afterAll(() => world?.close());
-afterEach(async () => {
-  world.cloud.store.s3.faults.clear();
-  await world.hawser("pool", "down", "train");
-  await world.expectNothing();
 });
 
 /** A pool whose nodes have written a file each that the store does not take. */

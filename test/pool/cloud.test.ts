@@ -1,20 +1,14 @@
 /** `hawser pool …` with instances: EC2 is moto, instances are real machines with real sshd, volumes are dev-s3's. */
 import { GetObjectCommand, PutObjectCommand } from "@aws-sdk/client-s3";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { eventually } from "../e2e/harness.ts";
 import { CloudWorld } from "../support/cloud-world.ts";
 import { TEST_BUCKET, testClient } from "../support/dev-s3.ts";
 
 let world: CloudWorld;
-beforeAll(async () => {
-  world = await CloudWorld.open();
+CloudWorld.forTests(async (opened) => {
+  world = opened;
   await world.put("data/a.txt", "alpha");
-});
-afterAll(() => world?.close());
-afterEach(async () => {
-  world.cloud.store.s3.faults.clear();
-  await world.hawser("pool", "down", "train");
-  await world.expectNothing();
 });
 
 test("run: from an empty account to the job's output in the bucket, and nothing is left", async () => {

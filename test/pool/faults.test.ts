@@ -44,7 +44,7 @@ describe("a host that cannot be used ends the launch before any job starts", () 
   });
 
   test("disk full: what is needed is said, and nothing half installed is left", async () => {
-    const world = await open({ hosts: [{ varLibBytes: 40 * MiB }], bare: true });
+    const world = await open({ hosts: [{ smallDisks: { "/var/lib": 40 * MiB } }], bare: true });
     await expect(world.up()).rejects.toMatchObject({
       code: "no_space",
       message: expect.stringMatching(/has \d+ MiB free, and the worker needs \d+ MiB/),

@@ -1,6 +1,6 @@
 /** A cloud, a project folder in it, and `hawser` as people type it there. */
 import type { ChildProcess } from "node:child_process";
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import {
@@ -13,13 +13,15 @@ import {
 } from "@aws-sdk/client-ec2";
 import { IAMClient, ListInstanceProfilesCommand, ListRolesCommand } from "@aws-sdk/client-iam";
 import { GetObjectCommand, PutObjectCommand } from "@aws-sdk/client-s3";
+import { afterAll, afterEach, beforeAll } from "vitest";
 import { Cloud } from "./cloud.ts";
 import { TEST_BUCKET } from "./dev-s3.ts";
+import type { HostOptions } from "./machine.ts";
 import type { Ran } from "./run.ts";
 
 const PROGRAM = fileURLToPath(new URL("../../bin/hawser.js", import.meta.url));
 
-/** A command that runs. */
+/** A program that runs. */
 export interface Running {
   child: ChildProcess;
   /** Everything it has said. */
@@ -27,6 +29,44 @@ export interface Running {
   /** Settles when it has said so. @throws when it ends without */
   said(pattern: RegExp): Promise<void>;
   ended: Promise<Ran & { signal: NodeJS.Signals | null }>;
+}
+
+/** @param child with pipes for what it says */
+export function hearing(child: ChildProcess): Running {
+  const said = { out: "", err: "" };
+  const listeners = new Set<() => void>();
+  const hear = (stream: "out" | "err") => (chunk: Buffer) => {
+    said[stream] += chunk.toString();
+    for (const listener of listeners) listener();
+  };
+  child.stdout!.on("data", hear("out"));
+  child.stderr!.on("data", hear("err"));
+  const output = (): string => said.out + said.err;
+  const ended = new Promise<Ran & { signal: NodeJS.Signals | null }>((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", (code, signal) =>
+      resolve({ code: code ?? -1, signal, stdout: said.out, stderr: said.err }),
+    );
+  });
+  return {
+    child,
+    output,
+    ended,
+    said: (pattern) =>
+      new Promise((resolve, reject) => {
+        const look = (): void => {
+          if (!pattern.test(output())) return;
+          listeners.delete(look);
+          resolve();
+        };
+        listeners.add(look);
+        look();
+        ended.then(
+          ({ code }) => reject(new Error(`It ended with ${code} and never said ${pattern}: ${output()}`)),
+          reject,
+        );
+      }),
+  };
 }
 
 export class CloudWorld implements AsyncDisposable {
@@ -44,6 +84,34 @@ export class CloudWorld implements AsyncDisposable {
     const cloud = await Cloud.open();
     cloud.moto.regions = ["us-east-1", "eu-west-1"];
     return new CloudWorld(cloud);
+  }
+
+  /**
+   * The one world of a test file, from before its first test to after its last. After each test the cloud is as it was
+   * before the first, the pool is ended, and the account has nothing left of Hawser.
+   *
+   * @param setUp keeps it, and puts into it what every test finds
+   */
+  static forTests(setUp: (world: CloudWorld) => void | Promise<void>): void {
+    let world: CloudWorld | undefined;
+    let hostOptions: HostOptions = {};
+    beforeAll(async () => {
+      world = await CloudWorld.open();
+      await setUp(world);
+      ({ hostOptions } = world.cloud);
+    });
+    afterAll(() => world?.close());
+    afterEach(async () => {
+      if (!world) return;
+      const { cloud } = world;
+      cloud.store.s3.faults.clear();
+      cloud.moto.answer = undefined;
+      cloud.onAnswered = undefined;
+      cloud.onBoot = undefined;
+      cloud.hostOptions = hostOptions;
+      if (world.hasPool()) await world.hawser("pool", "down", "train");
+      await world.expectNothing();
+    });
   }
 
   /** From now on new instances have the worker bundle from their start. */
@@ -91,40 +159,7 @@ ${task}
       env,
       stdio: ["ignore", "pipe", "pipe"],
     });
-    const said = { out: "", err: "" };
-    const listeners = new Set<() => void>();
-    const hear = (stream: "out" | "err") => (chunk: Buffer) => {
-      said[stream] += chunk.toString();
-      for (const listener of listeners) listener();
-    };
-    child.stdout!.on("data", hear("out"));
-    child.stderr!.on("data", hear("err"));
-    const output = (): string => said.out + said.err;
-    const ended = new Promise<Ran & { signal: NodeJS.Signals | null }>((resolve, reject) => {
-      child.once("error", reject);
-      child.once("close", (code, signal) =>
-        resolve({ code: code ?? -1, signal, stdout: said.out, stderr: said.err }),
-      );
-    });
-    return {
-      child,
-      output,
-      ended,
-      said: (pattern) =>
-        new Promise((resolve, reject) => {
-          const look = (): void => {
-            if (!pattern.test(output())) return;
-            listeners.delete(look);
-            resolve();
-          };
-          listeners.add(look);
-          look();
-          ended.then(
-            ({ code }) => reject(new Error(`It ended with ${code} and never said ${pattern}: ${output()}`)),
-            reject,
-          );
-        }),
-    };
+    return hearing(child);
   }
 
   /** Runs a command to its end. */
@@ -132,14 +167,23 @@ ${task}
     return this.start(args).ended;
   }
 
+  private get poolFolder(): string {
+    return join(this.cloud.environment["HAWSER_POOL_DIR"]!, "train");
+  }
+
+  /** There is a record of the pool. */
+  private hasPool(): boolean {
+    return existsSync(this.poolFolder);
+  }
+
   /** The record of the pool is lost; who its owner is stays. */
   loseRecord(): void {
-    rmSync(join(this.cloud.environment["HAWSER_POOL_DIR"]!, "train"), { recursive: true });
+    rmSync(this.poolFolder, { recursive: true });
   }
 
   /** The record says that the pool's time is over. */
   expire(): void {
-    const path = join(this.cloud.environment["HAWSER_POOL_DIR"]!, "train", "pool.json");
+    const path = join(this.poolFolder, "pool.json");
     const record = JSON.parse(readFileSync(path, "utf8")) as Record<string, unknown>;
     writeFileSync(path, JSON.stringify({ ...record, expiresMs: Date.now() - 1000 }));
   }
@@ -189,7 +233,7 @@ ${task}
     if (left.length > 0) throw new Error(`The account still has: ${left.join(", ")}`);
   }
 
-  async put(key: string, body: string): Promise<void> {
+  async put(key: string, body: string | Uint8Array): Promise<void> {
     await this.cloud.store.client.send(new PutObjectCommand({ Bucket: TEST_BUCKET, Key: key, Body: body }));
   }
 

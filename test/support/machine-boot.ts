@@ -16,16 +16,18 @@ const DISKS = ["/var/lib", "/var/cache", "/opt", "/home", "/root", "/mnt", "/srv
 /** sshd is the first process. */
 export function plainBoot(identity: MachineIdentity): string {
   const { folder, options, programs } = identity;
-  const { varLibBytes, withoutFuse } = options;
+  const { smallDisks = {}, withoutFuse } = options;
   return `set -eu
 hostname "$1"
 mount -t proc proc /proc
-# A copy of somebody's mount would keep it from ending.
-awk '$3 ~ /^fuse/ {print $2}' /proc/mounts | while read -r path; do umount -l "$path"; done
+# A copy of somebody's mount would keep it from ending. One whose folder is removed meanwhile goes here too, by itself.
+awk '$3 ~ /^fuse/ {print $2}' /proc/mounts | while read -r path; do
+  umount -l "$path" 2>/dev/null || ! grep -qF " $path " /proc/mounts
+done
 ${overlay(folder, "/etc")}
 ${overlay(folder, "/usr", sudoRoot(identity))}
 ${DISKS.map((path) => disk(folder, path)).join("\n")}
-${varLibBytes === undefined ? "" : `mount -t tmpfs -o size=${varLibBytes} tmpfs /var/lib`}
+${smallDisk(smallDisks, "/var/lib")}
 ${image(identity)}
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /dev/shm
@@ -35,8 +37,19 @@ ${settings(identity)}
 rm -f /usr/sbin/shutdown && printf '#!/bin/sh\\nkill -TERM 1\\n' > /usr/sbin/shutdown && chmod 755 /usr/sbin/shutdown
 mount -t tmpfs tmpfs ${PROJECT}
 mkdir -p ${folder}/disk/tmp; chmod 1777 ${folder}/disk/tmp; mount --bind ${folder}/disk/tmp /tmp
+${Object.keys(smallDisks)
+  .filter((path) => path !== "/var/lib")
+  .map((path) => smallDisk(smallDisks, path))
+  .join("\n")}
 exec ${programs.sshd} -D -e -f /run/sshd_config
 `;
+}
+
+function smallDisk(disks: Readonly<Record<string, number>>, path: string): string {
+  const bytes = disks[path];
+  return bytes === undefined
+    ? ""
+    : `mkdir -p ${path}; mount -t tmpfs -o size=${bytes},mode=1777 tmpfs ${path}`;
 }
 
 /** systemd is the first process, and starts sshd and a journal, and nothing else. */

@@ -18,8 +18,8 @@ import { tryRun } from "./run.ts";
 import type { Ran } from "./run.ts";
 
 export interface HostOptions {
-  /** Bytes of a memory disk at /var/lib; the machine's disk when absent. */
-  varLibBytes?: number | undefined;
+  /** Folders with a small disk of their own, and its bytes; the others are on the machine's disk. */
+  smallDisks?: Readonly<Record<string, number>> | undefined;
   /** No /dev/fuse. */
   withoutFuse?: boolean;
   /** The login has no sudo. */

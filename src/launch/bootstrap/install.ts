@@ -7,6 +7,7 @@ import type { Bytes } from "../../common/units.ts";
 import { bundleParts, pack } from "../bundle/bundle.ts";
 import type { BundlePart, PackedPart } from "../bundle/bundle.ts";
 import type { WorkerArch } from "../bundle/node-binary.ts";
+import { reasonIn, saysNoRoom } from "../no-room.ts";
 import type { SshConnection } from "../ssh/connection.ts";
 import { shellQuote, shellScript } from "../ssh/shell.ts";
 import { makeUploadFolder, uploadFile } from "../ssh/upload.ts";
@@ -128,9 +129,8 @@ export function programOf([node, hawser]: readonly [BundlePart, BundlePart]): Wo
 async function must(ssh: SshConnection, command: string, signal: AbortSignal): Promise<void> {
   const { code, stderr } = await ssh.run(command, { signal });
   if (code === 0) return;
-  const said = stderr.trim().split("\n").at(-1) ?? "";
   throw new HawserError(
-    /no space left/i.test(stderr) ? "no_space" : "node_failed",
-    `${ssh.label}: the worker could not be installed (${said || `code ${code}`}).`,
+    saysNoRoom(stderr) ? "no_space" : "node_failed",
+    `${ssh.label}: the worker could not be installed (${reasonIn(stderr) || `code ${code}`}).`,
   );
 }

@@ -1,5 +1,6 @@
 /** Sending a file by SFTP, into a folder that only the login can open. */
 import { HawserError } from "../../common/errors.ts";
+import { saysNoRoom } from "../no-room.ts";
 import type { SshConnection } from "./connection.ts";
 import { shellScript } from "./shell.ts";
 
@@ -16,7 +17,7 @@ export async function makeUploadFolder(ssh: SshConnection, signal: AbortSignal):
   const path = stdout.trim();
   if (code !== 0 || !path.startsWith("/")) {
     throw new HawserError(
-      "node_failed",
+      saysNoRoom(stderr) ? "no_space" : "node_failed",
       `${ssh.label}: no folder for uploads can be made there (${stderr.trim()}).`,
     );
   }

@@ -93,6 +93,7 @@ async function copyOne(
         : await pushOutput(connection, { from: inWork(work, from), to, exclude });
     if (summary === "missing") return { ...result, missing: true };
     const { downloaded, uploaded, skipped, bytes, failed, failures, fatal } = summary;
+    const isFull = [fatal, ...failures.map(({ error }) => error)].some(isNoSpace);
     const said = [
       ...(fatal ? [fatal.message] : []),
       ...failures.slice(0, NAMED).map(({ source, error }) => `${source}: ${error.message}`),
@@ -105,10 +106,14 @@ async function copyOne(
       ms: Math.round(performance.now() - started),
       failed,
       ...(said.length > 0 ? { error: said.join("; ") } : {}),
+      ...(direction === "input" && isFull ? { diskFull: true } : {}),
     };
   } catch (error) {
-    return { ...result, failed: 1, error: toHawserError(error).message };
+    const diskFull = direction === "input" && isNoSpace(error) ? { diskFull: true } : {};
+    return { ...result, failed: 1, error: toHawserError(error).message, ...diskFull };
   }
 }
+
+const isNoSpace = (error: unknown): boolean => HawserError.is(error, "no_space");
 
 const inWork = (work: string, path: string): string => (path.startsWith("/") ? path : join(work, path));

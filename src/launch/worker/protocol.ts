@@ -63,6 +63,8 @@ export interface TransferResult {
   /** The output does not exist. */
   missing?: boolean | undefined;
   error?: string | undefined;
+  /** This node's disk had no room for an input. */
+  diskFull?: boolean | undefined;
 }
 
 /** A volume, or an output, whose data could not be brought to the bucket. */

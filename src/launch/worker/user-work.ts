@@ -4,6 +4,7 @@ import { chownSync, existsSync, mkdirSync } from "node:fs";
 import { promisify } from "node:util";
 import { HawserError } from "../../common/errors.ts";
 import type { Milliseconds } from "../../common/units.ts";
+import { reasonIn, saysNoRoom } from "../no-room.ts";
 import { asUser } from "./job.ts";
 import { PROGRAM } from "./program.ts";
 import type { Proof } from "./protocol.ts";
@@ -44,8 +45,8 @@ export async function unpackAsUser(user: WorkerUser, root: string, archive: stri
   } catch (error) {
     const { stderr = "" } = error as { stderr?: string };
     throw new HawserError(
-      /no space left/i.test(stderr) ? "no_space" : "node_failed",
-      `The files could not be unpacked into ${root}: ${stderr.trim().split("\n").at(-1)}`,
+      saysNoRoom(stderr) ? "no_space" : "node_failed",
+      `The files could not be unpacked into ${root}: ${reasonIn(stderr)}`,
       { cause: error },
     );
   }
