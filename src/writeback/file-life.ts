@@ -426,6 +426,7 @@ export class FileLife {
 
   /** Nobody holds the file. */
   letGo(file: LocalStaged): void {
+    if (file.isMoving) return;
     if (file.isGone && file.writers === 0) void this.#unlink(file);
     else if (file.state === "published") void this.#handOver(file);
     else if (file.state !== "open" && this.#context.area.isCrowded) file.local.rest();
@@ -576,6 +577,7 @@ export class FileLife {
     const name = recovering?.name ?? recovered.nameFor(file.id, key, clock.now());
     if (!recovering) await file.local.fd();
     file.journal({ t: "recover", id: file.id, name, reason });
+    file.isMoving = true;
     file.content.journaled = false;
     this.#host.forget(file);
     await journal.flush();
@@ -585,6 +587,7 @@ export class FileLife {
     await journal.flush();
     this.#host.abandoned();
     area.forget(file.id);
+    file.isMoving = false;
     file.state = "dropped";
     logger.warn({ key, reason, recovered: name }, "a file went to recovered/");
     const told = new HawserError(
@@ -600,6 +603,7 @@ export class FileLife {
     const kept = instead && meta && base ? { file: instead, meta, base } : undefined;
     // To whoever listens by now: what a process before has left begins before anybody does.
     this.#context.events?.conflict(file, name, kept);
+    if (file.holds === 0 && file.writers === 0) this.letGo(file);
   }
 
   #noteOf(file: LocalStaged, reason: RecoverReason): RecoveredNote {
