@@ -105,7 +105,8 @@ class Entries implements DirentSink {
   }
 }
 
-const CALLER: Caller = { uid: 0, gid: 0, pid: process.pid, signal: new AbortController().signal };
+const { signal } = new AbortController();
+const CALLER: Caller = { uid: 0, gid: 0, pid: process.pid, waiter: signal, signal };
 const NO_CONTENT = {
   open: () => {
     throw new Error("Nothing is read here.");

@@ -1,4 +1,4 @@
-// Memory: where JS's buffers lie.
+// Memory: where JS's buffers lie, and whether the system has given their pages yet.
 #pragma once
 
 #include <napi.h>

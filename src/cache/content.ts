@@ -4,6 +4,7 @@
  * The filesystem asks for ranges of a version and gets spans of pinned memory; whether they came from memory, disk or
  * S3 is decided here. A version is immutable, so everything cached under it stays true forever.
  */
+import type { Waiter } from "../common/cancellation.ts";
 import type { MaybePromise } from "../common/maybe-promise.ts";
 import type { Bytes, EpochMs } from "../common/units.ts";
 
@@ -56,13 +57,6 @@ export interface Resting {
   use(): "open" | "used" | "unused";
 }
 
-/** How to tell a read that nobody waits for it any more. Most reads never wait: a signal that is made on use costs them nothing. */
-export type Waiter = AbortSignal | { readonly signal: AbortSignal };
-
-export function signalOf(waiter: Waiter | undefined): AbortSignal | undefined {
-  return waiter && "signal" in waiter ? waiter.signal : waiter;
-}
-
 /** One open of one version: what prefetch learns from. */
 export interface ContentReader {
   readonly version: ObjectVersion;
@@ -70,7 +64,7 @@ export interface ContentReader {
    * Reads up to `length` bytes at `offset`. Synchronous when the bytes are in memory.
    *
    * @throws HawserError `stale` when the version is gone from cache and store, `io_error` when the store failed for
-   *   good, `object_archived`, `interrupted` when `waiter`'s signal fired, `invalid_argument` when the read is longer than a
+   *   good, `object_archived`, `interrupted` when `waiter` was cancelled, `invalid_argument` when the read is longer than a
    *   quarter of the memory
    */
   read(offset: Bytes, length: Bytes, waiter?: Waiter): MaybePromise<Span>;

@@ -6,6 +6,8 @@
  * takes whatever becomes free. Spans out with the filesystem come back by themselves and loads end by themselves, so
  * the first in line always gets through, however small the slab: slow, never stuck, never over.
  */
+import { cancellable, isCancelled } from "../common/cancellation.ts";
+import type { Waiter } from "../common/cancellation.ts";
 import { HawserError } from "../common/errors.ts";
 import type { Clock } from "../common/clock.ts";
 import { MiB } from "../common/units.ts";
@@ -54,7 +56,7 @@ export class Demand {
     return this.#lineEnd !== undefined;
   }
 
-  async read(owner: VersionBlocks, offset: Bytes, length: Bytes, signal?: AbortSignal): Promise<Span> {
+  async read(owner: VersionBlocks, offset: Bytes, length: Bytes, waiter?: Waiter): Promise<Span> {
     const first = blockOf(offset);
     const end = blockOf(offset + length - 1) + 1;
     const { clock, onUsed, onWaited } = this.#parts;
@@ -66,10 +68,10 @@ export class Demand {
         const extents: Extent[] = [];
         if (this.starved || !this.#gather(owner, first, end, extents)) {
           this.#letGo(extents);
-          await this.#inLine(owner, first, end, extents, signal);
+          await this.#inLine(owner, first, end, extents, waiter);
         }
         if (extents.some((extent) => extent.state === "loading" && !extent.fromDisk)) reason = "store";
-        const failed = await this.#settle(extents, signal);
+        const failed = await this.#settle(extents, waiter);
         if (failed === undefined) {
           for (const extent of extents) onUsed(extent);
           onWaited(reason, clock.monotonic() - started);
@@ -120,7 +122,7 @@ export class Demand {
     first: number,
     end: number,
     extents: Extent[],
-    signal: AbortSignal | undefined,
+    waiter: Waiter | undefined,
   ): Promise<void> {
     const ahead = this.#lineEnd;
     let leave = (): void => {};
@@ -129,11 +131,11 @@ export class Demand {
     const lineEnd = ahead === undefined ? mine : ahead.then(() => mine);
     this.#lineEnd = lineEnd;
     try {
-      if (ahead) await abortable(ahead, signal);
+      if (ahead) await cancellable(ahead, waiter, interrupted);
       for (;;) {
-        throwIfAborted(signal);
+        if (isCancelled(waiter)) throw interrupted();
         if (this.#gather(owner, first, end, extents)) return;
-        await abortable(new Promise<void>((resolve) => this.#memory.onRoom(resolve)), signal);
+        await cancellable(new Promise<void>((resolve) => this.#memory.onRoom(resolve)), waiter, interrupted);
         this.#dropFailed(extents);
       }
     } catch (error) {
@@ -152,14 +154,14 @@ export class Demand {
   /** Waits for all to be loaded. @returns the first that failed */
   async #settle(
     extents: Extent[],
-    signal: AbortSignal | undefined,
+    waiter: Waiter | undefined,
   ): Promise<{ extent: Extent; error: unknown } | undefined> {
     for (const extent of extents) {
       if (extent.state === "ready" || extent.loaded === undefined) continue;
       try {
-        await abortable(extent.loaded, signal);
+        await cancellable(extent.loaded, waiter, interrupted);
       } catch (error) {
-        if (signal?.aborted) {
+        if (isCancelled(waiter)) {
           this.#letGo(extents);
           throw interrupted();
         }
@@ -180,26 +182,6 @@ export class Demand {
   }
 }
 
-function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw interrupted();
-}
-
 function interrupted(): HawserError {
   return new HawserError("interrupted", "The read was interrupted.");
-}
-
-/** The promise, or a rejection when `signal` fires first. */
-async function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise;
-  throwIfAborted(signal);
-  let onAbort = (): void => {};
-  const aborted = new Promise<never>((_resolve, reject) => {
-    onAbort = (): void => reject(interrupted());
-    signal.addEventListener("abort", onAbort, { once: true });
-  });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
-  }
 }

@@ -13,6 +13,7 @@ import type { Bytes } from "../common/units.ts";
 import { runBytes } from "./blocks.ts";
 import { Extent } from "./extent.ts";
 import { ExtentAllocator, UNIT, unitsFor } from "../common/extent-allocator.ts";
+import { FreshPages } from "./fresh-pages.ts";
 import type { VersionBlocks } from "./version-blocks.ts";
 
 export interface MemoryOptions {
@@ -51,6 +52,7 @@ export class Memory {
   readonly #allocator: ExtentAllocator;
   /** Ready extents from cold to hot; pinned ones may be missing. */
   readonly #order: LRUCache<Extent, Extent>;
+  readonly #freshPages: FreshPages;
   readonly #onGone: ((extent: Extent) => void) | undefined;
   readonly #waiting: (() => void)[] = [];
   #pinnedUnits = 0;
@@ -70,6 +72,7 @@ export class Memory {
       sizeCalculation: (extent) => extent.units,
     });
     this.#mostSpentUnits = Math.floor(Math.min(SPENT_BYTES, this.capacityBytes * SPENT_PART) / UNIT);
+    this.#freshPages = new FreshPages(this.view(this.#base, this.capacityBytes));
     this.#onGone = options.onGone;
   }
 
@@ -99,6 +102,7 @@ export class Memory {
     if (count === 0) return undefined;
     const units = unitsFor(bytesOf(count));
     const unit = this.#allocator.take(units);
+    this.#freshPages.used((unit + units) * UNIT);
     const extent = new Extent(owner, firstBlock, count, bytesOf(count) - head, unit, units, request.reason);
     owner.add(extent);
     this.pin(extent);

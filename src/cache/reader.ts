@@ -1,10 +1,10 @@
 /** VersionReader: one open of one version. A read that finds its bytes in memory is answered without a promise. */
+import type { Waiter } from "../common/cancellation.ts";
 import { HawserError } from "../common/errors.ts";
 import type { MaybePromise } from "../common/maybe-promise.ts";
 import type { Bytes } from "../common/units.ts";
 import { blockOf } from "./blocks.ts";
-import { signalOf } from "./content.ts";
-import type { Backing, BackingKernel, ContentReader, ObjectVersion, Span, Waiter } from "./content.ts";
+import type { Backing, BackingKernel, ContentReader, ObjectVersion, Span } from "./content.ts";
 import type { ContentCounters } from "./content-stats.ts";
 import type { Demand } from "./demand.ts";
 import type { Disk } from "./disk.ts";
@@ -106,7 +106,7 @@ export class VersionReader implements ContentReader {
 
   async #wait(offset: Bytes, length: Bytes, waiter: Waiter | undefined): Promise<Span> {
     try {
-      return await this.#parts.demand.read(this.#owner, offset, length, signalOf(waiter));
+      return await this.#parts.demand.read(this.#owner, offset, length, waiter);
     } catch (error) {
       throw readError(error, this.version);
     }

@@ -28,6 +28,7 @@ export class WriteBehind {
   readonly #mostBytes: Bytes;
   readonly #queue: Extent[] = [];
   #head = 0;
+  #pumping = false;
   /** Writes under way, in shares of a thread. */
   #active = 0;
   #waitingBytes: Bytes = 0;
@@ -66,7 +67,7 @@ export class WriteBehind {
       return;
     }
     this.#enqueue(extent);
-    this.#pump();
+    this.#pumpSoon();
   }
 
   /** Resolves when nothing waits to be written. */
@@ -91,6 +92,16 @@ export class WriteBehind {
     if (this.#laterHead < this.#later.length) return;
     this.#later = [];
     this.#laterHead = 0;
+  }
+
+  /** Whoever waits for what has just arrived is answered first. */
+  #pumpSoon(): void {
+    if (this.#pumping) return;
+    this.#pumping = true;
+    setImmediate(() => {
+      this.#pumping = false;
+      this.#pump();
+    });
   }
 
   #pump(): void {

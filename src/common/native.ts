@@ -166,6 +166,11 @@ export interface NativeAddon {
 
   /** How far behind the first byte the next page of memory begins. */
   bytesToPage(bytes: Uint8Array): Bytes;
+  /**
+   * Gets the whole pages of this memory from the system, so that whoever writes there first does not wait for them. What
+   * they hold stays. Rejects with EINVAL before Linux 5.14.
+   */
+  populate(this: void, bytes: Uint8Array): Promise<number>;
 
   /** Replaces this process's program. `env` holds NAME=value. Returns only by throwing. */
   execve(path: string, argv: readonly string[], env: readonly string[]): never;

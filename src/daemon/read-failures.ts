@@ -5,7 +5,8 @@
  * line can. One line for each key and code, again after a while, so that a failing loop does not fill the disk.
  */
 import { LRUCache } from "lru-cache";
-import type { BackingKernel, Content, ContentReader, Span, Waiter } from "../cache/content.ts";
+import type { BackingKernel, Content, ContentReader, Span } from "../cache/content.ts";
+import type { Waiter } from "../common/cancellation.ts";
 import { HawserError, toHawserError } from "../common/errors.ts";
 import type { MaybePromise } from "../common/maybe-promise.ts";
 import type { Milliseconds } from "../common/units.ts";

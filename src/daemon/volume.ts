@@ -249,12 +249,13 @@ function normalize(path: string): string {
   return plain;
 }
 
-function caller(signal?: AbortSignal): Caller {
+function caller(signal: AbortSignal = NEVER): Caller {
   return {
     uid: process.getuid?.() ?? 0,
     gid: process.getgid?.() ?? 0,
     pid: process.pid,
-    signal: signal ?? NEVER,
+    waiter: signal,
+    signal,
   };
 }
 

@@ -3,7 +3,7 @@
  *
  * Each volume has its own part of the staging folder, told apart by endpoint, bucket and prefix, so that whatever an
  * earlier mount has left, at whatever path, is found again and goes on. A part is locked while a mount uses it: a second
- * writable mount of the same volume is refused. In another staging folder it would be another worker, to whom locks and
+ * writable mount of the same volume is refused, once it is clear that the first does not just end. In another staging folder it would be another worker, to whom locks and
  * what is pending here mean nothing, and whose own pending files nobody would look for.
  */
 import { statSync } from "node:fs";
@@ -13,7 +13,9 @@ import type { BlockCache } from "../cache/create-content.ts";
 import { takePlace } from "../cache/cache-folder.ts";
 import type { CachedVolume, VolumePlace } from "../cache/cache-folder.ts";
 import { systemClock } from "../common/clock.ts";
+import type { Clock } from "../common/clock.ts";
 import { HawserError } from "../common/errors.ts";
+import type { Milliseconds } from "../common/units.ts";
 import type { VolumeConfig } from "../config/schema.ts";
 import { volumeUrl } from "../config/volume.ts";
 import type { Logger } from "../observe/logger.ts";
@@ -27,6 +29,10 @@ import { untilOrAborted } from "../writeback/work-queue.ts";
 import { openWriteBack } from "../writeback/open-write-back.ts";
 import { CheckpointKeeper } from "./checkpoint-keeper.ts";
 import type { ReadBase, WriteBack, WriteBackStatus } from "../writeback/write-back.ts";
+
+/** How long a process that was killed may take to let go of its lock, and how often that is looked at. */
+const ENDING_MS: Milliseconds = 5_000;
+const LOOK_MS: Milliseconds = 50;
 
 export interface WritingParts {
   store: ObjectStore;
@@ -153,19 +159,32 @@ export class Writing {
   }
 }
 
-/** @throws HawserError `volume_in_use` */
-async function takeOnlyPlace(folder: string, volume: CachedVolume): Promise<VolumePlace> {
-  try {
-    return await takePlace(folder, volume, { most: 1 });
-  } catch (error) {
-    if (!HawserError.is(error, "would_block")) throw error;
-    throw new HawserError(
-      "volume_in_use",
-      `${volumeUrl(volume)} is mounted writable on this machine already, with the same staging folder (${folder}). ` +
-        "Use that mount (see 'hawser status'), mount read-only, or give a staging folder of its own: then the two are " +
-        "like two machines.",
-    );
+/**
+ * Waits a while for a lock that is held: a process that was killed counts as gone when its first thread is, and on a busy
+ * machine the others take a moment to end, and the lock with the last of them.
+ *
+ * @throws HawserError `volume_in_use`
+ */
+export async function takeOnlyPlace(
+  folder: string,
+  volume: CachedVolume,
+  clock: Clock = systemClock,
+): Promise<VolumePlace> {
+  for (const asked = clock.monotonic(); ;) {
+    try {
+      return await takePlace(folder, volume, { most: 1 });
+    } catch (error) {
+      if (!HawserError.is(error, "would_block")) throw error;
+      if (clock.monotonic() - asked >= ENDING_MS) break;
+    }
+    await new Promise<void>((look) => clock.after(LOOK_MS, look));
   }
+  throw new HawserError(
+    "volume_in_use",
+    `${volumeUrl(volume)} is mounted writable on this machine already, with the same staging folder (${folder}). ` +
+      "Use that mount (see 'hawser status'), mount read-only, or give a staging folder of its own: then the two are " +
+      "like two machines.",
+  );
 }
 
 /** Bytes of objects by way of the cache. */

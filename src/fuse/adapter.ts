@@ -135,6 +135,7 @@ export class Adapter {
     result
       .then(
         (value) => {
+          request.alone = this.#waiting.size === 1;
           if (request.answered) this.#undo(operation, request, value);
           else this.#answer(operation, request, value);
         },
@@ -182,7 +183,7 @@ export class Adapter {
     if (request.answered) return;
     this.#waiting.delete(request.key);
     this.#replies.error(request, errno);
-    request.cancel();
+    request.cancellation.cancel();
   }
 
   #undo(operation: Operation<unknown>, request: Request, value: unknown): void {

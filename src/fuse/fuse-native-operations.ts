@@ -8,6 +8,7 @@
  * the kernel (default_permissions).
  */
 import type Fuse from "fuse-native";
+import { Cancellation } from "../common/cancellation.ts";
 import { HawserError } from "../common/errors.ts";
 import type { Logger } from "../observe/logger.ts";
 import type { MaybePromise } from "../common/maybe-promise.ts";
@@ -48,11 +49,8 @@ class OwnProcess implements Caller {
   readonly uid = process.getuid!();
   readonly gid = process.getgid!();
   readonly pid = process.pid;
-  #signal: AbortSignal | undefined;
-
-  get signal(): AbortSignal {
-    return (this.#signal ??= new AbortController().signal);
-  }
+  readonly waiter = new Cancellation();
+  readonly signal = this.waiter.signal;
 }
 
 /** An operation's success: nothing, a count of bytes, or values to hand over. */

@@ -18,6 +18,8 @@ import type { Request } from "./request.ts";
 
 /** From here on copying into the page cache takes longer than waking a thread. */
 const INLINE_BYTES = 64 * KiB;
+/** The same for a reply that no other request waits behind: waking a thread takes as long as copying 64 KiB. */
+const INLINE_ALONE_BYTES = 512 * KiB;
 /** The largest reply that is no file data: an extended attribute of 64 KiB. */
 const BUFFER_BYTES = 64 * KiB + 4 * KiB;
 /** Index of the first word behind the reply's header. */
@@ -132,7 +134,7 @@ export class Replies {
   /** File data. Releases it once, now or when it was written. */
   chunks(request: Request, reply: ReadReply): void {
     const { uniqueLow, uniqueHigh } = request;
-    if (reply.lengthBytes < INLINE_BYTES) {
+    if (reply.lengthBytes < (request.alone ? INLINE_ALONE_BYTES : INLINE_BYTES)) {
       const result = this.#connection.sendChunks(uniqueLow, uniqueHigh, reply.chunks, reply.lengthBytes);
       this.#finish(request, result);
       reply.release();

@@ -5,6 +5,7 @@
  * back, that is, until the operation's call returns. A request answered at once is reused for the next one; one that
  * has to wait lives on, as the Caller the filesystem holds.
  */
+import { Cancellation } from "../common/cancellation.ts";
 import { HawserError } from "../common/errors.ts";
 import type { Bytes } from "../common/units.ts";
 import type { Caller } from "../vfs/filesystem.ts";
@@ -34,6 +35,8 @@ export class Request implements Caller {
   size: Bytes = 0;
   /** Exactly one reply: set by the first, refused afterwards. */
   answered = false;
+  /** No other request waited when its result was there: writing the reply holds nobody up. */
+  alone = false;
   /** Whether the arguments' memory may be kept until a WRITE is done. */
   mayKeepSlot = false;
   /** The slot so kept, or -1. */
@@ -43,7 +46,7 @@ export class Request implements Caller {
   readonly #memory: RequestMemory;
   #start = 0;
   #end = 0;
-  #abort: AbortController | undefined;
+  #cancellation: Cancellation | undefined;
 
   constructor(memory: RequestMemory) {
     this.#memory = memory;
@@ -64,18 +67,22 @@ export class Request implements Caller {
     this.pid = words[w + 8]!;
     this.size = 0;
     this.answered = false;
+    this.alone = false;
     this.slot = -1;
     this.dirents = undefined;
-    this.#abort = undefined;
+    this.#cancellation = undefined;
+  }
+
+  get cancellation(): Cancellation {
+    return (this.#cancellation ??= new Cancellation());
+  }
+
+  get waiter(): Cancellation {
+    return this.cancellation;
   }
 
   get signal(): AbortSignal {
-    return (this.#abort ??= new AbortController()).signal;
-  }
-
-  /** Tells the filesystem that nobody waits any more. */
-  cancel(): void {
-    (this.#abort ??= new AbortController()).abort();
+    return this.cancellation.signal;
   }
 
   /** What INTERRUPT names this request by. Without the resend bit; exact below 2^53, which unique never reaches. */

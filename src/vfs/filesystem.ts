@@ -9,6 +9,7 @@
  * path is replaced, the next lookup answers a new node id, so that two versions never share a page cache. The inode
  * number (`ino`) stays the path's.
  */
+import type { Waiter } from "../common/cancellation.ts";
 import type { MaybePromise } from "../common/maybe-promise.ts";
 import type { Bytes, EpochMs, Milliseconds } from "../common/units.ts";
 
@@ -21,7 +22,9 @@ export interface Caller {
   readonly uid: number;
   readonly gid: number;
   readonly pid: number;
-  /** Fires when the caller was killed while waiting. Made on first use. */
+  /** Cancelled when the caller was killed while waiting. */
+  readonly waiter: Waiter;
+  /** The same as a signal. Made on first use. */
   readonly signal: AbortSignal;
 }
 

@@ -356,7 +356,7 @@ export class VolumeFilesystem extends ReadOnly implements Filesystem {
 
   read(handle: HandleId, offset: Bytes, length: Bytes, caller: Caller): MaybePromise<ReadReply> {
     const { reader, nodeId } = this.#files.get(handle);
-    const span = reader.read(offset, length, caller);
+    const span = reader.read(offset, length, caller.waiter);
     if (!(span instanceof Promise)) return span;
     return span.catch((error: unknown) => {
       if (HawserError.is(error, "stale", "object_changed")) this.#suspect(nodeId);

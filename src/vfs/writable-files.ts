@@ -175,7 +175,7 @@ export class WritableFiles {
     if (staged) return staged.read(offset, length).then(plainReply);
     const reader = this.#reader(file);
     const { key, etag } = reader.version;
-    const span = reader.read(offset, length, caller);
+    const span = reader.read(offset, length, caller.waiter);
     if (!(span instanceof Promise)) return span;
     return span.catch((error: unknown) => {
       if (!HawserError.is(error, "stale", "object_changed")) throw error;

@@ -116,11 +116,11 @@ export class Engine implements WriteBack, LifeHost, ItemsHost, TakeUpHost, Barri
     if (this.#byKey.has(key)) throw new HawserError("exists", `${key} has a staged file already.`);
     const { state } = journal;
     const id = state.nextId++;
-    const base = this.#items.fold(key) ?? options.base;
+    const { base, hidden } = this.#takeOver(key, options.base);
     const uuid = this.uuidOf(id);
     const { overlayOf: overlay, meta } = options;
     // On its way to the log is enough: a file that nobody has closed may be lost, and one without a record is swept.
-    journal.add({ t: "stage", id, uuid, key, base, overlay, meta, at: clock.now() });
+    journal.add({ t: "stage", id, uuid, key, base, overlay, meta, at: clock.now() }, ...hidden({ id }));
     const file = new LocalStaged(this.#context, this.#life, state.files.get(id)!);
     this.register(file);
     try {
@@ -184,12 +184,29 @@ export class Engine implements WriteBack, LifeHost, ItemsHost, TakeUpHost, Barri
       this.#life.leaveKey(file);
       this.#byKey.delete(file.key);
     }
-    const keys = moved.flatMap(({ file, key, base }) => keysOf(file, key, this.#items.fold(key) ?? base));
+    const places = moved.map(({ file, key, base }) => ({ file, key, ...this.#takeOver(key, base) }));
+    const keys = places.flatMap(({ file, key, base }) => keysOf(file, key, base));
     for (let at = 0; at < keys.length; at += KEYS_OF_A_RECORD)
       this.#context.journal.add({ t: "keys", keys: keys.slice(at, at + KEYS_OF_A_RECORD) });
+    for (const { file, hidden } of places) this.#context.journal.add(...hidden(file));
     for (const { file, from } of moved) this.#hasMoved(file, from);
     this.sourcesChanged();
     await this.#context.journal.flush();
+  }
+
+  /**
+   * What a file replaces that takes a key, where the filesystem holds it to be `known`, and the records that say so where
+   * that does not know the object: to be journaled with it.
+   */
+  #takeOver(key: string, known: Base): { base: Base; hidden: (file: IdAndKept) => JournalRecord[] } {
+    const folded = this.#items.fold(key);
+    const base = folded ?? known;
+    const isHidden = folded ? folded.kind !== "absent" : base.kind === "any";
+    const records = ({ id, kept }: IdAndKept): JournalRecord[] => [
+      ...(kept ? records(kept) : []),
+      { t: "base", id, base, hidden: true },
+    ];
+    return { base, hidden: isHidden ? records : () => [] };
   }
 
   #hasMoved(file: LocalStaged, from: string): void {
@@ -225,13 +242,16 @@ export class Engine implements WriteBack, LifeHost, ItemsHost, TakeUpHost, Barri
       this.#byKey.delete(file.key);
     }
     const records: JournalRecord[] = [];
-    for (const { file, to } of moved)
-      records.push({ t: "keys", keys: keysOf(file, to.key, this.#items.fold(to.key) ?? to.base) });
+    for (const { file, to } of moved) {
+      const { base, hidden } = this.#takeOver(to.key, to.base);
+      records.push({ t: "keys", keys: keysOf(file, to.key, base) }, ...hidden(file));
+    }
     for (const [to, { id, stamp }] of overlays) {
       const uuid = this.uuidOf(id);
-      const base = this.#items.fold(to.key) ?? to.base;
+      const { base, hidden } = this.#takeOver(to.key, to.base);
       const at = this.#context.clock.now();
       records.push({ t: "stage", id, uuid, key: to.key, base, overlay: to.version, meta: to.meta, at });
+      records.push(...hidden({ id }));
       records.push({ t: "flush", id, ...stamp }, { t: "synced", id, ...stamp });
     }
     journal.add(...records);
@@ -426,7 +446,7 @@ export class Engine implements WriteBack, LifeHost, ItemsHost, TakeUpHost, Barri
     this.sourcesChanged();
   }
 
-  removeOrphan(key: string, etag: string): void {
+  removeOrphan(key: string, etag: string | undefined): void {
     if (this.#closing.signal.aborted) return;
     void this.#items.add({ kind: "remove", key, etag }).catch(() => undefined);
   }
@@ -556,6 +576,11 @@ export class Engine implements WriteBack, LifeHost, ItemsHost, TakeUpHost, Barri
         logger.warn({ err: error }, "staged files could not be synced to disk");
     }
   }
+}
+
+interface IdAndKept {
+  readonly id: number;
+  readonly kept?: IdAndKept | undefined;
 }
 
 /** A file, and what is kept of it, under another key. */

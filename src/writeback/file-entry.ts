@@ -43,8 +43,11 @@ export class FileEntry {
   overlay: ObjectVersion | undefined;
   key: string;
   base: Base;
-  /** The object that the base is, where the filesystem does not know of it: an upload of ours that came too late. */
-  hidden: { readonly key: string; readonly etag: string } | undefined;
+  /**
+   * The object that the base is, where the filesystem does not know of it: an upload of ours that came too late, one that
+   * was to be deleted, or whatever is there.
+   */
+  hidden: { readonly key: string; readonly etag: string | undefined } | undefined;
   meta: ObjectMeta;
   /** What it began with: of an overlay, what the base version has. */
   readonly stagedMeta: ObjectMeta;
@@ -162,9 +165,7 @@ export class FileEntry {
       case "base":
         this.base = record.base;
         if (record.overlay) this.overlay = record.overlay;
-        if (record.hidden && record.base.kind === "version") {
-          this.hidden = { key: this.key, etag: record.base.etag };
-        }
+        if (record.hidden || this.hidden?.key === this.key) this.hidden = hiddenAt(this.key, record.base);
         return;
       case "seal": {
         const { n, seq, size, mtime } = record;
@@ -221,6 +222,7 @@ export class FileEntry {
     yield* this.#started(id, uuid);
     if (this.overlay) yield { t: "fetched", id, ranges: outside(this.missing, this.overlay.sizeBytes) };
     yield* this.#written(id);
+    if (this.hidden?.key === this.key) yield { t: "base", id, base: this.base, hidden: true };
     yield { t: "flush", id, ...stamp };
   }
 
@@ -283,6 +285,11 @@ export class FileEntry {
 
 function pairsOf(ranges: readonly ByteRange[]): RangePair[] {
   return ranges.map(({ start, end }) => [start, end]);
+}
+
+function hiddenAt(key: string, base: Base): FileEntry["hidden"] {
+  if (base.kind === "absent") return undefined;
+  return { key, etag: base.kind === "version" ? base.etag : undefined };
 }
 
 /** @param uuid of a file */

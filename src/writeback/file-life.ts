@@ -46,7 +46,7 @@ export interface LifeHost extends Pick<KeptHost, "nameless" | "uuidOf"> {
   forget(file: LocalStaged): void;
   nextSeq(): number;
   /** An object that no name stands for. */
-  removeOrphan(key: string, etag: string): void;
+  removeOrphan(key: string, etag: string | undefined): void;
   /** There are multiparts to be aborted. */
   abandoned(): void;
   /** The store does not let it be known whether a content was left behind: a flush asks again. */
@@ -393,10 +393,10 @@ export class FileLife {
     this.#host.leavesDoubtful(file);
   }
 
-  /** An object that only we know of stays behind under the key. */
+  /** An object that only we know of stays behind under the key. What is kept of a file has the name with it. */
   #leaveHidden(file: LocalStaged): void {
     const { hidden } = file.entry;
-    if (hidden) this.#host.removeOrphan(hidden.key, hidden.etag);
+    if (hidden && !file.keptFor) this.#host.removeOrphan(hidden.key, hidden.etag);
   }
 
   #noteStray(work: FileWork): void {
@@ -426,6 +426,7 @@ export class FileLife {
 
   /** Nobody holds the file. */
   letGo(file: LocalStaged): void {
+    if (file.isMoving) return;
     if (file.isGone && file.writers === 0) void this.#unlink(file);
     else if (file.state === "published") void this.#handOver(file);
     else if (file.state !== "open" && this.#context.area.isCrowded) file.local.rest();
@@ -576,6 +577,7 @@ export class FileLife {
     const name = recovering?.name ?? recovered.nameFor(file.id, key, clock.now());
     if (!recovering) await file.local.fd();
     file.journal({ t: "recover", id: file.id, name, reason });
+    file.isMoving = true;
     file.content.journaled = false;
     this.#host.forget(file);
     await journal.flush();
@@ -585,6 +587,7 @@ export class FileLife {
     await journal.flush();
     this.#host.abandoned();
     area.forget(file.id);
+    file.isMoving = false;
     file.state = "dropped";
     logger.warn({ key, reason, recovered: name }, "a file went to recovered/");
     const told = new HawserError(
@@ -600,6 +603,7 @@ export class FileLife {
     const kept = instead && meta && base ? { file: instead, meta, base } : undefined;
     // To whoever listens by now: what a process before has left begins before anybody does.
     this.#context.events?.conflict(file, name, kept);
+    if (file.holds === 0 && file.writers === 0) this.letGo(file);
   }
 
   #noteOf(file: LocalStaged, reason: RecoverReason): RecoveredNote {

@@ -2,7 +2,7 @@
  * Items: the deletes, moves, metadata changes and markers that are not done yet.
  *
  * A delete that has not begun and is followed by a new file under the key becomes an overwrite; chmod, chown and utimes
- * in a row become one change of metadata. What a move or a change
+ * in a row become one change of metadata. Only what is the last to be done about a key is folded. What a move or a change
  * of metadata makes has a new ETag: whoever meant the old one means the new one from then on.
  */
 import type { ObjectVersion } from "../cache/content.ts";
@@ -23,8 +23,8 @@ export class Items implements ItemHost {
   readonly #context: Context;
   readonly #host: ItemsHost;
   readonly #works = new Map<number, ItemWork>();
-  /** Removes by key, for folding. */
-  readonly #removes = new Map<string, ItemWork>();
+  /** Removes by key that nothing else under the key comes after, for folding. */
+  readonly #removes = new Map<string, ItemWork[]>();
   /** The last change of metadata by key, for folding. */
   readonly #metas = new Map<string, ItemWork>();
 
@@ -55,7 +55,8 @@ export class Items implements ItemHost {
     const work = new ItemWork(this.#context, this, seq, item, after);
     this.#works.set(seq, work);
     this.#context.moves.add(seq, item);
-    if (item.kind === "remove") this.#removes.set(item.key, work);
+    if (item.kind === "remove") this.#removes.set(item.key, [...(this.#removes.get(item.key) ?? []), work]);
+    else for (const key of work.keys) this.#removes.delete(key);
     if (item.kind === "meta") this.#metas.set(item.version.key, work);
     this.#context.queue.add(work);
   }
@@ -81,11 +82,21 @@ export class Items implements ItemHost {
     return true;
   }
 
-  /** A file is staged where a delete has not begun: it replaces what was to be deleted. @returns its base then */
+  /**
+   * A file takes a key where a delete has not begun: it replaces what was to be deleted, which the filesystem has
+   * forgotten.
+   *
+   * @returns its base then
+   */
   fold(key: string): Base | undefined {
-    const work = this.#removes.get(key);
-    if (!work || work.item.kind !== "remove" || !work.cancel()) return undefined;
-    const { etag } = work.item;
+    const works = this.#removes.get(key);
+    this.#removes.delete(key);
+    const etags = new Set(works?.map(({ item }) => (item.kind === "remove" ? item.etag : undefined)));
+    if (!works) return undefined;
+    // Under way, or of two versions, of which nobody knows which is there: they come before the file.
+    if (etags.size > 1 || works.some(({ acted }) => acted)) return { kind: "absent" };
+    for (const work of works) work.cancel();
+    const [etag] = etags;
     return etag === undefined ? { kind: "any" } : { kind: "version", etag };
   }
 
@@ -116,11 +127,17 @@ export class Items implements ItemHost {
 
   ended(work: ItemWork): void {
     this.#works.delete(work.seq);
-    if (this.#removes.get(work.key) === work) this.#removes.delete(work.key);
+    this.#forgetRemove(work);
     if (this.#metas.get(work.key) === work) this.#metas.delete(work.key);
     this.#context.moves.remove(work.seq, work.item);
     this.#context.journal.add({ t: "done", seq: work.seq });
     if (work.acted && work.item.kind !== "meta") this.#context.events?.settled(work.keys);
+  }
+
+  #forgetRemove(work: ItemWork): void {
+    const left = this.#removes.get(work.key)?.filter((other) => other !== work) ?? [];
+    if (left.length > 0) this.#removes.set(work.key, left);
+    else this.#removes.delete(work.key);
   }
 }
 

@@ -47,6 +47,8 @@ export class LocalStaged implements StagedFile {
   lastError: HawserError | undefined;
   /** It went to `recovered/`: says where, and why. */
   lostAs: HawserError | undefined;
+  /** On its way to `recovered/`: its local file must stay until it is there, whoever lets go of it. */
+  isMoving = false;
   readonly waiters = new Set<GenerationWaiter>();
   /** Since when something of it is closed and not in the bucket. */
   pendingSinceMs: EpochMs;

@@ -13,6 +13,8 @@ import type { Tree } from "../e2e/stored-tree.ts";
 import { testClient } from "../support/dev-s3.ts";
 
 const PREFIX = "volume/";
+/** Only bounds how long a command that hangs is waited for: what is looked for in the bucket alone takes ten seconds. */
+const COMMAND_MS = 600_000;
 /** Of the daemon's log, what a failure tells. */
 const LOG_CHARACTERS = 6000;
 
@@ -44,7 +46,7 @@ export class CrashWorld implements AsyncDisposable {
   }
 
   hawser(args: readonly string[]): Promise<Run> {
-    return this.world.hawser(args);
+    return this.world.hawser(args, { timeoutMs: COMMAND_MS });
   }
 
   start(file: string, args: readonly string[]): RunningProgram {

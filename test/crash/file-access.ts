@@ -10,7 +10,7 @@ import { childProgram } from "../support/child-programs.ts";
 import type { FileQuestion } from "../support/file-child.ts";
 
 /** A call that takes longer hangs. */
-const CALL_MS = 120_000;
+const CALL_MS = 300_000;
 
 export class FileAccess implements Disposable {
   readonly #root: string;

@@ -122,9 +122,10 @@ export class World implements AsyncDisposable {
     return new RunningProgram(child);
   }
 
-  /** What `hawser status --json` says of one mount. */
+  /** What `hawser status --json` says of one mount. @throws with what it said instead */
   async status(path: string): Promise<Record<string, unknown>> {
-    const { stdout } = await this.hawser(["status", path, "--json"]);
+    const { code, stdout, stderr } = await this.hawser(["status", path, "--json"]);
+    if (stdout === "") throw new Error(`hawser status ended with ${code} and told nothing: ${stderr}`);
     return (JSON.parse(stdout) as Record<string, unknown>[])[0]!;
   }
 
@@ -215,9 +216,18 @@ export function isMounted(path: string): boolean {
   return readMounts().some(({ mountPoint }) => mountPoint === path);
 }
 
+/** Some thread of it is: a killed process's first one may be gone before the others, which hold its files and locks. */
 export function isRunning(pid: number): boolean {
   try {
-    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+    return readdirSync(`/proc/${pid}/task`).some((thread) => isThreadRunning(pid, thread));
+  } catch {
+    return false;
+  }
+}
+
+function isThreadRunning(pid: number, thread: string): boolean {
+  try {
+    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/task/${thread}/status`, "utf8"));
   } catch {
     return false;
   }

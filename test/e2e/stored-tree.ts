@@ -55,6 +55,14 @@ export async function folderTree(root: string): Promise<Tree> {
   return sorted(lines);
 }
 
+/** Where one tree is not the other: a line for each path. */
+export function differences(found: Tree, wanted: Tree): string[] {
+  const paths = new Set([...Object.keys(wanted), ...Object.keys(found)]);
+  return [...paths]
+    .filter((at) => found[at] !== wanted[at])
+    .map((at) => `${at} is ${found[at] ?? "not there"}, wanted ${wanted[at] ?? "nothing"}`);
+}
+
 /** Every object below a prefix, by the rest of its key. */
 export async function storedObjects(
   client: S3Client,

@@ -1,6 +1,5 @@
-/** Single instances, near nodes, the region of the buckets and given profiles: what is asked of EC2 and IAM, against moto. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+/** Single instances, near nodes, the region of the buckets and given profiles: what is asked of EC2 and IAM, against account.moto. */
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   AddRoleToInstanceProfileCommand,
@@ -8,70 +7,25 @@ import {
   CreateRoleCommand,
   IAMClient,
 } from "@aws-sdk/client-iam";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { run } from "../../src/cli/main.ts";
 import { processTerminal } from "../../src/cli/terminal.ts";
-import { systemClock } from "../../src/common/clock.ts";
-import { parseFile } from "../../src/config/file.ts";
 import { placementOf } from "../../src/launch/ec2/placement.ts";
 import { ec2Provider } from "../../src/launch/ec2/provider.ts";
-import { recordVolume } from "../../src/launch/pool-record.ts";
 import type { ProviderContext } from "../../src/launch/provider.ts";
 import { startTestS3, testEnvironment } from "../support/dev-s3.ts";
 import type { TestS3 } from "../support/dev-s3.ts";
-import { Moto, ec2Error } from "../support/moto.ts";
+import { Ec2Account, KEYS } from "../support/ec2-account.ts";
+import { ec2Error } from "../support/moto.ts";
 
-let moto: Moto;
-let folder: string;
-beforeAll(async () => {
-  moto = await Moto.start();
-});
-afterAll(() => moto?.close());
-beforeEach(async () => {
-  folder = mkdtempSync(join(tmpdir(), "hawser-ec2-"));
-  await moto.reset();
-});
-afterEach(() => rmSync(folder, { recursive: true }));
+const account = Ec2Account.forTests();
 
-const KEYS = { accessKeyId: "AKIATEST", secretAccessKey: "secret" };
-
-function environment(): Record<string, string> {
-  return {
-    AWS_ENDPOINT_URL: moto.url,
-    AWS_ACCESS_KEY_ID: KEYS.accessKeyId,
-    AWS_SECRET_ACCESS_KEY: KEYS.secretAccessKey,
-    AWS_REGION: "us-east-1",
-    AWS_CONFIG_FILE: "/nonexistent",
-    XDG_CONFIG_HOME: folder,
-    HAWSER_POOL_DIR: join(folder, "pools"),
-  };
-}
+const environment = (): Record<string, string> => ({ ...account.environment, AWS_REGION: "us-east-1" });
 
 function contextFor(pool: string): ProviderContext {
-  const { pool: config, volumes } = parseFile(
-    `volumes: [{ bucket: my-runs, prefix: run/, mount: /out, mode: writable }]
-pool: { name: train, region: us-east-1, ami: amazon-linux, address: private, ${pool} }`,
-    "hawser.yaml",
-    {},
-  );
-  const context: ProviderContext = {
-    name: "train",
-    config: config!,
-    volumes: volumes.map(recordVolume),
-    owner: { id: "0b4f1a52-1111-4222-8333-444455556666", label: "alice@laptop" },
-    expiresMs: undefined,
-    folder,
-    state: undefined,
-    save: (state) => {
-      context.state = state;
-      return Promise.resolve();
-    },
-    environment: environment(),
-    events: () => {},
-    clock: systemClock,
-    signal: AbortSignal.timeout(500_000),
-  };
-  return context;
+  const yaml = `volumes: [{ bucket: my-runs, prefix: run/, mount: /out, mode: writable }]
+pool: { name: train, region: us-east-1, ami: amazon-linux, address: private, ${pool} }`;
+  return account.context(yaml, { environment: environment() });
 }
 
 function hawser(...argv: string[]): Promise<{ code: number; text: string }> {
@@ -98,12 +52,12 @@ describe("hawser ec2", () => {
     );
     expect(await hawser("ec2", "info", "i-0123")).toMatchObject({ code: 2, text: /Not instances of Hawser/ });
     expect(await hawser("ec2", "stop", id)).toMatchObject({ code: 2, text: /say so with --force/ });
-    expect(moto.requests("StopInstances")).toHaveLength(0);
+    expect(account.moto.requests("StopInstances")).toHaveLength(0);
     expect((await hawser("ec2", "stop", id, "--force")).code).toBe(0);
     const [stopped] = JSON.parse((await hawser("ec2", "info", id, "--json")).text) as { state: string }[];
     expect(stopped!.state).toMatch(/^stop/);
     expect((await hawser("ec2", "start", id)).code).toBe(0);
-    expect(moto.requests("StartInstances")[0]!.get("InstanceId.1")).toBe(id);
+    expect(account.moto.requests("StartInstances")[0]!.get("InstanceId.1")).toBe(id);
   });
 
   test("eip gives an instance an address with the tags of its pool, which goes with the pool", async () => {
@@ -126,10 +80,10 @@ describe("hawser ec2", () => {
 
   test("an address that could not be attached is given back at once", async () => {
     const [node] = await ec2Provider.provision(contextFor("instanceTypes: [m5.large]"), { replace: [] });
-    moto.answer = (action) =>
+    account.moto.answer = (action) =>
       action === "AssociateAddress" ? ec2Error("InvalidInstanceID", "not in a VPC") : undefined;
     expect((await hawser("ec2", "eip", "attach", node!.id)).code).not.toBe(0);
-    expect(moto.requests("ReleaseAddress")).toHaveLength(1);
+    expect(account.moto.requests("ReleaseAddress")).toHaveLength(1);
   });
 });
 
@@ -156,7 +110,7 @@ describe("nodes near each other", () => {
 
   test("several nodes that take EFA share a placement group with tags, which is removed with the pool", async () => {
     let groups = 0;
-    moto.answer = (action) => {
+    account.moto.answer = (action) => {
       const answer = (name: string, text: string) => ({
         status: 200,
         body: `<${name}Response xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">${text}</${name}Response>`,
@@ -177,14 +131,14 @@ describe("nodes near each other", () => {
       detail: "a placement group, EFA",
     });
     const nodes = await ec2Provider.provision(context, { replace: [] });
-    const [made] = moto.requests("CreatePlacementGroup");
+    const [made] = account.moto.requests("CreatePlacementGroup");
     expect(made!.get("GroupName")).toBe("hawser-train-0b4f1a52");
     expect(made!.get("Strategy")).toBe("cluster");
     expect([...made!.values()]).toContain("hawser:pool");
-    const sent = moto.requests("CreateLaunchTemplate")[0]!;
+    const sent = account.moto.requests("CreateLaunchTemplate")[0]!;
     expect(sent.get("LaunchTemplateData.NetworkInterface.1.InterfaceType")).toBe("efa");
     expect(sent.get("LaunchTemplateData.Placement.GroupName")).toBe("hawser-train-0b4f1a52");
-    const overrides = [...moto.requests("CreateFleet")[0]!.keys()].filter((key) =>
+    const overrides = [...account.moto.requests("CreateFleet")[0]!.keys()].filter((key) =>
       /Overrides.*InstanceType/.test(key),
     );
     expect(overrides).toHaveLength(1);
@@ -208,7 +162,7 @@ describe("where a pool runs", () => {
   async function planned(
     pool: string,
   ): Promise<{ offers: { zone: string }[]; checks: { detail: string }[] }> {
-    const file = join(folder, "hawser.yaml");
+    const file = join(account.folder, "hawser.yaml");
     writeFileSync(
       file,
       `volumes:
@@ -217,7 +171,7 @@ describe("where a pool runs", () => {
 pool: { name: train, instanceTypes: [m5.large], ami: amazon-linux, address: private, ${pool} }\n`,
     );
     const services = Object.fromEntries(
-      ["EC2", "IAM", "SSM"].map((name) => [`AWS_ENDPOINT_URL_${name}`, moto.url]),
+      ["EC2", "IAM", "SSM"].map((name) => [`AWS_ENDPOINT_URL_${name}`, account.moto.url]),
     );
     const where = { ...environment(), ...testEnvironment(server.s3), ...services };
     const { text } = await hawserIn(where, "pool", "plan", "--config", file, "--json");
@@ -237,16 +191,16 @@ pool: { name: train, instanceTypes: [m5.large], ami: amazon-linux, address: priv
 
 describe("a given instance profile", () => {
   beforeEach(async () => {
-    const client = new IAMClient({ endpoint: moto.url, region: "us-east-1", credentials: KEYS });
+    const client = new IAMClient({ endpoint: account.moto.url, region: "us-east-1", credentials: KEYS });
     await client.send(new CreateRoleCommand({ RoleName: "ours", AssumeRolePolicyDocument: "{}" }));
     await client.send(new CreateInstanceProfileCommand({ InstanceProfileName: "ours" }));
     await client.send(new AddRoleToInstanceProfileCommand({ InstanceProfileName: "ours", RoleName: "ours" }));
     client.destroy();
-    moto.sent.splice(0);
+    account.moto.sent.splice(0);
   });
 
   test("is simulated at plan for what the volumes need, and what it lacks is named", async () => {
-    moto.answer = (action, parameters) => {
+    account.moto.answer = (action, parameters) => {
       if (action !== "SimulatePrincipalPolicy") return undefined;
       const items = [...parameters]
         .filter(([key]) => key.startsWith("ActionNames."))
@@ -267,14 +221,14 @@ describe("a given instance profile", () => {
         /does not allow s3:PutObject on s3:\/\/my-runs\/run\/, as IAM simulates it/,
       ) as string,
     });
-    const [first] = moto.requests("SimulatePrincipalPolicy");
+    const [first] = account.moto.requests("SimulatePrincipalPolicy");
     expect(first!.get("PolicySourceArn")).toMatch(/:role\/ours$/);
     expect(first!.get("ResourceArns.member.1")).toBe("arn:aws:s3:::my-runs");
     expect(first!.get("ContextEntries.member.1.ContextKeyName")).toBe("s3:prefix");
   });
 
   test("that cannot be simulated is said, and one that does not exist ends the plan", async () => {
-    moto.answer = (action) =>
+    account.moto.answer = (action) =>
       action === "SimulatePrincipalPolicy"
         ? {
             status: 403,

@@ -1,75 +1,34 @@
 /** The EC2 provider against moto, from plan to nothing left. */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { run } from "../../src/cli/main.ts";
 import { processTerminal } from "../../src/cli/terminal.ts";
-import { systemClock } from "../../src/common/clock.ts";
-import { parseFile } from "../../src/config/file.ts";
 import { Clients } from "../../src/launch/ec2/clients.ts";
 import { giveAddresses } from "../../src/launch/ec2/network-cards.ts";
 import { ec2Provider } from "../../src/launch/ec2/provider.ts";
-import { recordVolume } from "../../src/launch/pool-record.ts";
 import type { PoolEvent } from "../../src/launch/events.ts";
 import type { ProviderContext } from "../../src/launch/provider.ts";
-import { Moto, ec2Error, emptyFleet } from "../support/moto.ts";
+import { Ec2Account, OWNER } from "../support/ec2-account.ts";
+import { ec2Error, emptyFleet } from "../support/moto.ts";
 
-let moto: Moto;
-let folder: string;
-beforeAll(async () => {
-  moto = await Moto.start();
-});
-afterAll(() => moto?.close());
-beforeEach(async () => {
-  folder = mkdtempSync(join(tmpdir(), "hawser-ec2-"));
-  await moto.reset();
-});
-afterEach(() => rmSync(folder, { recursive: true }));
-
-const OWNER = { id: "0b4f1a52-1111-4222-8333-444455556666", label: "alice@laptop" };
+const account = Ec2Account.forTests();
 const signal = AbortSignal.timeout(500_000);
 const events: PoolEvent[] = [];
 
-function environment(): Record<string, string> {
-  return {
-    AWS_ENDPOINT_URL: moto.url,
-    AWS_ACCESS_KEY_ID: "AKIATEST",
-    AWS_SECRET_ACCESS_KEY: "secret",
-    AWS_CONFIG_FILE: "/nonexistent",
-    XDG_CONFIG_HOME: folder,
-  };
-}
-
-function contextFor(pool = "", owner = OWNER): ProviderContext {
-  const { pool: config, volumes } = parseFile(
-    `volumes:
+function contextFor(pool = "", owner: ProviderContext["owner"] = OWNER): ProviderContext {
+  const yaml = `volumes:
   - { bucket: my-data, prefix: imagenet/, mount: /data }
   - { bucket: my-runs, prefix: run/, mount: /out, mode: writable }
   - { bucket: theirs, prefix: x/, mount: /theirs, credentials: { profile: other } }
-pool: { name: train, nodes: 2, instanceTypes: [m5.large, t3.large], region: us-east-1, ami: amazon-linux, address: private, ${pool} }`,
-    "hawser.yaml",
-    {},
-  );
-  const context: ProviderContext = {
-    name: "train",
-    config: config!,
-    volumes: volumes.map(recordVolume),
+pool: { name: train, nodes: 2, instanceTypes: [m5.large, t3.large], region: us-east-1, ami: amazon-linux, address: private, ${pool} }`;
+  return account.context(yaml, {
     owner,
     expiresMs: Date.now() + 3600_000,
-    folder,
-    state: undefined,
-    save: (state) => {
-      context.state = state;
-      return Promise.resolve();
-    },
-    environment: environment(),
     events: (event) => void events.push(event),
-    clock: systemClock,
     signal,
-  };
-  return context;
+  });
 }
 
 const up = (context: ProviderContext) => ec2Provider.provision(context, { replace: [] });
@@ -86,7 +45,7 @@ test("a plan tells offers, prices and the image, and makes nothing", async () =>
   );
   expect(plan.offers[0]).toMatchObject({ instanceType: "m5.large", spot: false, hourlyCost: 0.096 });
   expect(plan.hourlyCost).toBe(0.192);
-  expect(moto.sent.every(({ action }) => /^(Describe|Get|List)/.test(action))).toBe(true);
+  expect(account.moto.sent.every(({ action }) => /^(Describe|Get|List)/.test(action))).toBe(true);
 });
 
 test("up makes nodes with addresses, keys and types; again makes nothing more; down leaves nothing", async () => {
@@ -103,16 +62,16 @@ test("up makes nodes with addresses, keys and types; again makes nothing more; d
     expect(readFileSync(node.identityFile!, "utf8")).toMatch(/^-----BEGIN OPENSSH PRIVATE KEY/);
   }
   expect((await up(context)).map(({ id }) => id)).toEqual(nodes.map(({ id }) => id));
-  expect(moto.requests("CreateFleet")).toHaveLength(1);
+  expect(account.moto.requests("CreateFleet")).toHaveLength(1);
   expect(await down(context, nodes)).toEqual([]);
-  const options = { owner: OWNER, everyone: true, environment: environment(), signal };
+  const options = { owner: OWNER, everyone: true, environment: account.environment, signal };
   expect(await ec2Provider.discover({ ...options, regions: ["us-east-1"] })).toEqual([]);
 });
 
 test("what is sent: IMDSv2 alone, an encrypted disk, the end by itself, tags on everything, keys in user data", async () => {
   const context = contextFor("tags: { team: vision }, ports: [{ port: 8080, from: 203.0.113.0/24 }]");
   await up(context);
-  const [template] = moto.requests("CreateLaunchTemplate");
+  const [template] = account.moto.requests("CreateLaunchTemplate");
   const sent = Object.fromEntries(template!);
   const data = (key: string): string | undefined => sent[`LaunchTemplateData.${key}`];
   expect(data("MetadataOptions.HttpTokens")).toBe("required");
@@ -126,16 +85,20 @@ test("what is sent: IMDSv2 alone, an encrypted disk, the end by itself, tags on 
     ssh_authorized_keys: string[];
   };
   expect((context.state as { hostKeys: string[] }).hostKeys).toEqual([boot.ssh_keys.ed25519_public]);
-  expect(boot.ssh_authorized_keys).toEqual([readFileSync(join(folder, "id_ed25519.pub"), "utf8").trim()]);
-  const ingress = moto.requests("AuthorizeSecurityGroupIngress").map((all) => [...all.values()].join(" "));
+  expect(boot.ssh_authorized_keys).toEqual([
+    readFileSync(join(account.folder, "id_ed25519.pub"), "utf8").trim(),
+  ]);
+  const ingress = account.moto
+    .requests("AuthorizeSecurityGroupIngress")
+    .map((all) => [...all.values()].join(" "));
   expect(ingress.some((rule) => rule.includes("8080") && rule.includes("203.0.113.0/24"))).toBe(true);
   expect(ingress.some((rule) => rule.includes("0.0.0.0/0"))).toBe(false);
-  expect(moto.requests("DeleteLaunchTemplate")).toHaveLength(1);
+  expect(account.moto.requests("DeleteLaunchTemplate")).toHaveLength(1);
 });
 
 test("the role may write what is writable, and nothing else", async () => {
   await up(contextFor("access: [{ bucket: extra, prefix: in/ }]"));
-  const document = JSON.parse(moto.requests("PutRolePolicy")[0]!.get("PolicyDocument")!) as {
+  const document = JSON.parse(account.moto.requests("PutRolePolicy")[0]!.get("PolicyDocument")!) as {
     Statement: { Action: string[]; Resource: string }[];
   };
   const writable = document.Statement.filter(({ Action }) => Action.includes("s3:PutObject"));
@@ -161,7 +124,7 @@ test("a node that is replaced keeps its place, and two owners may use one name",
 
 test("an orphan is discovered by its tags, without a record, and removed", async () => {
   await up(contextFor());
-  const options = { owner: OWNER, everyone: false, environment: environment(), signal };
+  const options = { owner: OWNER, everyone: false, environment: account.environment, signal };
   const [found, ...more] = await ec2Provider.discover({ ...options, regions: ["us-east-1", "eu-west-1"] });
   expect(more).toEqual([]);
   expect(found).toMatchObject({ name: "train", owner: OWNER, region: "us-east-1" });
@@ -177,7 +140,7 @@ describe("hawser ec2", () => {
       ...processTerminal(false),
       out: (line: string) => void lines.push(line),
       err: (line: string) => void lines.push(line),
-      environment: { ...environment(), AWS_REGION: "us-east-1" },
+      environment: { ...account.environment, AWS_REGION: "us-east-1" },
     };
     const code = await run(argv, terminal);
     return { code, text: lines.join("\n") };
@@ -228,7 +191,7 @@ describe("Elastic Fabric Adapters", () => {
     // moto knows no placement groups.
     const context = contextWith(["p4d.24xlarge"], "efa: true, placementGroup: false");
     const nodes = await up(context);
-    const [template, ...more] = moto.requests("CreateLaunchTemplate");
+    const [template, ...more] = account.moto.requests("CreateLaunchTemplate");
     expect(more).toEqual([]);
     const interfaces = interfacesOf(template!);
     expect(
@@ -250,7 +213,8 @@ describe("Elastic Fabric Adapters", () => {
 
   test("an Elastic IP for those that EC2 gives no public address, by their first interface; one that is free is used again", async () => {
     const associated = `<AssociateAddressResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><return>true</return></AssociateAddressResponse>`;
-    moto.answer = (action) => (action === "AssociateAddress" ? { status: 200, body: associated } : undefined);
+    account.moto.answer = (action) =>
+      action === "AssociateAddress" ? { status: 200, body: associated } : undefined;
     const context = contextWith(["p4d.24xlarge"], "");
     const card = (index: number) => ({
       NetworkInterfaceId: `eni-${index}`,
@@ -259,14 +223,14 @@ describe("Elastic Fabric Adapters", () => {
     const cards = { InstanceId: "i-1", NetworkInterfaces: [card(1), card(0)] };
     const alone = { InstanceId: "i-2", NetworkInterfaces: [card(0)] };
     const given = { ...cards, InstanceId: "i-3", PublicIpAddress: "203.0.113.9" };
-    using clients = new Clients("us-east-1", environment(), signal);
+    using clients = new Clients("us-east-1", account.environment, signal);
     const inPrivate = { ...context, config: { ...context.config, address: "private" as const } };
     expect(await giveAddresses(clients, inPrivate, [cards])).toBe(false);
     expect(await giveAddresses(clients, context, [alone, given])).toBe(false);
     expect(await giveAddresses(clients, context, [cards, alone, given])).toBe(true);
     expect(await giveAddresses(clients, context, [cards])).toBe(true);
-    expect(moto.requests("AllocateAddress")).toHaveLength(1);
-    const asked = moto.requests("AssociateAddress").map((one) => one.get("NetworkInterfaceId"));
+    expect(account.moto.requests("AllocateAddress")).toHaveLength(1);
+    const asked = account.moto.requests("AssociateAddress").map((one) => one.get("NetworkInterfaceId"));
     expect(asked).toEqual(["eni-0", "eni-0"]);
     context.state = { region: "us-east-1", hostKeys: [] };
     expect(await ec2Provider.verifyRemoved(context, [])).toMatchObject([{ kind: "address" }]);
@@ -276,28 +240,28 @@ describe("Elastic Fabric Adapters", () => {
   test("one alone where the type has one card, with a public address of its own", async () => {
     const context = contextWith(["g5.48xlarge"], "efa: true, placementGroup: false");
     const nodes = await up(context);
-    expect(interfacesOf(moto.requests("CreateLaunchTemplate")[0]!)).toMatchObject([
+    expect(interfacesOf(account.moto.requests("CreateLaunchTemplate")[0]!)).toMatchObject([
       { DeviceIndex: "0", InterfaceType: "efa", AssociatePublicIpAddress: "true" },
     ]);
-    expect(moto.requests("AllocateAddress")).toEqual([]);
+    expect(account.moto.requests("AllocateAddress")).toEqual([]);
     expect(await down(context, nodes)).toEqual([]);
   });
 });
 
 describe("when AWS refuses", () => {
   test("no capacity in every zone: each market is tried, and what would help is said", async () => {
-    moto.answer = (action) =>
+    account.moto.answer = (action) =>
       action === "CreateFleet" ? emptyFleet("InsufficientInstanceCapacity", "none") : undefined;
     const context = contextFor("allocation: spot-if-available");
     const error = await up(context).catch((error: unknown) => error);
     expect(error).toMatchObject({ code: "provision_failed", message: /0 of 2 nodes.*no capacity/s });
-    expect(moto.requests("DeleteLaunchTemplate")).toHaveLength(1);
-    moto.answer = undefined;
+    expect(account.moto.requests("DeleteLaunchTemplate")).toHaveLength(1);
+    account.moto.answer = undefined;
     expect(await down(context, [])).toEqual([]);
   });
 
   test("spot refused: spot-if-available takes on-demand instances", async () => {
-    moto.answer = (action, parameters) =>
+    account.moto.answer = (action, parameters) =>
       action === "CreateFleet" && [...parameters.values()].includes("spot")
         ? emptyFleet("MaxSpotInstanceCountExceeded", "quota")
         : undefined;
@@ -306,13 +270,13 @@ describe("when AWS refuses", () => {
   });
 
   test("a vCPU quota says where to raise it", async () => {
-    moto.answer = (action) =>
+    account.moto.answer = (action) =>
       action === "CreateFleet" ? emptyFleet("VcpuLimitExceeded", "quota") : undefined;
     await expect(up(contextFor())).rejects.toThrow(/quota of vCPUs.*Service Quotas/s);
   });
 
   test("a missing permission is named", async () => {
-    moto.answer = (action) =>
+    account.moto.answer = (action) =>
       action === "CreateFleet" ? ec2Error("UnauthorizedOperation", "You are not authorized", 403) : undefined;
     await expect(up(contextFor())).rejects.toMatchObject({
       code: "access_denied",
@@ -331,7 +295,7 @@ describe("when AWS refuses", () => {
   test("nothing below maxHourlyCost names the cheapest", async () => {
     const plan = await ec2Provider.plan(contextFor("maxHourlyCost: 0.05"));
     expect(plan.checks[0]).toMatchObject({ outcome: "failed", detail: /cheapest is t3\.large/ });
-    expect(moto.requests("CreateFleet")).toHaveLength(0);
+    expect(account.moto.requests("CreateFleet")).toHaveLength(0);
   });
 
   test("a new instance profile that EC2 does not know yet: the launch asks again until it does", async () => {
@@ -341,20 +305,20 @@ describe("when AWS refuses", () => {
       emptyFleet("InvalidParameterValue", message),
       ec2Error("InvalidParameterValue", message.replaceAll(/arn/gi, "name")),
     ];
-    moto.answer = (action) => (action === "CreateFleet" ? refusals.shift() : undefined);
+    account.moto.answer = (action) => (action === "CreateFleet" ? refusals.shift() : undefined);
     events.splice(0);
     expect(await up(contextFor())).toHaveLength(2);
-    expect(moto.requests("CreateFleet")).toHaveLength(3);
-    expect(moto.requests("CreateLaunchTemplate")).toHaveLength(1);
+    expect(account.moto.requests("CreateFleet")).toHaveLength(3);
+    expect(account.moto.requests("CreateLaunchTemplate")).toHaveLength(1);
     const notes = events.flatMap((event) => (event.type === "note" ? [event.text] : []));
     expect(notes).toEqual(Array(2).fill("EC2 does not know the instance profile yet; asking again"));
   });
 
   test("another wrong parameter is not asked for again", async () => {
-    moto.answer = (action) =>
+    account.moto.answer = (action) =>
       action === "CreateFleet" ? ec2Error("InvalidParameterValue", "The value is wrong.") : undefined;
     await expect(up(contextFor())).rejects.toThrow(/The value is wrong/);
-    expect(moto.requests("CreateFleet")).toHaveLength(1);
+    expect(account.moto.requests("CreateFleet")).toHaveLength(1);
   });
 });
 
@@ -365,7 +329,7 @@ describe("instances that end before they run", () => {
     body: `<${name} xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">${body}</${name}>`,
   });
   /** The first `times` fleets give an instance that EC2 tells to be dead, the others are moto's. */
-  function stillbornAnswer(times: number): typeof moto.answer {
+  function stillbornAnswer(times: number): typeof account.moto.answer {
     let fleets = 0;
     return (action) => {
       if (action === "CreateFleet" && ++fleets <= times) {
@@ -384,14 +348,14 @@ describe("instances that end before they run", () => {
   }
 
   test("are replaced by one of the next offer, which is said", async () => {
-    moto.answer = stillbornAnswer(1);
+    account.moto.answer = stillbornAnswer(1);
     events.splice(0);
     const context = contextFor();
     context.config = { ...context.config, nodes: 1 };
     const nodes = await up(context);
     expect(nodes).toHaveLength(1);
     expect(nodes[0]!.id).not.toBe("i-0dead");
-    const [first, second, ...more] = moto.requests("CreateFleet");
+    const [first, second, ...more] = account.moto.requests("CreateFleet");
     expect(more).toEqual([]);
     const places = (request: URLSearchParams): number =>
       [...request.keys()].filter((key) => key.endsWith(".InstanceType")).length;
@@ -403,13 +367,13 @@ describe("instances that end before they run", () => {
   });
 
   test("again and again: an error with EC2's reason, not an endless wait", async () => {
-    moto.answer = stillbornAnswer(100);
+    account.moto.answer = stillbornAnswer(100);
     const context = contextFor();
     context.config = { ...context.config, nodes: 1 };
     await expect(up(context)).rejects.toMatchObject({
       code: "provision_failed",
       message: expect.stringMatching(/i-0dead ended while it was starting \(Volume limit exceeded\)/),
     });
-    expect(moto.requests("CreateFleet")).toHaveLength(3);
+    expect(account.moto.requests("CreateFleet")).toHaveLength(3);
   });
 });

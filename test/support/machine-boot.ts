@@ -20,8 +20,10 @@ export function plainBoot(identity: MachineIdentity): string {
   return `set -eu
 hostname "$1"
 mount -t proc proc /proc
-# A copy of somebody's mount would keep it from ending.
-awk '$3 ~ /^fuse/ {print $2}' /proc/mounts | while read -r path; do umount -l "$path"; done
+# A copy of somebody's mount would keep it from ending. One whose folder is removed meanwhile goes here too, by itself.
+awk '$3 ~ /^fuse/ {print $2}' /proc/mounts | while read -r path; do
+  umount -l "$path" 2>/dev/null || ! grep -qF " $path " /proc/mounts
+done
 ${overlay(folder, "/etc")}
 ${overlay(folder, "/usr", sudoRoot(identity))}
 ${DISKS.map((path) => disk(folder, path)).join("\n")}

@@ -91,7 +91,9 @@ for (const [at, operation] of ROUND.entries()) {
   say(`done ${at}`);
 }
 say(`points ${points}`);
-await writeBack.tidy();
+// It waits for a minute at most, which is seconds here: a busy machine needs more.
+do await writeBack.tidy();
+while ((await store.listMultiparts("")).length > 0);
 await writeBack.close();
 process.exit(0);
 

@@ -1,5 +1,5 @@
 /** The worker's process as other processes of the node find it; nothing here takes time to load. */
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { packagePath } from "../../common/package-root.ts";
 import { identify, isAlive } from "../../daemon/process-table.ts";
 import type { ProcessIdentity } from "../../daemon/process-table.ts";
@@ -14,10 +14,12 @@ interface WorkerProcess extends ProcessIdentity {
 
 const bootId = (): string => readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
 
-/** This process serves the pool. */
+/** This process serves the pool. Whoever looks meanwhile sees the worker before it, or this one, and never half a line. */
 export function claimWorker(folder: WorkerFolder): void {
   const owner = { ...identify(process.pid)!, boot: bootId() } satisfies WorkerProcess;
-  writeFileSync(folder.lockPath, JSON.stringify(owner), { mode: 0o600 });
+  const fresh = `${folder.lockPath}.${process.pid}`;
+  writeFileSync(fresh, JSON.stringify(owner), { mode: 0o600 });
+  renameSync(fresh, folder.lockPath);
 }
 
 /** The process that serves a pool, when it lives. */

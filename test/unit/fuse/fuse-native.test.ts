@@ -18,7 +18,8 @@ const ATTRIBUTES: Attributes = {
   ctimeMs: -5000,
   blocks: 3,
 };
-const CALLER: Caller = { uid: 0, gid: 0, pid: 1, signal: new AbortController().signal };
+const { signal } = new AbortController();
+const CALLER: Caller = { uid: 0, gid: 0, pid: 1, waiter: signal, signal };
 
 function walkTo(nodeId: number): Walk {
   return { nodeId, entry: undefined, forget: () => {} };

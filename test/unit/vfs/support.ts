@@ -1,5 +1,5 @@
 /** A volume without a kernel: a clock that stands still, a bucket that counts and can be held up, plain content. */
-import { signalOf } from "../../../src/cache/content.ts";
+import { signalOf } from "../../../src/common/cancellation.ts";
 import type { Content, ContentReader, ObjectVersion, Span } from "../../../src/cache/content.ts";
 import type { Clock } from "../../../src/common/clock.ts";
 import { HawserError } from "../../../src/common/errors.ts";
@@ -163,7 +163,7 @@ export class PlainContent implements Content {
 }
 
 export function caller(signal: AbortSignal = new AbortController().signal): Caller {
-  return { uid: 1000, gid: 1000, pid: 4242, signal };
+  return { uid: 1000, gid: 1000, pid: 4242, waiter: signal, signal };
 }
 
 export const READ: OpenFlags = {

@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { HawserError } from "../../../src/common/errors.ts";
+import type { OnFaultPoint } from "../../../src/writeback/fault-point.ts";
 import { listRecovered } from "../../../src/writeback/recovered.ts";
 import type { RestoredFile, StagedFile } from "../../../src/writeback/write-back.ts";
 import { Harness } from "./harness.ts";
@@ -83,6 +84,18 @@ describe("W18 a conflict", () => {
     await h.wb.tellConflicts("dir/", "once");
   });
 
+  test("loses nothing when the last who has the file open lets go of it while it is moved", async () => {
+    const held: StagedFile[] = [];
+    await h.crashAndOpen({ faultPoint: unholdMeanwhile(held) });
+    const file = await h.write("dir/a", "ours");
+    file.hold();
+    held.push(file);
+    h.store.seed("dir/a", "theirs");
+    await h.until(() => h.told.conflicts.length > 0);
+    expect(await recovered()).toEqual([[h.told.conflicts[0]![1], "conflict", "ours"]]);
+    expect(held).toEqual([]);
+  });
+
   test("that the process did not live to tell is in recovered once, and told by the next one's barrier", async () => {
     // As it is on the disk when the process ends there.
     const left = join(h.folder, "left");
@@ -103,6 +116,16 @@ describe("W18 a conflict", () => {
     expect(h.text("dir/a")).toBe("theirs");
   });
 });
+
+/** Lets go of a file that is held as soon as its move to `recovered/` has begun. */
+function unholdMeanwhile(held: StagedFile[]): OnFaultPoint {
+  return (point) => {
+    if (point !== "journal.append") return;
+    queueMicrotask(() => {
+      if (held.length > 0 && h.wb.find("dir/a") === undefined) held.pop()!.unhold();
+    });
+  };
+}
 
 describe("W15 a torn rewrite", () => {
   /** Closed as "old", and rewritten as far as "ne" by a program that is killed. */
