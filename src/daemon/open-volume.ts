@@ -86,6 +86,7 @@ export async function openVolume(
   const memoryBytes = contentBytes(volume);
   const store = await openStore(volume, options);
   try {
+    if (volume.mode === "writable") store.prepareUploads();
     await askStore(store, volume, options);
     const disk = await openDisk(volume, store, options.log);
     return await Parts.open(volume, store, { memoryBytes, disk, log: options.log });

@@ -74,6 +74,8 @@ export interface S3Store extends ObjectStore {
   readonly storage: StoragePreset;
   /** A request that ObjectStore has no method for, by the SDK, with the store's retries and errors. */
   control<T>(call: ControlCall, send: (attempt: ControlAttempt) => Promise<T>): Promise<T>;
+  /** Gets ready to upload, for who will soon do so. Sends nothing. */
+  prepareUploads(): void;
   /** A URL for one request, to be used without credentials. Undefined where there are none to sign with. */
   presign(request: PresignRequest): Promise<string | undefined>;
 }
@@ -158,6 +160,10 @@ class SdkStore implements S3Store {
     const clients = new SdkClients(site, this.#agents, () => capabilities.checksums);
     const sender = options.engine === "sdk" ? undefined : createUploadSender({ site });
     this.#context = { site, retrier, agents: this.#agents, clients, sender, capabilities };
+  }
+
+  prepareUploads(): void {
+    this.#context.sender?.prepare();
   }
 
   get endpoint(): Endpoint {

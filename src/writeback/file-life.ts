@@ -162,7 +162,7 @@ export class FileLife {
       return;
     }
     closing.then(
-      () => this.#sealing.beginSoon(file),
+      () => this.seal(file),
       (error: unknown) => this.#context.logger.error({ err: error, key: file.key }, "closing a staging file"),
     );
   }

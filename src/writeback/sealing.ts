@@ -5,7 +5,7 @@
  * What tells is the lease test: F_SETLEASE F_RDLCK is refused while a writable descriptor or mapping is left. It is
  * repeated, less and less often.
  *
- * Of a small file it is not even begun at once: whoever saves many of them asks for the next name at this very moment,
+ * Of a small file that the kernel has written it is not even begun at once: whoever saves many of them asks for the next name at this very moment,
  * and is not to wait for it. It begins when the writer has its next file, or soon; nothing depends on when, as with a
  * test that was refused. A large file is sealed at once, and those that were closed before it with it: the order of
  * seals is the order in which large files hold others back.
@@ -43,7 +43,7 @@ export class Sealing {
   /** As `begin`, for a file that was just closed. */
   beginSoon(file: LocalStaged): void {
     const { flushed } = file.entry;
-    if (!flushed || flushed.size >= LARGE || this.#waiters.has(file)) {
+    if (!flushed || flushed.size >= LARGE) {
       this.beginWaiting();
       this.begin(file);
       return;

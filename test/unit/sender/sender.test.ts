@@ -365,3 +365,22 @@ test("in threads: many at once, memory and files, and the process ends without a
     },
   );
 });
+
+test("one that is prepared has its threads, once, and sends by them", async () => {
+  const { origin, send, sender } = await bench(
+    async (incoming) => {
+      await incoming.body;
+      incoming.ok();
+    },
+    { workers: 1 },
+  );
+  sender.prepare();
+  sender.prepare();
+  const { status } = await send({ body: small });
+  expect(status).toBe(200);
+  expect(origin.requests).toHaveLength(1);
+  await sender.close();
+  // It starts nothing that nobody would end.
+  sender.prepare();
+  await expect(send({ body: small })).rejects.toMatchObject({ code: "closed" });
+});
