@@ -276,17 +276,15 @@ export class Inodes {
   }
 
   /** Asks the staged file for size and mtime where they may have changed. */
-  async refresh(inode: Inode): Promise<void> {
+  refresh(inode: Inode): void {
     const file = inode.staged;
     if (!file || !inode.touched) return;
-    const sizeBytes = await file.size();
-    const mtimeMs = await file.mtimeMs();
-    if (inode.staged !== file) return;
+    const { size, mtime } = file.stamp();
     const row = this.row(inode);
     if (row === NO_ROW) return;
     const { tree } = this.#parts;
-    tree.setSize(row, sizeBytes);
-    tree.setMtime(row, wholeMicroseconds(mtimeMs));
+    tree.setSize(row, size);
+    tree.setMtime(row, wholeMicroseconds(mtime));
     // While the kernel writes by itself every question is asked anew.
     if (inode.serving !== "passthrough" || inode.writers === 0) inode.touched = false;
   }

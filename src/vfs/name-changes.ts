@@ -156,7 +156,7 @@ export class NameChanges {
     if (bytes) await file.write(0, bytes);
     const row = tree.create(folder, name, type);
     tree.setSize(row, bytes?.length ?? 0);
-    tree.setMtime(row, wholeMicroseconds(await file.mtimeMs()));
+    tree.setMtime(row, wholeMicroseconds(file.stamp().mtime));
     tree.reference(row);
     const inode = inodes.of(row);
     inodes.setMetadata(inode, metadata);

@@ -87,8 +87,9 @@ export async function showRestored(
   if (base.kind === "version")
     inode.version = { key: file.key, etag: base.etag, sizeBytes: 0, mtimeMs: inodes.mtimeMs(inode) };
   inodes.attach(inode, file, { fromScratch: false });
-  tree.setSize(row, await file.size());
-  tree.setMtime(row, await file.mtimeMs());
+  const { size, mtime } = file.stamp();
+  tree.setSize(row, size);
+  tree.setMtime(row, mtime);
 }
 
 function told(name: string, { metadata = {}, contentType, headers }: ObjectMeta): FileMetadata {

@@ -135,19 +135,33 @@ export class WritableFiles {
     file.reader?.close();
     const { inode, writing, tearing } = file;
     if (!writing || !(inode.touched || tearing)) return this.#released(file);
-    // What it has become must be known before it can be published.
-    const released = (tearing ?? Promise.resolve())
+    if (!tearing) return this.#releasedChanged(file);
+    const released = tearing
       .catch(() => undefined)
-      .then(() => this.#options.inodes.refresh(inode))
-      .then(() => true)
-      .catch(() => false)
-      .then((isKnown) => {
-        this.#released(file);
-        if (isKnown && inode.writers === 0) inode.touched = false;
+      .then(() => {
+        this.#releasedChanged(file);
         if (inode.releasing === released) inode.releasing = undefined;
       });
     inode.releasing = released;
     return released;
+  }
+
+  /** What it has become must be known before it can be published. */
+  #releasedChanged(file: WritableHandle): void {
+    const { inode } = file;
+    const isKnown = this.#refreshed(inode);
+    this.#released(file);
+    if (isKnown && inode.writers === 0) inode.touched = false;
+  }
+
+  /** @returns false when the local file could not be asked */
+  #refreshed(inode: Inode): boolean {
+    try {
+      this.#options.inodes.refresh(inode);
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   #released(file: WritableHandle): void {
@@ -238,7 +252,7 @@ export class WritableFiles {
       try {
         return await action(writing);
       } finally {
-        await this.#options.inodes.refresh(inode).catch(() => undefined);
+        this.#refreshed(inode);
         // A close, as far as a crash is concerned.
         await writing.flush().finally(() => writing.releaseWrite());
       }
@@ -260,7 +274,7 @@ export class WritableFiles {
     if (!file.flags.write) throw new HawserError("bad_handle", "The file is not open for writing.");
     const writing = await this.writable(file);
     await writing.allocate(mode, offset, length);
-    this.#changed(file.inode, await writing.size());
+    this.#changed(file.inode, writing.stamp().size);
   }
 
   seek(file: WritableHandle, offset: Bytes, whence: "data" | "hole"): MaybePromise<Bytes> {

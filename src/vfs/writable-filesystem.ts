@@ -225,14 +225,13 @@ export class WritableFilesystem implements Filesystem {
   }
 
   /** An entry with attributes as they are in the staged file. */
-  #fresh(entry: Entry): MaybePromise<Entry> {
+  #fresh(entry: Entry): Entry {
     const inode = this.#inodes.get(entry.nodeId);
     if (!inode?.touched) return entry;
-    return this.#inodes.refresh(inode).then(() => {
-      this.#fill(entry.attributes, inode);
-      entry.attributeTtlMs = this.#ttl(inode, entry.attributeTtlMs);
-      return entry;
-    });
+    this.#inodes.refresh(inode);
+    this.#fill(entry.attributes, inode);
+    entry.attributeTtlMs = this.#ttl(inode, entry.attributeTtlMs);
+    return entry;
   }
 
   #fill(attributes: Attributes, inode: Inode): void {
@@ -283,10 +282,14 @@ export class WritableFilesystem implements Filesystem {
     const { row, isNew } = await this.#names.create(parent, name, mode, caller, flags);
     const entry = this.#entry(row);
     try {
-      const open = isNew
-        ? this.#files.openNew(this.#inodes.of(row), flags, caller)
-        : await this.open(entry.nodeId, flags, caller);
-      return { entry: await this.#fresh(entry), open };
+      if (isNew) {
+        const inode = this.#inodes.of(row);
+        const open = this.#files.openNew(inode, flags, caller);
+        entry.attributeTtlMs = this.#ttl(inode, entry.attributeTtlMs);
+        return { entry, open };
+      }
+      const open = await this.open(entry.nodeId, flags, caller);
+      return { entry: this.#fresh(entry), open };
     } catch (error) {
       this.forget(entry.nodeId, 1);
       throw error;
@@ -345,8 +348,8 @@ export class WritableFilesystem implements Filesystem {
   getattr(nodeId: NodeId, handle: HandleId | undefined, caller: Caller): MaybePromise<AttributesReply> {
     const inode = this.#inodes.get(nodeId);
     if (!inode) return this.#volume.getattr(nodeId, handle, caller);
-    if (!inode.touched) return this.#attributesOf(inode);
-    return this.#inodes.refresh(inode).then(() => this.#attributesOf(inode));
+    this.#inodes.refresh(inode);
+    return this.#attributesOf(inode);
   }
 
   #attributesOf(inode: Inode): AttributesReply {

@@ -119,6 +119,8 @@ export class Engine implements WriteBack, LifeHost, ItemsHost, TakeUpHost, Barri
     const { base, hidden } = this.#takeOver(key, options.base);
     const uuid = this.uuidOf(id);
     const { overlayOf: overlay, meta } = options;
+    // Behind the answer: the writer is about to fill the file.
+    if (this.#life.isSealing) setImmediate(() => this.#life.sealClosed());
     // On its way to the log is enough: a file that nobody has closed may be lost, and one without a record is swept.
     journal.add({ t: "stage", id, uuid, key, base, overlay, meta, at: clock.now() }, ...hidden({ id }));
     const file = new LocalStaged(this.#context, this.#life, state.files.get(id)!);
@@ -402,7 +404,7 @@ export class Engine implements WriteBack, LifeHost, ItemsHost, TakeUpHost, Barri
   get isDraining(): boolean {
     for (const { state } of this.#files.values())
       if (state === "sealed" || state === "uploading") return true;
-    return false;
+    return this.#life.isSealing;
   }
 
   // LifeHost, ItemsHost, TakeUpHost and BarrierHost.

@@ -14,6 +14,7 @@ import { whoGivesWay } from "./circle.ts";
 import type { Context } from "./context.ts";
 import type { FileEntry, InBucket } from "./file-entry.ts";
 import { FileWork } from "./file-work.ts";
+import { FoldingLine } from "./folding-line.ts";
 import { KeptContents } from "./kept-content.ts";
 import type { KeptHost } from "./kept-content.ts";
 import type { Stray } from "./journal-state.ts";
@@ -30,11 +31,6 @@ import type { OpenForWrite } from "./write-back.ts";
 
 /** A file up to this size waits a little, so that rename, chmod and utimes fold into its upload. */
 export const SMALL: Bytes = 8 * MiB;
-export const FOLDING_MS: Milliseconds = 100;
-/** While others are being closed it waits on, as long as this: who saves many small files has both cores for it. */
-const BURST_MS: Milliseconds = 1_000;
-/** What falls due within so long goes together: one timer, one message to the sender, one write of the journal. */
-const TOGETHER_MS: Milliseconds = 20;
 /** A file that is closed, and for so long always written again before it is published, is published from a copy. */
 export const STARVED_MS: Milliseconds = 60_000;
 
@@ -70,12 +66,12 @@ export class FileLife {
   readonly #host: LifeHost;
   readonly #sealing: Sealing;
   readonly #kept: KeptContents;
-  /** When a small file was sealed last, by the monotonic clock. */
-  #lastSmallMs: Milliseconds = -Infinity;
+  readonly #folding: FoldingLine;
 
   constructor(context: Context, host: LifeHost) {
     this.#context = context;
     this.#host = host;
+    this.#folding = new FoldingLine(context.clock);
     this.#sealing = new Sealing(context, (file) => this.#sealNow(file));
     this.#kept = new KeptContents(context, {
       nameless: (id, keptFor) => host.nameless(id, keptFor),
@@ -160,10 +156,25 @@ export class FileLife {
   }
 
   #closeWriter(file: LocalStaged): void {
-    file.local.closeWriter().then(
+    const closing = file.local.closeWriter();
+    if (closing === undefined) {
+      this.#sealing.beginSoon(file);
+      return;
+    }
+    closing.then(
       () => this.seal(file),
       (error: unknown) => this.#context.logger.error({ err: error, key: file.key }, "closing a staging file"),
     );
+  }
+
+  /** A moment to seal what was closed: the writer has its answer, and is busy with the next file. */
+  sealClosed(): void {
+    this.#sealing.beginWaiting();
+  }
+
+  /** Files were closed that will soon be on their way. */
+  get isSealing(): boolean {
+    return this.#sealing.isWaiting;
   }
 
   /** Ends what is under way as soon as it can. */
@@ -198,7 +209,7 @@ export class FileLife {
     const now = this.#context.clock.monotonic();
     file.unpublishedSince ??= now;
     if (now - file.unpublishedSince >= STARVED_MS && file.content.isLocal) this.#enqueueSnapshot(file);
-    else this.enqueue(file, stamp.size <= SMALL ? FOLDING_MS : 0);
+    else this.enqueue(file, stamp.size <= SMALL);
   }
 
   /** A file that is written again and again, before it was ever published, is published from a copy. */
@@ -208,7 +219,7 @@ export class FileLife {
     file.frozen = (async () => {
       try {
         const snapshot = await Snapshot.take(area.path(file.id), area.snapshotPath(file.id), area.pace);
-        this.enqueue(file, 0, snapshot);
+        this.enqueue(file, false, snapshot);
         const { work } = file;
         if (work) void this.#context.queue.over(work).then(() => snapshot.remove());
         else await snapshot.remove();
@@ -217,15 +228,15 @@ export class FileLife {
           { err: error, key: file.key },
           "a file could not be copied to be published",
         );
-        this.enqueue(file, 0);
+        this.enqueue(file, false);
       } finally {
         file.frozen = undefined;
       }
     })();
   }
 
-  /** Gives a sealed file its place in the order. */
-  enqueue(file: LocalStaged, delayMs: Milliseconds, snapshot?: Snapshot): void {
+  /** Gives a sealed file its place in the order. @param isFolding it waits a little first */
+  enqueue(file: LocalStaged, isFolding: boolean, snapshot?: Snapshot): void {
     const { sealed } = file.entry;
     if (!sealed) return;
     const { n, seq, size, mtime } = sealed;
@@ -236,21 +247,12 @@ export class FileLife {
       stamp: { size, mtime },
       generation: file.generation,
       live: false,
-      dueMs: this.#due(delayMs),
-      ...(delayMs > 0
-        ? { burst: { lengthMs: BURST_MS, endMs: () => together(this.#lastSmallMs + FOLDING_MS) } }
-        : {}),
+      dueMs: isFolding ? this.#folding.closed() : this.#context.clock.monotonic(),
+      folding: isFolding ? this.#folding : undefined,
       snapshot,
     });
     this.#add(file.work);
     if (file.holds === 0 && this.#context.area.isCrowded) file.local.rest();
-  }
-
-  #due(delayMs: Milliseconds): Milliseconds {
-    const now = this.#context.clock.monotonic();
-    if (delayMs === 0) return now;
-    this.#lastSmallMs = now;
-    return together(now + delayMs);
   }
 
   #add(work: FileWork): void {
@@ -309,7 +311,7 @@ export class FileLife {
     try {
       await this.#publishOpen(file);
     } finally {
-      if (kept && !kept.isGone && kept.state !== "published") this.enqueue(kept, 0);
+      if (kept && !kept.isGone && kept.state !== "published") this.enqueue(kept, false);
     }
   }
 
@@ -358,7 +360,7 @@ export class FileLife {
     // Whoever waits for this generation waits for this as well.
     file.publishedGeneration = Math.min(file.publishedGeneration, file.generation - 1);
     file.pendingSinceMs = this.#context.clock.now();
-    this.enqueue(file, FOLDING_MS);
+    this.enqueue(file, true);
   }
 
   /** The file has another key now: its place is there. */
@@ -372,7 +374,7 @@ export class FileLife {
     if (!sealed) return;
     file.journal({ t: "seal", id: file.id, ...sealed, seq: this.#host.nextSeq() });
     file.state = "sealed";
-    this.enqueue(file, sealed.size <= SMALL ? FOLDING_MS : 0);
+    this.enqueue(file, sealed.size <= SMALL);
   }
 
   /** Before a rename: notes what may yet appear under the present key. */
@@ -702,10 +704,6 @@ export class FileLife {
 /** Whether what has arrived is the file as it is now, attributes included: they may have changed since it was sent. */
 function isAsItIs(file: LocalStaged, work: FileWork, there: InBucket): boolean {
   return work.isUpToDate(there) && sameTime(work.stamp.mtime, file.local.stamp().mtime);
-}
-
-function together(dueMs: Milliseconds): Milliseconds {
-  return Math.ceil(dueMs / TOGETHER_MS) * TOGETHER_MS;
 }
 
 /** Where a content is uploaded: under the key it had when most of it was sent, else under its own. */

@@ -17,6 +17,7 @@ import { FileBytes, stillSame, unchangedSince } from "./file-bytes.ts";
 import type { ByteSource, SumSource } from "./file-bytes.ts";
 import type { FileLife } from "./file-life.ts";
 import { FileProgress } from "./file-progress.ts";
+import type { FoldingLine } from "./folding-line.ts";
 import { metaOf, metaWithTime, sameMeta, sameTime } from "./object-meta.ts";
 import { isWorthKeeping } from "./part-plan.ts";
 import type { ByteRange } from "./part-plan.ts";
@@ -50,8 +51,8 @@ export interface FileWorkOptions {
   live: boolean;
   /** Not before this, by the monotonic clock. */
   dueMs: Milliseconds;
-  /** One of many: put off while they go on, by so much at most. */
-  burst?: { readonly lengthMs: Milliseconds; readonly endMs: () => Milliseconds } | undefined;
+  /** Where it waits until then. */
+  folding?: FoldingLine | undefined;
   /** A copy of the content: the file itself may be written meanwhile. */
   snapshot?: ByteSource | undefined;
 }
@@ -85,7 +86,7 @@ export class FileWork implements Work {
   readonly #life: FileLife;
   readonly #giveUp = new AbortController();
   #dueMs: Milliseconds;
-  #burst: FileWorkOptions["burst"];
+  #folding: FoldingLine | undefined;
   #wake = (): void => undefined;
   /** The number in the upload id of what is under way: that of the content it was begun for. */
   uploadN: number;
@@ -107,7 +108,7 @@ export class FileWork implements Work {
     this.live = options.live;
     this.snapshot = options.snapshot;
     this.#dueMs = options.dueMs;
-    this.#burst = options.burst;
+    this.#folding = options.folding;
     this.ends = this.#giveUp.signal;
     this.#mark = context.journal.mark;
   }
@@ -153,7 +154,7 @@ export class FileWork implements Work {
   /** Starts, or tries again, at once. */
   hasten(): void {
     this.#dueMs = -Infinity;
-    this.#burst = undefined;
+    this.#folding = undefined;
     this.#wake();
   }
 
@@ -230,28 +231,20 @@ export class FileWork implements Work {
   }
 
   async #untilDue(): Promise<void> {
-    const { clock } = this.#context;
     for (;;) {
       this.ends.throwIfAborted();
-      const left = this.#nextLookMs() - clock.monotonic();
-      if (left <= 0) {
-        this.#burst = undefined;
-        return;
-      }
+      const folding = this.#folding;
+      const left = this.#dueMs - this.#context.clock.monotonic();
+      if (!folding && left <= 0) return;
       let cancel = (): void => undefined;
       await new Promise<void>((wake) => {
         this.#wake = wake;
+        if (folding) cancel = folding.wait(this.#dueMs, () => this.hasten());
         // A failure that stays waits to be hastened.
-        cancel = clock.after(Math.min(left, LONGEST_TIMER_MS), wake);
+        else cancel = this.#context.clock.after(Math.min(left, LONGEST_TIMER_MS), wake);
       });
       cancel();
     }
-  }
-
-  #nextLookMs(): Milliseconds {
-    const burst = this.#burst;
-    if (!burst) return this.#dueMs;
-    return Math.min(Math.max(this.#dueMs, burst.endMs()), this.#dueMs + burst.lengthMs);
   }
 
   async #attempt(): Promise<InBucket> {

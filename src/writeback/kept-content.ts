@@ -53,8 +53,9 @@ export class KeptContents {
 
   /** To be asked at the first open for writing, before it is journaled. */
   closedContent({ entry, local }: LocalStaged): ClosedContent | undefined {
+    if (entry.torn || !entry.flushed) return undefined;
     const stamp = local.stamp();
-    if (entry.torn || !isAsFlushed(entry, stamp)) return undefined;
+    if (!isAsFlushed(entry, stamp)) return undefined;
     const { sealed, synced, n } = entry;
     return { stamp, isSynced: synced !== undefined, n: sealed?.n ?? n + 1 };
   }

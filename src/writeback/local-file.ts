@@ -134,16 +134,17 @@ export class LocalFile {
   }
 
   /** Closes the writing descriptor, once writes under way have ended. */
-  async closeWriter(): Promise<void> {
+  closeWriter(): MaybePromise<void> {
     if (this.#writes > 0) {
       this.#writerEnds = true;
-      return;
+      return undefined;
     }
     this.#writerEnds = false;
     const writer = this.#writer;
     this.#writer = undefined;
-    const fd = await writer?.catch(() => undefined);
-    if (fd !== undefined) await closeFd(fd, this.#area.pace);
+    return writer
+      ?.catch(() => undefined)
+      .then((fd) => (fd === undefined ? undefined : closeFd(fd, this.#area.pace)));
   }
 
   /** Gives the reading descriptor back to the system while nobody uses it; it is opened again when needed. */

@@ -16,7 +16,7 @@ import type { FileWork } from "./file-work.ts";
 import { LocalFile } from "./local-file.ts";
 import { sameTime } from "./object-meta.ts";
 import type { ClosedContent } from "./kept-content.ts";
-import type { FileRecord } from "./records.ts";
+import type { FileRecord, FileStamp } from "./records.ts";
 import { StagedContent } from "./staged-content.ts";
 import type { ObjectMeta, OpenForWrite, StagedFile, StagedState } from "./write-back.ts";
 
@@ -111,12 +111,8 @@ export class LocalStaged implements StagedFile {
     else this.#context.journal.add(record);
   }
 
-  size(): Bytes {
-    return this.local.stamp().size;
-  }
-
-  mtimeMs(): EpochMs {
-    return this.local.stamp().mtime;
+  stamp(): FileStamp {
+    return this.local.stamp();
   }
 
   backing(): number | undefined {
@@ -181,7 +177,7 @@ export class LocalStaged implements StagedFile {
 
   async #cut(sizeBytes: Bytes, isAlone: () => boolean): Promise<void> {
     await this.local.fd();
-    const isCut = sizeBytes === 0 || sizeBytes < this.size();
+    const isCut = sizeBytes === 0 || sizeBytes < this.stamp().size;
     await this.content.truncate(sizeBytes, isCut ? () => this.#life.keep(this, isAlone) : undefined);
   }
 
@@ -284,7 +280,7 @@ export class LocalStaged implements StagedFile {
 
   /** Tells the staging area how large it is now. */
   measure(): Bytes {
-    const sizeBytes = this.size();
+    const sizeBytes = this.stamp().size;
     if (!this.isGone || this.holds > 0) this.#context.area.resized(this.id, sizeBytes);
     return sizeBytes;
   }

@@ -70,7 +70,7 @@ export class StagingArea {
   }
 
   path(id: number): string {
-    return join(this.folder, String(id % FOLDERS), String(id));
+    return `${this.folder}/${id % FOLDERS}/${id}`;
   }
 
   /** Creates the file and opens it for reading: the kernel's own descriptors are the ones that write. */

@@ -161,7 +161,7 @@ export class TakeUp {
     const files = [...this.#named, ...kept];
     for (const file of files) {
       if (file.state !== "sealed") continue;
-      starts.push({ seq: file.entry.sealed!.seq, start: () => this.#life.enqueue(file, 0) });
+      starts.push({ seq: file.entry.sealed!.seq, start: () => this.#life.enqueue(file, false) });
     }
     for (const [seq, item] of state.items) {
       starts.push({ seq, start: () => this.#host.startItem(seq, item) });

@@ -9,10 +9,10 @@
  */
 import type { ObjectVersion } from "../cache/content.ts";
 import type { HawserError } from "../common/errors.ts";
-import type { MaybePromise } from "../common/maybe-promise.ts";
 import type { Bytes, EpochMs, Milliseconds } from "../common/units.ts";
 import type { PutOptions } from "../store/object-store.ts";
 import type { ByteRange } from "./part-plan.ts";
+import type { FileStamp } from "./records.ts";
 import type { Base } from "./verdict.ts";
 
 /**
@@ -67,9 +67,8 @@ export interface StagedFile {
   readonly id: number;
   readonly key: string;
   readonly state: StagedState;
-  /** As a stat of the local file says now. */
-  size(): MaybePromise<Bytes>;
-  mtimeMs(): MaybePromise<EpochMs>;
+  /** Size and mtime, as a stat of the local file says now. */
+  stamp(): FileStamp;
   /** A read-only descriptor of the local file, for passthrough; undefined while parts of an overlay are not local. */
   backing(): number | undefined;
   /** An open for writing: raises the generation. Waits while the staging area is full. @throws `no_space` */

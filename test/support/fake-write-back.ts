@@ -8,6 +8,7 @@ import { HawserError } from "../../src/common/errors.ts";
 import { formatObjectTime } from "../../src/common/object-time.ts";
 import type { MemoryStore } from "../../src/store/memory-store.ts";
 import { StagedBytes } from "./staged-bytes.ts";
+import type { FileStamp } from "../../src/writeback/records.ts";
 import type { Base } from "../../src/writeback/verdict.ts";
 import type {
   Exchanged,
@@ -48,12 +49,8 @@ export class FakeFile implements StagedFile {
     this.bytes = bytes;
   }
 
-  size(): number {
-    return this.bytes.content.length;
-  }
-
-  mtimeMs(): number {
-    return this.bytes.mtimeMs;
+  stamp(): FileStamp {
+    return { size: this.bytes.content.length, mtime: this.bytes.mtimeMs };
   }
 
   backing(): number | undefined {
@@ -93,8 +90,8 @@ export class FakeFile implements StagedFile {
   }
 
   async seek(offset: number, whence: "data" | "hole"): Promise<number> {
-    if (offset >= this.size()) throw new HawserError("beyond_end", "behind the end");
-    return whence === "data" ? offset : this.size();
+    if (offset >= this.stamp().size) throw new HawserError("beyond_end", "behind the end");
+    return whence === "data" ? offset : this.stamp().size;
   }
 
   async setTimes(mtimeMs: number): Promise<void> {

@@ -144,7 +144,7 @@ async function writeAndClose(
   sync = false,
 ): Promise<void> {
   const file = await openForWrite(key, empty);
-  const start = offset === "end" ? await file.size() : offset;
+  const start = offset === "end" ? file.stamp().size : offset;
   const bytes = contentOf(orders.round, at, sizeBytes);
   const half = sizeBytes >>> 1;
   await file.write(start, bytes.subarray(0, half));
