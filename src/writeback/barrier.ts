@@ -47,14 +47,14 @@ export class Barrier {
       if (item.keys.some((key) => key.startsWith(prefix))) waits.push(this.#flushItem(item));
     }
     this.#host.lookForUnresolved();
+    const begun = this.#worksBelow(prefix);
     this.#hastenAll();
     const results = await this.#untilSettled(waits, signal);
-    // What was given up meanwhile as well: a kept content goes when its file is closed again.
+    // What left an object where none belongs may be over by now, and the object's removal, which began after the above, not.
     const strays = new Set<Work>();
     for (let found = true; found;) {
-      const late = [...this.#context.queue.works()].filter(
-        (work): work is FileWork | StrayWork =>
-          mayLeaveStray(work) && work.key.startsWith(prefix) && !strays.has(work),
+      const late = [...begun, ...this.#worksBelow(prefix)].filter(
+        (work) => mayLeaveStray(work) && !strays.has(work),
       );
       for (const work of late) strays.add(work);
       results.push(
@@ -66,6 +66,13 @@ export class Barrier {
       found = late.length > 0;
     }
     for (const result of results) if (result.status === "rejected") throw result.reason;
+  }
+
+  #worksBelow(prefix: string): (FileWork | StrayWork)[] {
+    return [...this.#context.queue.works()].filter(
+      (work): work is FileWork | StrayWork =>
+        (work instanceof FileWork || work instanceof StrayWork) && work.key.startsWith(prefix),
+    );
   }
 
   async #untilSettled(
@@ -117,6 +124,6 @@ export class Barrier {
 }
 
 /** A work after which an object may be where none belongs. */
-function mayLeaveStray(work: Work): work is FileWork | StrayWork {
-  return work instanceof StrayWork || (work instanceof FileWork && work.isGivenUp);
+function mayLeaveStray(work: FileWork | StrayWork): boolean {
+  return work instanceof StrayWork || work.isGivenUp;
 }

@@ -99,6 +99,29 @@ describe.each(["renamed", "removed"] as const)("a file that is %s", (how) => {
   });
 });
 
+test("what a dead process's request has left is waited for, though it was found before all else was in the bucket", async () => {
+  h.store.faults.hang({ method: "put" });
+  const file = await h.write("old", "content");
+  await h.until(() => h.store.faults.hits.length === 1);
+  const uploadId = h.uploadId("old", 1);
+  await leave("renamed", file);
+  h.store.seed("old", "content", { metadata: { "hawser-upload": uploadId } });
+  const looks = h.store.faults.hang({ method: "head" });
+  await h.crashAndOpen();
+  const flushed = new Watched(h.wb.flush());
+  const copies = h.store.faults.hang({ method: "copy" });
+  const removals = h.store.faults.hang({ method: "delete" });
+  looks();
+  await h.until(() => h.store.faults.hits.some((hit) => hit.startsWith("copy")), 0);
+  copies();
+  await h.until(() => h.store.faults.hits.some((hit) => hit.startsWith("delete")), 0);
+  await turns(20);
+  expect([flushed.over, h.store.keys()]).toEqual([false, ["new", "old"]]);
+  removals();
+  await flushed.promise;
+  expect(h.store.keys()).toEqual(["new"]);
+});
+
 test("an object of somebody else under the old key stays", async () => {
   h.store.faults.fail({ method: "put", key: "old", error: error("timed_out"), times: Infinity });
   const file = await h.write("old", "content");
