@@ -436,14 +436,28 @@ export class FileWork implements Work {
   }
 
   #source(): ByteSource {
-    const { content, local } = this.file;
+    const { local } = this.file;
     return (
       this.snapshot ?? {
         read: (target, offset) => local.read(target, offset),
-        prepare: (ranges) => content.fetch(ranges),
+        prepare: (ranges) => this.#fetchMissing(ranges),
         reading: (use) => local.reading(use),
       }
     );
+  }
+
+  /**
+   * What the file does not hold comes from the version it was made from.
+   *
+   * @throws HawserError `object_changed` when nobody has that any more: what is in its place decides
+   */
+  async #fetchMissing(ranges: readonly ByteRange[]): Promise<void> {
+    try {
+      await this.file.content.fetch(ranges);
+    } catch (error) {
+      if (!HawserError.is(error, "stale")) throw error;
+      throw new HawserError("object_changed", error.message, { cause: error });
+    }
   }
 
   #sums(): SumSource {

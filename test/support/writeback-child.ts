@@ -13,6 +13,7 @@ import type { Clock } from "../../src/common/clock.ts";
 import { systemClock } from "../../src/common/clock.ts";
 import { createObjectStore } from "../../src/store/s3-store.ts";
 import { openWriteBack } from "../../src/writeback/open-write-back.ts";
+import type { FaultPoint } from "../../src/writeback/fault-point.ts";
 import type { StagedFile, WriteBack } from "../../src/writeback/write-back.ts";
 import { PART_BYTES, ROUND, contentOf } from "./writeback-script.ts";
 import type { Operation } from "./writeback-script.ts";
@@ -23,6 +24,8 @@ export interface ChildOrders {
   round: number;
   /** Ends at this fault point; 0 for none. */
   killAt: number;
+  /** Ends where this point is reached first. */
+  killAtFirst?: FaultPoint | undefined;
   /** Points are counted from the start, not from the round's beginning. */
   fromStart: boolean;
 }
@@ -54,7 +57,7 @@ const writeBack: WriteBack = await openWriteBack({
   faultPoint(point) {
     if (!counting) return;
     points++;
-    if (points !== orders.killAt) return;
+    if (points !== orders.killAt && point !== orders.killAtFirst) return;
     say(`killed ${point}`);
     process.kill(process.pid, "SIGKILL");
   },

@@ -1,4 +1,8 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { HawserError } from "../../../src/common/errors.ts";
+import { listRecovered } from "../../../src/writeback/recovered.ts";
 import { Harness, PART, bytesOf } from "./harness.ts";
 
 let h: Harness;
@@ -9,7 +13,25 @@ afterEach(async () => {
   await h.end();
 });
 
+/** As the reader of a mount answers whose version is gone. */
+const stale = () => Promise.reject(new HawserError("stale", "replaced or deleted"));
+
 describe("an overlay", () => {
+  test("whose base somebody has replaced before it was fetched is a conflict, with what is missing in its note", async () => {
+    h.store.seed("a", "0123456789");
+    await h.wb.close();
+    await h.open({ readBase: stale });
+    const file = await h.overlay("a");
+    await file.write(10, Buffer.from("ours"));
+    h.store.seed("a", "theirs");
+    await h.closeFile(file);
+    await expect(h.wb.flush()).rejects.toMatchObject({ code: "object_changed" });
+    expect(h.text("a")).toBe("theirs");
+    const [note] = await listRecovered(join(h.folder, "recovered"));
+    expect(note).toMatchObject({ key: "a", reason: "conflict", sizeBytes: 14, missing: [[0, 10]] });
+    expect((await readFile(note!.path)).subarray(10).toString()).toBe("ours");
+  });
+
   test("fetches nothing when it is written, and what it shows when it is read", async () => {
     h.store.seed("a", "0123456789");
     const file = await h.overlay("a");
