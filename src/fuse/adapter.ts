@@ -183,7 +183,7 @@ export class Adapter {
     if (request.answered) return;
     this.#waiting.delete(request.key);
     this.#replies.error(request, errno);
-    request.cancellation.cancel();
+    request.waiter.cancel();
   }
 
   #undo(operation: Operation<unknown>, request: Request, value: unknown): void {

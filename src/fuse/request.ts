@@ -46,7 +46,7 @@ export class Request implements Caller {
   readonly #memory: RequestMemory;
   #start = 0;
   #end = 0;
-  #cancellation: Cancellation | undefined;
+  #waiter: Cancellation | undefined;
 
   constructor(memory: RequestMemory) {
     this.#memory = memory;
@@ -70,19 +70,15 @@ export class Request implements Caller {
     this.alone = false;
     this.slot = -1;
     this.dirents = undefined;
-    this.#cancellation = undefined;
-  }
-
-  get cancellation(): Cancellation {
-    return (this.#cancellation ??= new Cancellation());
+    this.#waiter = undefined;
   }
 
   get waiter(): Cancellation {
-    return this.cancellation;
+    return (this.#waiter ??= new Cancellation());
   }
 
   get signal(): AbortSignal {
-    return this.cancellation.signal;
+    return this.waiter.signal;
   }
 
   /** What INTERRUPT names this request by. Without the resend bit; exact below 2^53, which unique never reaches. */

@@ -53,9 +53,8 @@ export class Barrier {
     // What left an object where none belongs may be over by now, and the object's removal, which began after the above, not.
     const strays = new Set<Work>();
     for (let found = true; found;) {
-      const late = [...begun, ...this.#worksBelow(prefix)].filter(
-        (work) => mayLeaveStray(work) && !strays.has(work),
-      );
+      const works = new Set([...begun, ...this.#worksBelow(prefix)]);
+      const late = [...works].filter((work) => mayLeaveStray(work) && !strays.has(work));
       for (const work of late) strays.add(work);
       results.push(
         ...(await this.#untilSettled(

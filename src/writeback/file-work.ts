@@ -427,9 +427,9 @@ export class FileWork implements Work {
   /** The source of a copy is not what it was: the cache may have its bytes. @throws PublishConflict when nobody has */
   async #takeWhole(sourceKey: string): Promise<void> {
     try {
-      await this.file.content.fetch([{ start: 0, end: this.stamp.size }]);
+      await this.#fetchMissing([{ start: 0, end: this.stamp.size }]);
     } catch (error) {
-      if (HawserError.is(error, "not_found", "object_changed", "stale"))
+      if (HawserError.is(error, "not_found", "object_changed"))
         throw new PublishConflict(sourceKey, undefined);
       throw error;
     }

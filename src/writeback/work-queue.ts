@@ -5,6 +5,7 @@
  * makes an object visible, or deletes one, asks for its `turn` besides: see publish-order.ts. A work keeps its place
  * until it is done or withdrawn, however often it has to be tried.
  */
+import { cancellable } from "../common/cancellation.ts";
 import { LARGE, holdsBack } from "./publish-order.ts";
 import type { Ordered } from "./publish-order.ts";
 
@@ -131,15 +132,5 @@ export class WorkQueue {
 
 /** Resolves with the promise, or rejects with the signal's reason, whichever comes first. */
 export async function untilOrAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
-  let stop = (): void => undefined;
-  const aborted = new Promise<never>((_resolve, reject) => {
-    stop = () => reject(signal.reason as Error);
-    signal.addEventListener("abort", stop, { once: true });
-  });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener("abort", stop);
-  }
+  return await cancellable(promise, signal, () => signal.reason as Error);
 }
