@@ -10,8 +10,8 @@ import type { ObjectVersion } from "../cache/content.ts";
 import { HawserError } from "../common/errors.ts";
 import { MiB } from "../common/units.ts";
 import type { Bytes, Milliseconds } from "../common/units.ts";
-import { whoGivesWay } from "./circle.ts";
 import type { Context } from "./context.ts";
+import type { CopySources } from "./copy-sources.ts";
 import type { FileEntry, InBucket } from "./file-entry.ts";
 import { FileWork } from "./file-work.ts";
 import { FoldingLine } from "./folding-line.ts";
@@ -25,7 +25,6 @@ import { Sealing } from "./sealing.ts";
 import { Snapshot } from "./snapshot.ts";
 import type { LocalStaged } from "./staged-file.ts";
 import type { Base } from "./verdict.ts";
-import { untilOrAborted } from "./work-queue.ts";
 import type { Work } from "./work-queue.ts";
 import type { OpenForWrite } from "./write-back.ts";
 
@@ -36,6 +35,7 @@ export const STARVED_MS: Milliseconds = 60_000;
 
 /** What FileLife asks of the others. */
 export interface LifeHost extends Pick<KeptHost, "nameless" | "uuidOf"> {
+  readonly sources: CopySources;
   /** The staged file that has this key now. */
   find(key: string): LocalStaged | undefined;
   /** The file is nobody's any more. */
@@ -49,16 +49,6 @@ export interface LifeHost extends Pick<KeptHost, "nameless" | "uuidOf"> {
   unresolved(stray: Stray): void;
   /** Looks for what the process before may have put under the key of this file, which leaves it. */
   leavesDoubtful(file: LocalStaged): void;
-  /** Works that wait for a source of a copy may look again. */
-  sourcesChanged(): void;
-  /** The files of other keys whose next content is made from the object under this key. */
-  needing(key: string): Iterable<LocalStaged>;
-  /** A file of another key that is open for writing and needs the object under this key. */
-  writerNeeding(key: string, except: LocalStaged | undefined): LocalStaged | undefined;
-  /** Files that wait for each other's objects, this one first. */
-  circle(file: LocalStaged): LocalStaged[];
-  /** Resolves when no file of another key needs the object under this key. */
-  sourcesFree(key: string, except: LocalStaged | undefined): Promise<void> | undefined;
 }
 
 export class FileLife {
@@ -105,7 +95,7 @@ export class FileLife {
   ): Promise<void> {
     this.#sealing.stop(file);
     file.state = file.isGone ? "dropped" : "open";
-    this.#host.sourcesChanged();
+    this.#host.sources.changed();
     const { entry } = file;
     await file.local.fd();
     if (isFirst) file.closed = await file.content.whileQuiet(() => this.#kept.closedContent(file));
@@ -240,7 +230,7 @@ export class FileLife {
     const { sealed } = file.entry;
     if (!sealed) return;
     const { n, seq, size, mtime } = sealed;
-    file.work = new FileWork(this.#context, this, file, {
+    file.work = new FileWork(this.#context, this, this.#host.sources, file, {
       key: uploadKeyOf(file.entry, size),
       n,
       seq,
@@ -287,7 +277,7 @@ export class FileLife {
       hastened.add(next);
       next.hasten();
       waiting.push(...this.#context.queue.before(next));
-      for (const file of this.#host.needing(next.key)) if (file.work) waiting.push(file.work);
+      for (const file of this.#host.sources.needing(next.key)) if (file.work) waiting.push(file.work);
     }
   }
 
@@ -321,7 +311,7 @@ export class FileLife {
       const n = file.entry.n + 1;
       file.journal({ t: "turn", id: file.id, n });
       await file.local.fd();
-      const work = new FileWork(this.#context, this, file, {
+      const work = new FileWork(this.#context, this, this.#host.sources, file, {
         key: file.key,
         n,
         seq: this.#host.nextSeq(),
@@ -493,7 +483,7 @@ export class FileLife {
     }
     file.publishedGeneration = work.generation;
     file.settle(work.generation);
-    this.#host.sourcesChanged();
+    this.#host.sources.changed();
     if (file.holds === 0) await this.#handOver(file);
   }
 
@@ -644,40 +634,6 @@ export class FileLife {
   isOurs(uploadId: string): boolean {
     const { volumeId } = this.#context.journal.state;
     return volumeId !== undefined && uploadId.startsWith(`${volumeId}.`);
-  }
-
-  /** Undefined when nobody else needs what is under the key. */
-  sourcesFree(key: string, file: LocalStaged, signal: AbortSignal): Promise<void> | undefined {
-    const free = this.#host.sourcesFree(key, file);
-    return free && this.#untilSourcesFree(free, key, file, signal);
-  }
-
-  async #untilSourcesFree(
-    first: Promise<void>,
-    key: string,
-    file: LocalStaged,
-    signal: AbortSignal,
-  ): Promise<void> {
-    for (let free: Promise<void> | undefined = first; free; free = this.#host.sourcesFree(key, file)) {
-      const circle = this.#host.circle(file);
-      if (circle.length > 0 && whoGivesWay(circle) === file) await this.#standAlone(file);
-      // Nobody knows when that is closed, and this file was: a log that was rotated away and is written still.
-      const writer = this.#host.writerNeeding(key, file);
-      if (writer) await this.#standAlone(writer);
-      await untilOrAborted(free, signal);
-    }
-  }
-
-  /** Takes all bytes of a file to the local disk: it is a copy of nothing from then on. */
-  async #standAlone(file: LocalStaged): Promise<void> {
-    const { size } = file.local.stamp();
-    await file.content.fetch([{ start: 0, end: size }]);
-    if (file.isGone) return;
-    // The bucket may soon have them nowhere else: they must survive what the record survives.
-    await file.syncBytes(false);
-    file.journal({ t: "own", id: file.id });
-    await this.#context.journal.flush();
-    this.#host.sourcesChanged();
   }
 
   /** Another file has the key now: what arrived is what it replaces. */

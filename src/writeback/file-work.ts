@@ -12,6 +12,7 @@ import type { ObjectInfo } from "../store/object-store.ts";
 import { copyContent } from "./content-copy.ts";
 import { pause } from "./context.ts";
 import type { Context } from "./context.ts";
+import type { CopySources } from "./copy-sources.ts";
 import type { InBucket } from "./file-entry.ts";
 import { FileBytes, stillSame, unchangedSince } from "./file-bytes.ts";
 import type { ByteSource, SumSource } from "./file-bytes.ts";
@@ -84,6 +85,7 @@ export class FileWork implements Work {
   unresolved: HawserError | undefined;
   readonly #context: Context;
   readonly #life: FileLife;
+  readonly #sources: CopySources;
   readonly #giveUp = new AbortController();
   #dueMs: Milliseconds;
   #folding: FoldingLine | undefined;
@@ -93,9 +95,16 @@ export class FileWork implements Work {
   #sentBytes: Bytes = 0;
   #keep = false;
 
-  constructor(context: Context, life: FileLife, file: LocalStaged, options: FileWorkOptions) {
+  constructor(
+    context: Context,
+    life: FileLife,
+    sources: CopySources,
+    file: LocalStaged,
+    options: FileWorkOptions,
+  ) {
     this.#context = context;
     this.#life = life;
+    this.#sources = sources;
     this.file = file;
     this.key = options.key;
     this.keys = [options.key];
@@ -249,7 +258,7 @@ export class FileWork implements Work {
 
   async #attempt(): Promise<InBucket> {
     await this.file.early?.stop();
-    const free = this.#life.sourcesFree(this.key, this.file, this.ends);
+    const free = this.#sources.untilFree(this.key, this.file, this.ends);
     if (free) await free;
     if (this.live) {
       await this.file.local.fd();
