@@ -135,7 +135,7 @@ export class Engine implements WriteBack, LifeHost, ItemsHost, TakeUpHost, Barri
       }
       return file;
     } catch (error) {
-      this.#life.drop(file);
+      this.#life.end.drop(file);
       throw error;
     }
   }
@@ -164,7 +164,7 @@ export class Engine implements WriteBack, LifeHost, ItemsHost, TakeUpHost, Barri
   async drop(file: StagedFile): Promise<void> {
     const staged = this.#own(file);
     if (!staged) return;
-    this.#life.drop(staged);
+    this.#life.end.drop(staged);
     await this.#context.journal.flush();
   }
 
@@ -181,8 +181,8 @@ export class Engine implements WriteBack, LifeHost, ItemsHost, TakeUpHost, Barri
       if (there && !leaving.has(there)) throw new HawserError("exists", `${key} has a staged file already.`);
     }
     for (const { file } of moved) {
-      if (file.kept) this.#life.leaveKey(file.kept);
-      this.#life.leaveKey(file);
+      if (file.kept) this.#life.end.leaveKey(file.kept);
+      this.#life.end.leaveKey(file);
       this.#byKey.delete(file.key);
     }
     const places = moved.map(({ file, key, base }) => ({ file, key, ...this.#takeOver(key, base) }));
@@ -238,8 +238,8 @@ export class Engine implements WriteBack, LifeHost, ItemsHost, TakeUpHost, Barri
     }
     together?.();
     for (const { file } of moved) {
-      if (file.kept) this.#life.leaveKey(file.kept);
-      this.#life.leaveKey(file);
+      if (file.kept) this.#life.end.leaveKey(file.kept);
+      this.#life.end.leaveKey(file);
       this.#byKey.delete(file.key);
     }
     const records: JournalRecord[] = [];
