@@ -34,11 +34,11 @@ test("of many saves with a temporary name each waits for its own copy alone", as
   const [late] = names.filter((name) => h.store.peek(`${name}.tmp`));
   const there = names.filter((name) => h.store.peek(name));
   expect(there).toEqual(names.filter((name) => name !== late));
-  expect(h.store.keys().sort()).toEqual([...there, `${late}.tmp`].sort());
+  expect([...h.store.keys()].sort()).toEqual([...there, `${late}.tmp`].sort());
   release();
   await h.until(() => temporary().length === 0 && h.wb.status().files.length === 0);
   expect(names.map((name) => h.text(name))).toEqual(names.map((name) => `of ${name}`));
-  expect(h.store.keys().sort()).toEqual([...names].sort());
+  expect([...h.store.keys()].sort()).toEqual([...names].sort());
   expect([h.count("put"), h.count("copy"), h.count("delete")]).toEqual([12, 12, 12]);
 });
 
