@@ -5,6 +5,7 @@
  * does not belong. A file that is open is not waited for: nobody knows until when.
  */
 import type { Context } from "./context.ts";
+import type { CopySources } from "./copy-sources.ts";
 import type { FileLife } from "./file-life.ts";
 import { FileWork } from "./file-work.ts";
 import type { ItemWork } from "./item-work.ts";
@@ -19,10 +20,7 @@ export interface BarrierHost {
   items(): Iterable<ItemWork>;
   /** Looks again for what the store has not let us look for. */
   lookForUnresolved(): void;
-  /** A file of another key that is open for writing and needs the object under this key. */
-  writerNeeding(key: string): LocalStaged | undefined;
-  /** Resolves when other files than before may need an object of another key. */
-  sourcesChange(): Promise<void>;
+  readonly sources: CopySources;
 }
 
 export class Barrier {
@@ -110,8 +108,9 @@ export class Barrier {
     // It may fail when nobody waits for it any more.
     settled.catch(() => undefined);
     for (;;) {
-      if (!item.acted && item.vanishing !== undefined && this.#host.writerNeeding(item.vanishing)) return;
-      const changed = this.#host.sourcesChange().then(() => false);
+      if (!item.acted && item.vanishing !== undefined && this.#host.sources.writerNeeding(item.vanishing))
+        return;
+      const changed = this.#host.sources.change().then(() => false);
       if (await Promise.race([settled, changed])) return;
     }
   }

@@ -10,7 +10,7 @@ import { Barrier } from "./barrier.ts";
 import type { BarrierHost } from "./barrier.ts";
 import type { Context } from "./context.ts";
 import { EarlyUpload } from "./early-upload.ts";
-import { circleOf, needs } from "./circle.ts";
+import { CopySources } from "./copy-sources.ts";
 import { FileLife } from "./file-life.ts";
 import type { LifeHost } from "./file-life.ts";
 import type { ItemWork } from "./item-work.ts";
@@ -56,9 +56,7 @@ export class Engine implements WriteBack, LifeHost, ItemsHost, TakeUpHost, Barri
   readonly #barrier: Barrier;
   readonly #files = new Map<number, LocalStaged>();
   readonly #byKey = new Map<string, LocalStaged>();
-  /** Files that may need an object under a key that is not theirs. */
-  readonly #foreign = new Set<LocalStaged>();
-  #sourceWaiters: (() => void)[] = [];
+  readonly sources: CopySources;
   /** Objects that may have been left behind, and the store has not let us look. */
   #unresolved: Stray[] = [];
   /** What a process before has left, until the filesystem has been told. */
@@ -72,6 +70,7 @@ export class Engine implements WriteBack, LifeHost, ItemsHost, TakeUpHost, Barri
   constructor(context: Context, closing: AbortController) {
     this.#context = context;
     this.#closing = closing;
+    this.sources = new CopySources(context.journal, (key) => this.find(key));
     this.#life = new FileLife(context, this);
     this.#items = new Items(context, this);
     this.#janitor = new MultipartJanitor(context);
@@ -136,7 +135,7 @@ export class Engine implements WriteBack, LifeHost, ItemsHost, TakeUpHost, Barri
       }
       return file;
     } catch (error) {
-      this.#life.drop(file);
+      this.#life.end.drop(file);
       throw error;
     }
   }
@@ -165,7 +164,7 @@ export class Engine implements WriteBack, LifeHost, ItemsHost, TakeUpHost, Barri
   async drop(file: StagedFile): Promise<void> {
     const staged = this.#own(file);
     if (!staged) return;
-    this.#life.drop(staged);
+    this.#life.end.drop(staged);
     await this.#context.journal.flush();
   }
 
@@ -182,8 +181,8 @@ export class Engine implements WriteBack, LifeHost, ItemsHost, TakeUpHost, Barri
       if (there && !leaving.has(there)) throw new HawserError("exists", `${key} has a staged file already.`);
     }
     for (const { file } of moved) {
-      if (file.kept) this.#life.leaveKey(file.kept);
-      this.#life.leaveKey(file);
+      if (file.kept) this.#life.end.leaveKey(file.kept);
+      this.#life.end.leaveKey(file);
       this.#byKey.delete(file.key);
     }
     const places = moved.map(({ file, key, base }) => ({ file, key, ...this.#takeOver(key, base) }));
@@ -192,7 +191,7 @@ export class Engine implements WriteBack, LifeHost, ItemsHost, TakeUpHost, Barri
       this.#context.journal.add({ t: "keys", keys: keys.slice(at, at + KEYS_OF_A_RECORD) });
     for (const { file, hidden } of places) this.#context.journal.add(...hidden(file));
     for (const { file, from } of moved) this.#hasMoved(file, from);
-    this.sourcesChanged();
+    this.sources.changed();
     await this.#context.journal.flush();
   }
 
@@ -216,7 +215,7 @@ export class Engine implements WriteBack, LifeHost, ItemsHost, TakeUpHost, Barri
     // In this order: what was closed before is published before.
     for (const each of [file.kept, file]) {
       if (!each) continue;
-      this.#foreign.add(each);
+      this.sources.add(each);
       this.#life.moved(each, from);
     }
   }
@@ -239,8 +238,8 @@ export class Engine implements WriteBack, LifeHost, ItemsHost, TakeUpHost, Barri
     }
     together?.();
     for (const { file } of moved) {
-      if (file.kept) this.#life.leaveKey(file.kept);
-      this.#life.leaveKey(file);
+      if (file.kept) this.#life.end.leaveKey(file.kept);
+      this.#life.end.leaveKey(file);
       this.#byKey.delete(file.key);
     }
     const records: JournalRecord[] = [];
@@ -266,7 +265,7 @@ export class Engine implements WriteBack, LifeHost, ItemsHost, TakeUpHost, Barri
       made.set(to, file);
       this.#life.seal(file);
     }
-    this.sourcesChanged();
+    this.sources.changed();
     await journal.flush();
     return exchanged.map((each) => each.file ?? made.get(each)!);
   }
@@ -421,10 +420,6 @@ export class Engine implements WriteBack, LifeHost, ItemsHost, TakeUpHost, Barri
     for (const stray of this.#unresolved.splice(0)) this.#look(stray);
   }
 
-  sourcesChange(): Promise<void> {
-    return new Promise((go) => this.#sourceWaiters.push(go));
-  }
-
   nextSeq(): number {
     return this.#context.journal.state.nextSeq++;
   }
@@ -444,8 +439,8 @@ export class Engine implements WriteBack, LifeHost, ItemsHost, TakeUpHost, Barri
       }
     }
     this.#files.delete(file.id);
-    this.#foreign.delete(file);
-    this.sourcesChanged();
+    this.sources.delete(file);
+    this.sources.changed();
   }
 
   removeOrphan(key: string, etag: string | undefined): void {
@@ -471,37 +466,6 @@ export class Engine implements WriteBack, LifeHost, ItemsHost, TakeUpHost, Barri
 
   unresolved(stray: Stray): void {
     this.#unresolved.push(stray);
-  }
-
-  takesFromElsewhere(file: LocalStaged): void {
-    this.#foreign.add(file);
-  }
-
-  sourcesChanged(): void {
-    const waiters = this.#sourceWaiters;
-    this.#sourceWaiters = [];
-    for (const go of waiters) go();
-  }
-
-  sourcesFree(key: string, except?: LocalStaged): Promise<void> | undefined {
-    for (const file of this.needing(key)) {
-      if (file === except) continue;
-      return new Promise((go) => this.#sourceWaiters.push(go));
-    }
-    return undefined;
-  }
-
-  *needing(key: string): Iterable<LocalStaged> {
-    for (const file of this.#foreign) if (needs(file, key)) yield file;
-  }
-
-  writerNeeding(key: string, except?: LocalStaged): LocalStaged | undefined {
-    for (const file of this.needing(key)) if (file !== except && file.writers > 0) return file;
-    return undefined;
-  }
-
-  circle(file: LocalStaged): LocalStaged[] {
-    return circleOf(file, (key) => this.#byKey.get(key));
   }
 
   rebase(from: { key: string; etag: string }, to: ObjectVersion): void {
@@ -532,7 +496,7 @@ export class Engine implements WriteBack, LifeHost, ItemsHost, TakeUpHost, Barri
     this.#files.set(file.id, file);
     const { overlay, uploaded } = file.entry;
     if ((overlay && overlay.key !== file.key) || (uploaded && uploaded.key !== file.key))
-      this.#foreign.add(file);
+      this.sources.add(file);
   }
 
   #own(file: StagedFile): LocalStaged | undefined {

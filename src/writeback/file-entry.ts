@@ -5,7 +5,7 @@
 import type { ObjectVersion } from "../cache/content.ts";
 import type { Bytes, EpochMs } from "../common/units.ts";
 import { IntervalSet } from "./interval-set.ts";
-import { sameTime } from "./object-meta.ts";
+import { metaWithTime, sameTime, timeOf } from "./object-meta.ts";
 import type { ClosedStamp, ContentSums, FileRecord, FileStamp, JournaledPart, RangePair } from "./records.ts";
 import type { RecoverReason } from "./recovered.ts";
 import type { ByteRange } from "./part-plan.ts";
@@ -302,4 +302,11 @@ function outside(set: IntervalSet, sizeBytes: Bytes): RangePair[] {
   const gaps = new IntervalSet([{ start: 0, end: sizeBytes }]);
   for (const { start, end } of set.ranges) gaps.remove(start, end);
   return pairsOf(gaps.ranges);
+}
+
+/** As the cache and the filesystem know it. */
+export function versionOf(there: InBucket): ObjectVersion {
+  const { key, etag, versionId, size, mtime, meta } = there;
+  const mtimeMs = timeOf(metaWithTime(meta, mtime)) ?? mtime;
+  return { key, etag, versionId, sizeBytes: size, mtimeMs };
 }

@@ -1,32 +1,31 @@
 /**
- * FileLife: what a staged file's opens, closes, renames and removal mean for the bucket.
+ * FileLife: what opening, closing, changing and moving a staged file mean for the bucket.
  *
  * open -> closed -> sealed -> uploading -> published, and back to open from each. Closed becomes sealed when the lease
  * test says that nobody can write. A sealed file has a work in the queue; to open it again gives that up, unless its
- * outcome is already open, and then the outcome is the new base. Whatever arrives in the bucket is noted in the journal
- * before anybody is told.
+ * outcome is already open, and then the outcome is the new base (work-outcomes.ts). How a file ends, or leaves its key
+ * behind, is FileEnd's.
  */
-import type { ObjectVersion } from "../cache/content.ts";
-import { HawserError } from "../common/errors.ts";
 import { MiB } from "../common/units.ts";
 import type { Bytes, Milliseconds } from "../common/units.ts";
-import { whoGivesWay } from "./circle.ts";
 import type { Context } from "./context.ts";
-import type { FileEntry, InBucket } from "./file-entry.ts";
+import type { CopySources } from "./copy-sources.ts";
+import { FileEnd } from "./file-end.ts";
+import type { FileEntry } from "./file-entry.ts";
 import { FileWork } from "./file-work.ts";
+import type { FileWorkOptions } from "./file-work.ts";
 import { FoldingLine } from "./folding-line.ts";
 import { KeptContents } from "./kept-content.ts";
 import type { KeptHost } from "./kept-content.ts";
 import type { Stray } from "./journal-state.ts";
-import { metaWithTime, sameTime, timeOf } from "./object-meta.ts";
 import { isWorthKeeping } from "./part-plan.ts";
-import type { RecoverReason, RecoveredNote } from "./recovered.ts";
+import type { RecoverReason } from "./recovered.ts";
 import { Sealing } from "./sealing.ts";
 import { Snapshot } from "./snapshot.ts";
 import type { LocalStaged } from "./staged-file.ts";
-import type { Base } from "./verdict.ts";
-import { untilOrAborted } from "./work-queue.ts";
-import type { Work } from "./work-queue.ts";
+import { ToBucket } from "./to-bucket.ts";
+import { ToRecovered } from "./to-recovered.ts";
+import { WorkOutcomes } from "./work-outcomes.ts";
 import type { OpenForWrite } from "./write-back.ts";
 
 /** A file up to this size waits a little, so that rename, chmod and utimes fold into its upload. */
@@ -36,6 +35,7 @@ export const STARVED_MS: Milliseconds = 60_000;
 
 /** What FileLife asks of the others. */
 export interface LifeHost extends Pick<KeptHost, "nameless" | "uuidOf"> {
+  readonly sources: CopySources;
   /** The staged file that has this key now. */
   find(key: string): LocalStaged | undefined;
   /** The file is nobody's any more. */
@@ -49,23 +49,17 @@ export interface LifeHost extends Pick<KeptHost, "nameless" | "uuidOf"> {
   unresolved(stray: Stray): void;
   /** Looks for what the process before may have put under the key of this file, which leaves it. */
   leavesDoubtful(file: LocalStaged): void;
-  /** Works that wait for a source of a copy may look again. */
-  sourcesChanged(): void;
-  /** The files of other keys whose next content is made from the object under this key. */
-  needing(key: string): Iterable<LocalStaged>;
-  /** A file of another key that is open for writing and needs the object under this key. */
-  writerNeeding(key: string, except: LocalStaged | undefined): LocalStaged | undefined;
-  /** Files that wait for each other's objects, this one first. */
-  circle(file: LocalStaged): LocalStaged[];
-  /** Resolves when no file of another key needs the object under this key. */
-  sourcesFree(key: string, except: LocalStaged | undefined): Promise<void> | undefined;
 }
 
 export class FileLife {
+  readonly end: FileEnd;
   readonly #context: Context;
   readonly #host: LifeHost;
   readonly #sealing: Sealing;
   readonly #kept: KeptContents;
+  readonly #toRecovered: ToRecovered;
+  readonly #outcomes: WorkOutcomes;
+  readonly #toBucket: ToBucket;
   readonly #folding: FoldingLine;
 
   constructor(context: Context, host: LifeHost) {
@@ -73,11 +67,19 @@ export class FileLife {
     this.#host = host;
     this.#folding = new FoldingLine(context.clock);
     this.#sealing = new Sealing(context, (file) => this.#sealNow(file));
+    this.end = new FileEnd(context, host, this.#sealing);
+    this.#toRecovered = new ToRecovered(context, host, this.end);
+    this.#outcomes = new WorkOutcomes(context, host, {
+      end: this.end,
+      toRecovered: this.#toRecovered,
+      reseal: (file) => this.#reseal(file),
+    });
+    this.#toBucket = new ToBucket(context, host, this, this.end);
     this.#kept = new KeptContents(context, {
       nameless: (id, keptFor) => host.nameless(id, keptFor),
       uuidOf: (id) => host.uuidOf(id),
       seal: (file) => this.seal(file),
-      drop: (file) => this.drop(file),
+      drop: (file) => this.end.drop(file),
     });
   }
 
@@ -105,12 +107,12 @@ export class FileLife {
   ): Promise<void> {
     this.#sealing.stop(file);
     file.state = file.isGone ? "dropped" : "open";
-    this.#host.sourcesChanged();
+    this.#host.sources.changed();
     const { entry } = file;
     await file.local.fd();
     if (isFirst) file.closed = await file.content.whileQuiet(() => this.#kept.closedContent(file));
     if (file.isGone || (!entry.sealed && !entry.flushed)) return;
-    this.#giveUp(file);
+    this.end.giveUp(file);
     // Before it is cut the content is kept by whoever cuts it.
     if (!empty && !append) await this.#kept.keepInPlace(file);
     else await file.frozen;
@@ -147,7 +149,7 @@ export class FileLife {
     if (file.isGone) {
       file.state = "dropped";
       this.#closeWriter(file);
-      if (file.holds === 0) this.letGo(file);
+      if (file.holds === 0) this.end.letGo(file);
       return;
     }
     file.state = "closed";
@@ -240,7 +242,7 @@ export class FileLife {
     const { sealed } = file.entry;
     if (!sealed) return;
     const { n, seq, size, mtime } = sealed;
-    file.work = new FileWork(this.#context, this, file, {
+    file.work = this.newWork(file, {
       key: uploadKeyOf(file.entry, size),
       n,
       seq,
@@ -251,11 +253,15 @@ export class FileLife {
       folding: isFolding ? this.#folding : undefined,
       snapshot,
     });
-    this.#add(file.work);
+    this.start(file.work);
     if (file.holds === 0 && this.#context.area.isCrowded) file.local.rest();
   }
 
-  #add(work: FileWork): void {
+  newWork(file: LocalStaged, options: FileWorkOptions): FileWork {
+    return new FileWork(this.#context, this.#outcomes, this.#host.sources, file, options);
+  }
+
+  start(work: FileWork): void {
     const { works } = work.file;
     works.add(work);
     this.#context.queue.add(work);
@@ -264,80 +270,12 @@ export class FileLife {
 
   /** Resolves when what was written so far is in the bucket. @throws the failure that stays */
   async toBucket(file: LocalStaged): Promise<void> {
-    // What went to `recovered/` is not in the bucket, however often it is asked.
-    if (file.lostAs) throw file.lostAs;
-    if (file.isGone) return;
-    if (await this.untilSealed(file)) {
-      if (file.state === "published") return;
-      const reached = file.reached(file.generation);
-      this.#hastenWithBlockers(file.work);
-      if (await reached) return;
-      // It is rewritten from scratch: what was closed is what was asked for.
-      if (file.kept && !file.kept.inPlace) return await this.toBucket(file.kept);
-    }
-    await this.#liveAfterThePresent(file);
+    await this.#toBucket.until(file);
   }
 
-  /** Whoever waits for a work waits for those before it, and for files that are copied from what it replaces. */
-  #hastenWithBlockers(work: FileWork | undefined): void {
-    const hastened = new Set<Work>();
-    const waiting: Work[] = work ? [work] : [];
-    for (let next = waiting.pop(); next; next = waiting.pop()) {
-      if (hastened.has(next)) continue;
-      hastened.add(next);
-      next.hasten();
-      waiting.push(...this.#context.queue.before(next));
-      for (const file of this.#host.needing(next.key)) if (file.work) waiting.push(file.work);
-    }
-  }
-
-  /** Callers that come before the file is read share one publication. */
-  async #liveAfterThePresent(file: LocalStaged): Promise<void> {
-    file.liveNext ??= (async (present) => {
-      await present;
-      const mine = file.liveNext!;
-      // Whoever comes from here on may have written what this one does not read.
-      file.liveNext = undefined;
-      file.live = mine.catch(() => undefined);
-      await this.#publishLive(file);
-    })(file.live ?? Promise.resolve());
-    await file.liveNext;
-  }
-
-  /** What was kept need not be published before: what the program asked for takes its place. */
-  async #publishLive(file: LocalStaged): Promise<void> {
-    const { kept } = file;
-    if (kept) this.#giveUp(kept);
-    try {
-      await this.#publishOpen(file);
-    } finally {
-      if (kept && !kept.isGone && kept.state !== "published") this.enqueue(kept, false);
-    }
-  }
-
-  async #publishOpen(file: LocalStaged): Promise<void> {
-    const { journal, clock } = this.#context;
-    while (!file.isGone) {
-      const n = file.entry.n + 1;
-      file.journal({ t: "turn", id: file.id, n });
-      await file.local.fd();
-      const work = new FileWork(this.#context, this, file, {
-        key: file.key,
-        n,
-        seq: this.#host.nextSeq(),
-        stamp: file.local.stamp(),
-        generation: file.generation,
-        live: true,
-        dueMs: clock.monotonic(),
-      });
-      await journal.flush();
-      const outcome = new Promise<boolean>((resolve, reject) => {
-        work.outcome = { resolve, reject };
-      });
-      this.#add(work);
-      this.#hastenWithBlockers(work);
-      if (await outcome) return;
-    }
+  /** Moves a file to `recovered/`. */
+  async recover(file: LocalStaged, reason: RecoverReason): Promise<void> {
+    await this.#toRecovered.move(file, reason);
   }
 
   /** What goes with the bytes, or the time, was changed. */
@@ -376,334 +314,6 @@ export class FileLife {
     file.state = "sealed";
     this.enqueue(file, sealed.size <= SMALL);
   }
-
-  /** Before a rename: notes what may yet appear under the present key. */
-  leaveKey(file: LocalStaged): void {
-    this.#leaveHidden(file);
-    file.work = undefined;
-    for (const work of file.works) {
-      if (work.giveUpForRename()) this.#withdraw(work);
-      else this.#noteStray(work);
-    }
-    this.#leaveDoubt(file);
-  }
-
-  /** The process before may have sent contents to the key whose answers it did not live to see. */
-  #leaveDoubt(file: LocalStaged): void {
-    if (!file.isDoubtful) return;
-    file.isDoubtful = false;
-    this.#host.leavesDoubtful(file);
-  }
-
-  /** An object that only we know of stays behind under the key. What is kept of a file has the name with it. */
-  #leaveHidden(file: LocalStaged): void {
-    const { hidden } = file.entry;
-    if (hidden && !file.keptFor) this.#host.removeOrphan(hidden.key, hidden.etag);
-  }
-
-  #noteStray(work: FileWork): void {
-    this.#context.journal.add({ t: "stray", uuid: work.file.entry.uuid, n: work.uploadN, key: work.key });
-  }
-
-  /** The name was removed. */
-  drop(file: LocalStaged): void {
-    const { journal } = this.#context;
-    if (file.kept) this.drop(file.kept);
-    this.#sealing.stop(file);
-    this.#leaveHidden(file);
-    file.work = undefined;
-    for (const work of file.works) {
-      if (work.giveUp()) this.#withdraw(work);
-      else this.#noteStray(work);
-    }
-    this.#leaveDoubt(file);
-    journal.add({ t: "drop", id: file.id });
-    file.content.journaled = false;
-    if (file.writers === 0) file.state = "dropped";
-    this.#host.forget(file);
-    this.#host.abandoned();
-    file.settle(Number.POSITIVE_INFINITY);
-    if (file.holds === 0 && file.writers === 0) this.letGo(file);
-  }
-
-  /** Nobody holds the file. */
-  letGo(file: LocalStaged): void {
-    if (file.isMoving) return;
-    if (file.isGone && file.writers === 0) void this.#unlink(file);
-    else if (file.state === "published") void this.#handOver(file);
-    else if (file.state !== "open" && this.#context.area.isCrowded) file.local.rest();
-  }
-
-  /** Not before the journal says that nobody wants it. */
-  async #unlink(file: LocalStaged): Promise<void> {
-    const { journal, area, closing } = this.#context;
-    area.forget(file.id);
-    await file.local.close();
-    await journal.flush().catch(() => undefined);
-    if (!closing.aborted) await area.remove(file.id);
-  }
-
-  /** A content has arrived in the bucket. */
-  async arrived(work: FileWork, there: InBucket): Promise<void> {
-    const { file } = work;
-    const { journal, fault } = this.#context;
-    const { entry } = file;
-    const isNew = entry.uploaded?.n !== there.n || entry.uploaded.etag !== there.etag;
-    if (isNew) file.journal({ t: "uploaded", id: file.id, ...there });
-    if (file.kept && file.key === work.key && there.n >= file.keptN) this.drop(file.kept);
-    this.#rebaseSuccessor(work, there);
-    // In the same turn: after a crash both hold, what has arrived and that it is to go again.
-    const wasLeft = this.#clear(work, there.etag);
-    if (file.key === work.key) file.isDoubtful = false;
-    await journal.flush();
-    fault("published");
-    if (file.isGone || file.key !== work.key) {
-      if (!wasLeft) this.#clear(work, there.etag);
-      await journal.flush();
-      work.outcome?.resolve(file.isGone);
-      if (!file.isGone && work === file.work) this.#reseal(file);
-      return;
-    }
-    file.lastError = undefined;
-    const ends = !work.live && work === file.work;
-    const isLatest = ends && isAsItIs(file, work, there);
-    // Before it is told: who hears of it lets go of a file that is published.
-    if (ends) file.work = undefined;
-    if (isLatest) file.state = "published";
-    this.#context.events?.published(file, versionOf(there));
-    work.outcome?.resolve(true);
-    if (ends) await this.#finished(file, work, isLatest);
-  }
-
-  /** What came of a work is known: an object under a key that its file has left is removed, unless another file has it. */
-  #clear(work: FileWork, etag?: string): boolean {
-    const { file, key, uploadN } = work;
-    const isLeft = file.isGone || file.key !== key;
-    // A renamed file's own work copies it from there first.
-    if (etag !== undefined && isLeft && !this.#host.find(key)) this.#host.removeOrphan(key, etag);
-    this.#context.journal.add({ t: "cleared", uuid: file.entry.uuid, n: uploadN, key });
-    return isLeft;
-  }
-
-  async #finished(file: LocalStaged, work: FileWork, isLatest: boolean): Promise<void> {
-    if (!isLatest) {
-      // chmod or utimes came too late to fold.
-      this.#reseal(file);
-      return;
-    }
-    file.publishedGeneration = work.generation;
-    file.settle(work.generation);
-    this.#host.sourcesChanged();
-    if (file.holds === 0) await this.#handOver(file);
-  }
-
-  /** Its bytes are the cache's now. */
-  async #handOver(file: LocalStaged): Promise<void> {
-    const { adopt, area, logger, journal, fault } = this.#context;
-    const { uploaded } = file.entry;
-    if (file.isGone) return;
-    if (file.kept) this.drop(file.kept);
-    file.content.journaled = false;
-    this.#host.forget(file);
-    fault("adopt.before");
-    let adopted = false;
-    try {
-      if (adopt && uploaded && file.content.isLocal && !file.isUncertain)
-        adopted = await adopt(area.path(file.id), versionOf(uploaded), file.blockSumsOf(uploaded.etag));
-    } catch (error) {
-      logger.warn({ err: error, key: file.key }, "the cache could not take a published file");
-    }
-    journal.add({ t: "drop", id: file.id });
-    fault("adopt.after");
-    area.forget(file.id);
-    await file.local.close();
-    if (!adopted) await area.remove(file.id);
-  }
-
-  /** The work was given up, and an earlier content of its file is under its key. */
-  async leftBehind(work: FileWork, etag: string): Promise<void> {
-    this.#clear(work, etag);
-    work.outcome?.resolve(false);
-    await this.#context.journal.flush();
-  }
-
-  /** The work was given up, and the store does not let us know what came of it. */
-  unresolved(work: FileWork): void {
-    const { logger } = this.#context;
-    logger.error(
-      { err: work.unresolved, key: work.key },
-      "it is not known whether an object was left behind",
-    );
-    if (work.file.isGone || work.file.key !== work.key) {
-      this.#noteStray(work);
-      this.#host.unresolved({ uuid: work.file.entry.uuid, n: work.uploadN, key: work.key });
-    }
-    work.outcome?.resolve(false);
-  }
-
-  /** The work ended and left nothing in the bucket. */
-  givenUp(work: FileWork): void {
-    this.#clear(work);
-    work.outcome?.resolve(false);
-  }
-
-  failed(work: FileWork, error: HawserError, final: boolean): void {
-    const { file } = work;
-    const { logger, events, area } = this.#context;
-    file.lastError = error;
-    const fields = { err: error, key: work.key };
-    if (!final) {
-      logger.warn(fields, "an upload failed and is tried again");
-      return;
-    }
-    logger.error(fields, "an upload failed and waits for 'hawser flush'");
-    if (!work.live) file.state = "failed";
-    events?.failed(file, error);
-    work.outcome?.reject(error);
-    file.settle(work.generation, error);
-    area.reconsider();
-    // What an fsync asked for was told; the file itself is published when it is closed.
-    if (work.live) work.giveUp();
-  }
-
-  async conflicted(work: FileWork): Promise<void> {
-    work.outcome?.reject(new HawserError("object_changed", `${work.key} was changed by somebody else.`));
-    await this.recover(work.file, "conflict");
-  }
-
-  /** Moves a file to `recovered/`; whoever holds it goes on with it. May be repeated after a crash. */
-  async recover(file: LocalStaged, reason: RecoverReason): Promise<void> {
-    if (file.isGone) return;
-    const { journal, recovered, clock, area, logger } = this.#context;
-    const { key, recovering } = file.entry;
-    const name = recovering?.name ?? recovered.nameFor(file.id, key, clock.now());
-    if (!recovering) await file.local.fd();
-    file.journal({ t: "recover", id: file.id, name, reason });
-    file.isMoving = true;
-    file.content.journaled = false;
-    this.#host.forget(file);
-    await journal.flush();
-    await recovered.take(area.path(file.id), name, () => this.#noteOf(file, reason));
-    this.#context.fault("recover.moved");
-    journal.add({ t: "drop", id: file.id });
-    await journal.flush();
-    this.#host.abandoned();
-    area.forget(file.id);
-    file.isMoving = false;
-    file.state = "dropped";
-    logger.warn({ key, reason, recovered: name }, "a file went to recovered/");
-    const told = new HawserError(
-      "object_changed",
-      `${key} was not published (${reason}); it is in recovered/${name}.`,
-    );
-    file.lostAs = told;
-    if (reason === "conflict" && file.waiters.size === 0) this.#context.conflicts.lost(key, name);
-    // Whoever waits for what a killed program left half done has nothing to wait for.
-    file.settle(Number.POSITIVE_INFINITY, reason === "torn" ? undefined : told);
-    const instead = this.#host.find(key);
-    const { meta, base } = instead?.entry ?? {};
-    const kept = instead && meta && base ? { file: instead, meta, base } : undefined;
-    // To whoever listens by now: what a process before has left begins before anybody does.
-    this.#context.events?.conflict(file, name, kept);
-    if (file.holds === 0 && file.writers === 0) this.letGo(file);
-  }
-
-  #noteOf(file: LocalStaged, reason: RecoverReason): RecoveredNote {
-    const { key, base, missing, meta } = file.entry;
-    const { size, mtime } = file.local.stamp();
-    return {
-      key,
-      reason,
-      sizeBytes: size,
-      mtimeMs: mtime,
-      recoveredMs: this.#context.clock.now(),
-      base,
-      missing: missing.ranges.map(({ start, end }) => [start, end] as const),
-      meta,
-    };
-  }
-
-  /** A multipart is not wanted any more. */
-  abandon(file: LocalStaged, mp: string): void {
-    const { journal } = this.#context;
-    const { multipart } = file.entry;
-    if (multipart?.mp === mp && !file.isGone) journal.add({ t: "abandon", id: file.id, mp });
-    this.#host.abandoned();
-  }
-
-  copied(work: FileWork, from: InBucket, made: InBucket): void {
-    if (work.file.key !== work.key) return;
-    this.#context.events?.copied({ key: from.key, etag: from.etag }, versionOf(made));
-  }
-
-  /** What is in the bucket under the file's key is an earlier content of ours. */
-  rebased(file: LocalStaged, etag: string): void {
-    file.journal({ t: "base", id: file.id, base: { kind: "version", etag } });
-  }
-
-  isOurs(uploadId: string): boolean {
-    const { volumeId } = this.#context.journal.state;
-    return volumeId !== undefined && uploadId.startsWith(`${volumeId}.`);
-  }
-
-  /** Undefined when nobody else needs what is under the key. */
-  sourcesFree(key: string, file: LocalStaged, signal: AbortSignal): Promise<void> | undefined {
-    const free = this.#host.sourcesFree(key, file);
-    return free && this.#untilSourcesFree(free, key, file, signal);
-  }
-
-  async #untilSourcesFree(
-    first: Promise<void>,
-    key: string,
-    file: LocalStaged,
-    signal: AbortSignal,
-  ): Promise<void> {
-    for (let free: Promise<void> | undefined = first; free; free = this.#host.sourcesFree(key, file)) {
-      const circle = this.#host.circle(file);
-      if (circle.length > 0 && whoGivesWay(circle) === file) await this.#standAlone(file);
-      // Nobody knows when that is closed, and this file was: a log that was rotated away and is written still.
-      const writer = this.#host.writerNeeding(key, file);
-      if (writer) await this.#standAlone(writer);
-      await untilOrAborted(free, signal);
-    }
-  }
-
-  /** Takes all bytes of a file to the local disk: it is a copy of nothing from then on. */
-  async #standAlone(file: LocalStaged): Promise<void> {
-    const { size } = file.local.stamp();
-    await file.content.fetch([{ start: 0, end: size }]);
-    if (file.isGone) return;
-    // The bucket may soon have them nowhere else: they must survive what the record survives.
-    await file.syncBytes(false);
-    file.journal({ t: "own", id: file.id });
-    await this.#context.journal.flush();
-    this.#host.sourcesChanged();
-  }
-
-  /** Another file has the key now: what arrived is what it replaces. */
-  #rebaseSuccessor(work: FileWork, there: InBucket): void {
-    const successor = this.#host.find(there.key);
-    if (!successor || successor === work.file) return;
-    const base: Base = { kind: "version", etag: there.etag };
-    // Of the dropped one the filesystem does not know that it arrived.
-    successor.journal({ t: "base", id: successor.id, base, hidden: true });
-  }
-
-  #giveUp(file: LocalStaged): void {
-    const { work } = file;
-    file.work = undefined;
-    // What is read from a copy goes on: its outcome is the new base.
-    if (work?.snapshot === undefined && work?.giveUp()) this.#withdraw(work);
-  }
-
-  #withdraw(work: FileWork): void {
-    if (this.#context.queue.withdraw(work)) this.givenUp(work);
-  }
-}
-
-/** Whether what has arrived is the file as it is now, attributes included: they may have changed since it was sent. */
-function isAsItIs(file: LocalStaged, work: FileWork, there: InBucket): boolean {
-  return work.isUpToDate(there) && sameTime(work.stamp.mtime, file.local.stamp().mtime);
 }
 
 /** Where a content is uploaded: under the key it had when most of it was sent, else under its own. */
@@ -712,10 +322,4 @@ function uploadKeyOf({ key, multipart }: FileEntry, sizeBytes: Bytes): string {
   let sentBytes = 0;
   for (const part of multipart.parts.values()) sentBytes += part.sizeBytes ?? 0;
   return isWorthKeeping(sentBytes, sizeBytes) ? multipart.key : key;
-}
-
-export function versionOf(there: InBucket): ObjectVersion {
-  const { key, etag, versionId, size, mtime, meta } = there;
-  const mtimeMs = timeOf(metaWithTime(meta, mtime)) ?? mtime;
-  return { key, etag, versionId, sizeBytes: size, mtimeMs };
 }

@@ -4,7 +4,7 @@
  * A content is numbered: a sealed file's stays as it is, that of an open file (fsync) is whatever is read. The content
  * may be in the bucket already, under this key or the one the file had before; then it is taken from there. A work can
  * be given up until the request that makes the object visible is sent; from there its outcome is awaited, whatever
- * becomes of the file, and FileLife decides what it means.
+ * becomes of the file, and WorkOutcomes decides what it means.
  */
 import { HawserError, toHawserError } from "../common/errors.ts";
 import type { Bytes, Milliseconds } from "../common/units.ts";
@@ -12,10 +12,10 @@ import type { ObjectInfo } from "../store/object-store.ts";
 import { copyContent } from "./content-copy.ts";
 import { pause } from "./context.ts";
 import type { Context } from "./context.ts";
+import type { CopySources } from "./copy-sources.ts";
 import type { InBucket } from "./file-entry.ts";
 import { FileBytes, stillSame, unchangedSince } from "./file-bytes.ts";
 import type { ByteSource, SumSource } from "./file-bytes.ts";
-import type { FileLife } from "./file-life.ts";
 import { FileProgress } from "./file-progress.ts";
 import type { FoldingLine } from "./folding-line.ts";
 import { metaOf, metaWithTime, sameMeta, sameTime } from "./object-meta.ts";
@@ -27,6 +27,7 @@ import type { FileStamp } from "./records.ts";
 import { retryDelayMs } from "./retry-delay.ts";
 import type { LocalStaged } from "./staged-file.ts";
 import { LATE_MS, UPLOAD_ID_METADATA, isFinal, mayArriveLate } from "./verdict.ts";
+import type { WorkOutcomes } from "./work-outcomes.ts";
 import type { Work } from "./work-queue.ts";
 
 const LONGEST_TIMER_MS: Milliseconds = 2 ** 30;
@@ -83,7 +84,8 @@ export class FileWork implements Work {
   /** Ended without knowing what came of its requests: why. */
   unresolved: HawserError | undefined;
   readonly #context: Context;
-  readonly #life: FileLife;
+  readonly #outcomes: WorkOutcomes;
+  readonly #sources: CopySources;
   readonly #giveUp = new AbortController();
   #dueMs: Milliseconds;
   #folding: FoldingLine | undefined;
@@ -93,9 +95,16 @@ export class FileWork implements Work {
   #sentBytes: Bytes = 0;
   #keep = false;
 
-  constructor(context: Context, life: FileLife, file: LocalStaged, options: FileWorkOptions) {
+  constructor(
+    context: Context,
+    outcomes: WorkOutcomes,
+    sources: CopySources,
+    file: LocalStaged,
+    options: FileWorkOptions,
+  ) {
     this.#context = context;
-    this.#life = life;
+    this.#outcomes = outcomes;
+    this.#sources = sources;
     this.file = file;
     this.key = options.key;
     this.keys = [options.key];
@@ -151,6 +160,16 @@ export class FileWork implements Work {
     return this.giveUp();
   }
 
+  /** Given up: where it has not begun, nothing comes of it. */
+  withdraw(): void {
+    if (this.#context.queue.withdraw(this)) this.#outcomes.givenUp(this);
+  }
+
+  /** What comes of it may be an object that nobody wants: the next process is to look for it. */
+  noteStray(): void {
+    this.#context.journal.add({ t: "stray", uuid: this.file.entry.uuid, n: this.uploadN, key: this.key });
+  }
+
   /** Starts, or tries again, at once. */
   hasten(): void {
     this.#dueMs = -Infinity;
@@ -164,7 +183,7 @@ export class FileWork implements Work {
       try {
         await this.#untilDue();
         const there = await this.#attempt();
-        await this.#life.arrived(this, there);
+        await this.#outcomes.arrived(this, there);
         return;
       } catch (error) {
         if (closing.aborted) return;
@@ -174,12 +193,12 @@ export class FileWork implements Work {
           return;
         }
         if (error instanceof PublishConflict) {
-          await this.#life.conflicted(this);
+          await this.#outcomes.conflicted(this);
           return;
         }
         failures++;
         const final = isFinal(error);
-        this.#life.failed(this, toHawserError(error), final);
+        this.#outcomes.failed(this, toHawserError(error), final);
         this.#dueMs = final ? Infinity : clock.monotonic() + retryDelayMs(failures, random());
       }
     }
@@ -200,13 +219,13 @@ export class FileWork implements Work {
         if (closing.aborted) return;
         if (isFinal(error)) {
           this.unresolved = toHawserError(error);
-          this.#life.unresolved(this);
+          this.#outcomes.unresolved(this);
           return;
         }
         await pause(clock, retryDelayMs(failures, random()), closing).catch(() => undefined);
       }
     }
-    this.#life.givenUp(this);
+    this.#outcomes.givenUp(this);
   }
 
   /** @returns false when the object is none of the file's */
@@ -221,13 +240,13 @@ export class FileWork implements Work {
       const { size } = this.stamp;
       // What it was sent with: that may have changed since.
       const { meta, mtime = this.stamp.mtime } = metaOf(present);
-      await this.#life.arrived(this, { n: this.n, key: this.key, etag, versionId, size, mtime, meta });
-    } else await this.#life.leftBehind(this, etag);
+      await this.#outcomes.arrived(this, { n: this.n, key: this.key, etag, versionId, size, mtime, meta });
+    } else await this.#outcomes.leftBehind(this, etag);
     return true;
   }
 
   abandon(multipartId: string): void {
-    this.#life.abandon(this.file, multipartId);
+    this.#outcomes.abandon(this.file, multipartId);
   }
 
   async #untilDue(): Promise<void> {
@@ -249,7 +268,7 @@ export class FileWork implements Work {
 
   async #attempt(): Promise<InBucket> {
     await this.file.early?.stop();
-    const free = this.#life.sourcesFree(this.key, this.file, this.ends);
+    const free = this.#sources.untilFree(this.key, this.file, this.ends);
     if (free) await free;
     if (this.live) {
       await this.file.local.fd();
@@ -319,7 +338,7 @@ export class FileWork implements Work {
       key,
       base: key === file.key ? entry.base : (entry.multipart?.base ?? entry.base),
       uploadId: entry.uploadId(this.uploadN),
-      isEarlier: (id) => this.#life.isOurs(id),
+      isEarlier: (id) => this.#outcomes.isOurs(id),
       content,
       get options() {
         return asOfNow();
@@ -366,7 +385,7 @@ export class FileWork implements Work {
     const copiesParts = entry.overlay !== undefined || entry.uploaded !== undefined;
     // Another plan numbers its parts otherwise.
     if (multipart.key !== this.key || (multipart.n !== this.n && copiesParts)) {
-      this.#life.abandon(this.file, multipart.mp);
+      this.#outcomes.abandon(this.file, multipart.mp);
       return undefined;
     }
     const { n, mp: multipartId, partBytes, mtime, meta } = multipart;
@@ -405,7 +424,7 @@ export class FileWork implements Work {
       key: this.key,
       base: entry.base,
       uploadId: entry.uploadId(this.n),
-      isEarlier: (id) => this.#life.isOurs(id),
+      isEarlier: (id) => this.#outcomes.isOurs(id),
       meta: entry.meta,
       storageClass: entry.overlay?.storageClass,
       mtime: this.stamp.mtime,
@@ -415,12 +434,12 @@ export class FileWork implements Work {
       },
     });
     if (made.kind === "gone") {
-      if (made.earlier !== undefined) this.#life.rebased(this.file, made.earlier);
+      if (made.earlier !== undefined) this.#outcomes.rebased(this.file, made.earlier);
       await this.#takeWhole(there.key);
       return undefined;
     }
     const copy: InBucket = { ...made.object, n: this.n, key: this.key };
-    this.#life.copied(this, there, copy);
+    this.#outcomes.copied(this, there, copy);
     return copy;
   }
 

@@ -11,6 +11,7 @@ import type { ErrorCode } from "../common/errors.ts";
 import type { Bytes, Milliseconds } from "../common/units.ts";
 import { pause } from "./context.ts";
 import type { Context } from "./context.ts";
+import type { CopySources } from "./copy-sources.ts";
 import { copyObject } from "./multipart-begin.ts";
 import { putOf, timeOf } from "./object-meta.ts";
 import type { Item } from "./records.ts";
@@ -26,8 +27,7 @@ export const META_FOLDING_MS: Milliseconds = 100;
 export interface ItemHost {
   /** The object of this version has become another with the same bytes: items after this one, and files, mean that. */
   renewed(after: number, from: { key: string; etag: string }, to: ObjectVersion): void;
-  /** Resolves when no staged file needs the object under this key. */
-  sourcesFree(key: string): Promise<void> | undefined;
+  readonly sources: CopySources;
   failed(item: ItemWork, error: HawserError): void;
   /** Done, or come to nothing. */
   ended(item: ItemWork): void;
@@ -129,8 +129,10 @@ export class ItemWork implements Work {
   async #untilFree(ends: AbortSignal): Promise<void> {
     const { vanishing } = this;
     if (vanishing === undefined) return;
-    for (let free = this.#host.sourcesFree(vanishing); free; free = this.#host.sourcesFree(vanishing)) {
-      await untilOrAborted(free, ends);
+    const { sources } = this.#host;
+    for (let free = sources.untilUnneeded(vanishing, ends); free;) {
+      await free;
+      free = sources.untilUnneeded(vanishing, ends);
     }
   }
 

@@ -8,18 +8,20 @@
 import type { ObjectVersion } from "../cache/content.ts";
 import type { HawserError } from "../common/errors.ts";
 import type { Context } from "./context.ts";
+import type { CopySources } from "./copy-sources.ts";
 import { ItemWork } from "./item-work.ts";
 import type { ItemHost } from "./item-work.ts";
 import type { Item } from "./records.ts";
 import type { Base } from "./verdict.ts";
 
-export interface ItemsHost extends Pick<ItemHost, "sourcesFree"> {
+export interface ItemsHost extends Pick<ItemHost, "sources"> {
   nextSeq(): number;
   /** A staged file that was made from the first is made from the second. */
   rebase(from: { key: string; etag: string }, to: ObjectVersion): void;
 }
 
 export class Items implements ItemHost {
+  readonly sources: CopySources;
   readonly #context: Context;
   readonly #host: ItemsHost;
   readonly #works = new Map<number, ItemWork>();
@@ -31,6 +33,7 @@ export class Items implements ItemHost {
   constructor(context: Context, host: ItemsHost) {
     this.#context = context;
     this.#host = host;
+    this.sources = host.sources;
   }
 
   get size(): number {
@@ -98,10 +101,6 @@ export class Items implements ItemHost {
     for (const work of works) work.cancel();
     const [etag] = etags;
     return etag === undefined ? { kind: "any" } : { kind: "version", etag };
-  }
-
-  sourcesFree(key: string): Promise<void> | undefined {
-    return this.#host.sourcesFree(key);
   }
 
   renewed(after: number, from: { key: string; etag: string }, to: ObjectVersion): void {

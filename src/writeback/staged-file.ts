@@ -242,7 +242,7 @@ export class LocalStaged implements StagedFile {
   unhold(): void {
     if (this.holds === 0) throw new HawserError("internal", `${this.key} was not held.`);
     this.holds--;
-    if (this.holds === 0) this.#life.letGo(this);
+    if (this.holds === 0) this.#life.end.letGo(this);
   }
 
   async setMeta(meta: ObjectMeta): Promise<void> {

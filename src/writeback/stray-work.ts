@@ -11,6 +11,7 @@ import { toHawserError } from "../common/errors.ts";
 import type { HawserError } from "../common/errors.ts";
 import { pause } from "./context.ts";
 import type { Context } from "./context.ts";
+import type { CopySources } from "./copy-sources.ts";
 import { contentOf } from "./file-entry.ts";
 import type { Stray } from "./journal-state.ts";
 import { presentObject } from "./publish.ts";
@@ -25,8 +26,7 @@ export interface StrayHost {
   removeOrphan(key: string, etag: string): void;
   /** The store does not let it be known: a flush asks again. */
   unresolved(stray: Stray): void;
-  /** The file's content is to be taken from another key. */
-  takesFromElsewhere(file: LocalStaged): void;
+  readonly sources: CopySources;
 }
 
 export class StrayWork implements Work {
@@ -100,7 +100,7 @@ export class StrayWork implements Work {
       const at = { n, key, etag, versionId, size, mtime: sealed.size === size ? sealed.mtime : mtime, meta };
       owner.journal({ t: "uploaded", id: owner.id, ...at });
       if (owner.key === key) return true;
-      this.#host.takesFromElsewhere(owner);
+      this.#host.sources.add(owner);
     }
     const successor = this.#host.find(key);
     if (successor)

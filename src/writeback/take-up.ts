@@ -113,7 +113,7 @@ export class TakeUp {
     this.#host.keep(kept.file, file);
     kept.file.inPlace = file.entry.keptInPlace;
     if (kept.fate.kind === "publish") kept.file.state = "sealed";
-    else if (kept.fate.kind !== "seal" && kept.fate.kind !== "open") return this.#life.drop(kept.file);
+    else if (kept.fate.kind !== "seal" && kept.fate.kind !== "open") return this.#life.end.drop(kept.file);
     kept.file.isDoubtful = kept.file.entry.n > 0;
     this.#nameless.push(kept.file);
   }
@@ -133,7 +133,7 @@ export class TakeUp {
         return await this.#life.recover(file, fate.reason);
       case "finish":
         file.state = "published";
-        return this.#life.letGo(file);
+        return this.#life.end.letGo(file);
       case "open":
         file.state = "open";
         break;
