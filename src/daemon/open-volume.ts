@@ -226,6 +226,7 @@ class Parts implements OpenVolume {
         requestPayer: store.requestPayer,
       },
       initialConnections: INITIAL_CONNECTIONS,
+      loneReads: true,
     });
     // Content asks what lies beside a file when one is opened, and that happens through the filesystem made below.
     // What an earlier mount has left may be uploaded before: nothing is known of neighbours then.

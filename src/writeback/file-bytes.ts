@@ -72,10 +72,20 @@ export class FileBytes implements PublishedContent {
     if (sizeBytes > MEMORY_BODY) return await this.#stream(range, send);
     return await this.#options.buffers.use(sizeBytes, async (bytes) => {
       await readWhole(this.#source, bytes, range.start, this.#options.name);
-      // While it is in the core's cache; who adopts the file need not read it again.
-      if (!isPart && sizeBytes <= SMALL_BODY) this.blockSums = checksumsOf(bytes);
-      const sum = this.#options.sums ? hex(crc64nvme(bytes)) : undefined;
-      return await send(bytes, () => sum);
+      const summing = new Summing(() => {
+        // Who adopts the file need not read it again.
+        if (!isPart && sizeBytes <= SMALL_BODY) this.blockSums = checksumsOf(bytes);
+        return this.#options.sums ? hex(crc64nvme(bytes)) : undefined;
+      });
+      // Somebody waits for what is live: it is on its way first. All else is summed while it is in the core's cache.
+      if (this.#options.sums) summing.soon();
+      else summing.sum();
+      try {
+        return await send(bytes, () => summing.sum());
+      } finally {
+        // Its memory is given back.
+        summing.sum();
+      }
     });
   }
 
@@ -98,6 +108,29 @@ export class FileBytes implements PublishedContent {
       },
     };
     return await send(body, () => (sums ? sum : undefined));
+  }
+}
+
+/** A checksum that is taken once: when it is asked for, or before, behind what has to be done now. */
+class Summing {
+  readonly #take: () => string | undefined;
+  #taken = false;
+  #sum: string | undefined;
+
+  constructor(take: () => string | undefined) {
+    this.#take = take;
+  }
+
+  sum(): string | undefined {
+    if (this.#taken) return this.#sum;
+    this.#taken = true;
+    this.#sum = this.#take();
+    return this.#sum;
+  }
+
+  /** What is handed to another thread in this turn of the event loop leaves before. */
+  soon(): void {
+    setImmediate(() => setImmediate(() => this.sum()));
   }
 }
 

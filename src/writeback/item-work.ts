@@ -129,8 +129,10 @@ export class ItemWork implements Work {
   async #untilFree(ends: AbortSignal): Promise<void> {
     const { vanishing } = this;
     if (vanishing === undefined) return;
-    for (let free = this.#host.sources.free(vanishing); free; free = this.#host.sources.free(vanishing)) {
-      await untilOrAborted(free, ends);
+    const { sources } = this.#host;
+    for (let free = sources.untilUnneeded(vanishing, ends); free;) {
+      await free;
+      free = sources.untilUnneeded(vanishing, ends);
     }
   }
 

@@ -80,7 +80,19 @@ export class Engine implements LaneOwner {
     return this.#clock.monotonic();
   }
 
+  /** True when a fetch would be sent at once. */
+  get ready(): boolean {
+    return this.access.ready && this.#pool.hasIdle;
+  }
+
   // Calls from outside.
+
+  /** Opens the first connection, though nothing is to be fetched yet. */
+  prepare(): void {
+    if (this.#closed || this.#pool.size > 0) return;
+    this.#pool.want(1, this.access.endpoint);
+    this.#schedule();
+  }
 
   submit(spec: FetchSpec): void {
     const fetch = new Fetch(spec, this.now());

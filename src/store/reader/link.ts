@@ -71,7 +71,7 @@ export class LocalLink implements Link {
   readonly stats: StatsBlock;
   readonly #engine: Engine;
 
-  constructor({ slab, config, receive }: LinkOptions, parts: LocalParts) {
+  constructor({ slab, config, receive }: Omit<LinkOptions, "broken">, parts: LocalParts) {
     this.stats = new StatsBlock(new SharedArrayBuffer(StatsBlock.BYTES));
     this.#engine = new Engine(
       config,
@@ -91,6 +91,16 @@ export class LocalLink implements Link {
   close(): Promise<void> {
     this.#engine.close();
     return Promise.resolve();
+  }
+
+  /** A fetch posted now is sent at once. */
+  get ready(): boolean {
+    return this.#engine.ready;
+  }
+
+  /** Opens a connection, so that a later fetch finds one. */
+  prepare(): void {
+    this.#engine.prepare();
   }
 
   setRef(): void {

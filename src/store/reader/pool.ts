@@ -45,6 +45,10 @@ export class LanePool {
     return this.#connecting.size;
   }
 
+  get hasIdle(): boolean {
+    return this.#idle.length > 0;
+  }
+
   get lanes(): ReadonlySet<Lane> {
     return this.#lanes;
   }

@@ -1,12 +1,14 @@
 /**
  * The range reader as the rest of Hawser has it: spreads reads over the worker threads, and holds what they wait for.
  *
- * A read goes to the thread with the fewest bytes outstanding. Its promise settles only when the thread has answered,
+ * A read goes to the thread with the fewest bytes outstanding. A lone one, where that is asked for, stays on the calling
+ * thread: two hops between threads cost a reader of 256 KiB a sixth of its time. Its promise settles only when the thread has answered,
  * even after an abort: so a settled promise always means that nobody writes the window any more.
  */
 import { systemClock } from "../../common/clock.ts";
 import type { Clock } from "../../common/clock.ts";
 import { HawserError, toHawserError } from "../../common/errors.ts";
+import { MiB } from "../../common/units.ts";
 import type { Bytes } from "../../common/units.ts";
 import type { CredentialSource } from "../credentials.ts";
 import { resolveEndpoint } from "../endpoint.ts";
@@ -41,6 +43,11 @@ export interface RangeReaderOptions {
   /** PEM of an authority to trust besides the well-known ones. */
   ca?: string | undefined;
   times?: Partial<EngineTimes> | undefined;
+  /**
+   * Small reads that somebody waits for, while nothing else is under way, are carried out on the calling thread, over a
+   * connection of their own that is opened beside the first of them. False when absent.
+   */
+  loneReads?: boolean | undefined;
   /** Ask a second time when an answer is late; true when absent. */
   hedge?: boolean | undefined;
   /** Compare whole objects with an MD5 ETag where the store gives no checksum; costs CPU. False when absent. */
@@ -64,6 +71,10 @@ const DEFAULT_INITIAL_CONNECTIONS = 16;
 const DEFAULT_MAX_CONNECTIONS = 128;
 /** What a request costs besides its bytes, when threads are compared. */
 const REQUEST_WEIGHT: Bytes = 64 * 1024;
+/** Receiving more than this keeps a thread busy for longer than a hop takes. */
+const LONE_READ_MOST: Bytes = 2 * MiB;
+/** A lone read has one connection, and one to hedge on. */
+const LONE_CONNECTIONS = { initial: 1, min: 1, max: 2 };
 /** A thread that dies is replaced; one that keeps dying is not. */
 const MAX_REPLACEMENTS = 3;
 
@@ -78,9 +89,9 @@ interface Pending {
   onAbort: (() => void) | undefined;
 }
 
-/** A thread and what it has to do. */
-interface Seat {
-  link: Link;
+/** Who carries reads out, and how much it has to do. */
+interface Seat<L extends Link = Link> {
+  link: L;
   outstanding: Bytes;
   replacements: number;
 }
@@ -90,6 +101,7 @@ class ThreadedRangeReader implements RangeReader {
   readonly #makeLink: (options: Pick<LinkOptions, "receive" | "broken">) => Link;
   readonly #desk: CredentialsDesk;
   readonly #seats: Seat[] = [];
+  readonly #lone: Seat<LocalLink> | undefined;
   readonly #pending = new Map<number, Pending>();
   readonly #byWindow = new Map<number, Pending>();
   #lastId = 0;
@@ -110,9 +122,15 @@ class ThreadedRangeReader implements RangeReader {
         ? new LocalLink({ slab, config, ...callbacks }, local)
         : new ThreadLink({ slab, config, ...callbacks });
     this.#desk = new CredentialsDesk(options.credentials, local.clock, (message) => {
-      for (const { link } of this.#seats) link.post(message);
+      for (const link of this.#links()) link.post(message);
     });
     for (let at = 0; at < Math.max(1, threads); at++) this.#seats.push(this.#newSeat());
+    if (options.loneReads === true && threads > 0) {
+      const receive = (message: FromWorker): void => this.#receive(lone, message);
+      const link = new LocalLink({ slab, config: { ...config, limit: LONE_CONNECTIONS }, receive }, local);
+      const lone = { link, outstanding: 0, replacements: 0 };
+      this.#lone = lone;
+    }
   }
 
   read(request: RangeRequest): Promise<RangeResult> {
@@ -120,7 +138,7 @@ class ThreadedRangeReader implements RangeReader {
     if (problem) return Promise.reject(problem);
     return new Promise((resolve, reject) => {
       const id = ++this.#lastId;
-      const seat = this.#freest();
+      const seat = this.#seatFor(request);
       const pending: Pending = { id, request, seat, resolve, reject, onAbort: undefined };
       if (request.signal) {
         pending.onAbort = () => pending.seat.link.post({ op: "cancel", id });
@@ -140,13 +158,13 @@ class ThreadedRangeReader implements RangeReader {
   }
 
   stats(): RangeReaderStats {
-    return sumStats(this.#seats.map(({ link }) => link.stats));
+    return sumStats(this.#links().map((link) => link.stats));
   }
 
   async close(): Promise<void> {
     this.#closed = true;
     this.#desk.close();
-    await Promise.all(this.#seats.map(({ link }) => link.close()));
+    await Promise.all(this.#links().map((link) => link.close()));
     // Only what was said to a thread that had just died is left.
     for (const pending of this.#pending.values()) this.#settle(pending).reject(closedError());
   }
@@ -180,6 +198,21 @@ class ThreadedRangeReader implements RangeReader {
     }
     if (!this.#byWindow.has(windowOffset)) return undefined;
     return new HawserError("internal", `The window at ${windowOffset} is in use.`, { key });
+  }
+
+  #links(): Link[] {
+    const links: Link[] = this.#seats.map(({ link }) => link);
+    if (this.#lone) links.push(this.#lone.link);
+    return links;
+  }
+
+  #seatFor({ reason, length }: RangeRequest): Seat {
+    const lone = this.#pending.size === 0 && reason === "demand" && length <= LONE_READ_MOST;
+    if (!lone || !this.#lone) return this.#freest();
+    if (this.#lone.link.ready) return this.#lone;
+    // Opening a connection takes longer than the hop.
+    this.#lone.link.prepare();
+    return this.#freest();
   }
 
   #freest(): Seat {
