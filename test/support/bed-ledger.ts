@@ -40,25 +40,22 @@ export class Ledger {
       const [first] = read(path);
       if (!first || !("owner" in first) || isAlive(first.owner)) continue;
       await clearLedger(path);
-      for (const pid of launchersIn(first.folder)) process.kill(pid, "SIGKILL");
+      endLaunchersIn(first.folder);
       rmSync(first.folder, { recursive: true, force: true });
     }
   }
 }
 
-/** Programs that a test has started with its files in a folder, as launchers keep their records there. */
-function launchersIn(folder: string): number[] {
-  return readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name))
-    .filter((name) => {
-      try {
-        return readFileSync(`/proc/${name}/environ`, "utf8").includes(`=${folder}/`);
-      } catch {
-        // Ended meanwhile.
-        return false;
-      }
-    })
-    .map(Number);
+/** Ends the programs that a test had started with its files in a folder, as launchers keep their records there. */
+function endLaunchersIn(folder: string): void {
+  for (const name of readdirSync("/proc").filter((each) => /^\d+$/.test(each))) {
+    try {
+      const environment = readFileSync(`/proc/${name}/environ`, "utf8");
+      if (environment.includes(`=${folder}/`)) process.kill(Number(name), "SIGKILL");
+    } catch {
+      // Ended meanwhile.
+    }
+  }
 }
 
 function read(path: string): Written[] {
