@@ -3,7 +3,7 @@ import { constants } from "node:fs";
 import { access, open } from "node:fs/promises";
 import { extname, resolve } from "node:path";
 import { HawserError } from "../common/errors.ts";
-import { localError } from "../transfer/local-files.ts";
+import { localError } from "../common/local-error.ts";
 
 const BY_ENDING: Readonly<Record<string, readonly string[]>> = {
   ".py": ["python3"],

@@ -11,6 +11,16 @@ import type { Reason } from "./object-store.ts";
 /** Room for a response's head in front of its body. */
 export const HEAD_ROOM: Bytes = 64 * 1024;
 
+/** What a window for a file needs beside HEAD_ROOM: few calls, and still in the processor's cache when it is written. */
+export const PIECE: Bytes = 256 * 1024;
+
+/** An open file, which stays the caller's. */
+export interface TargetFile {
+  fd: number;
+  /** For what is said of it. */
+  path: string;
+}
+
 export interface RangeRequest {
   key: string;
   /** Sent as If-Match; without quotes. */
@@ -21,8 +31,13 @@ export interface RangeRequest {
   length: Bytes;
   /** The object's size, so that a whole-object read is known to be one. */
   objectBytes: Bytes;
-  /** Where to receive: byte offset into the slab, with room for HEAD_ROOM + length. */
+  /** Where to receive: byte offset into the slab, with room for HEAD_ROOM + length (or PIECE, into a file). */
   windowOffset: number;
+  /**
+   * Takes the content, from the file's start: the window then holds one piece of it at a time. A file may have got
+   * content when the read fails.
+   */
+  file?: TargetFile | undefined;
   /** `demand` is served before `prefetch`, which is served before `hydrate`. */
   reason: Reason;
   signal?: AbortSignal | undefined;
@@ -80,7 +95,7 @@ export interface RangeReader extends AsyncDisposable {
    *
    * @throws HawserError `object_changed`, `not_found`, `object_archived`, `access_denied`, `checksum_mismatch`,
    *   `interrupted` (by `signal`), `closed`; after the deadline `timed_out`, `endpoint_unreachable`, `slow_down` or
-   *   `store_failed`, whichever was in the way last; and what credentials and configuration can get wrong
+   *   `store_failed`, whichever was in the way last; `no_space` and its like of a file; and what credentials and configuration can get wrong
    *   (`credentials_expired`, `credentials_invalid`, `bucket_not_found`, `wrong_region`, `clock_skewed`, …)
    */
   read(request: RangeRequest): Promise<RangeResult>;

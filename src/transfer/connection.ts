@@ -4,6 +4,7 @@
  * A command or a program has one; it opens a store for each bucket that is named, once. Content is received into one slab
  * for all of them (room.ts). Nothing is sent or started before it is needed.
  */
+import { availableParallelism } from "node:os";
 import { HawserError } from "../common/errors.ts";
 import { MiB } from "../common/units.ts";
 import type { Bytes } from "../common/units.ts";
@@ -69,6 +70,8 @@ export class Connection implements AsyncDisposable {
   readonly room: Room;
   /** Files of more than one range or part under way. */
   readonly largeFiles = new Places(LARGE_FILES);
+  /** Whether its readers write files by themselves. */
+  readonly readsIntoFiles: boolean;
   readonly #options: ConnectionOptions;
   readonly #stores = new Map<string, Promise<S3Store>>();
   readonly #readers = new Map<string, RangeReader>();
@@ -77,6 +80,7 @@ export class Connection implements AsyncDisposable {
   /** @throws HawserError `invalid_argument` */
   constructor(options: ConnectionOptions = {}) {
     this.#options = options;
+    this.readsIntoFiles = options.engine !== "sdk";
     this.room = options.room ?? new Room(options.memoryBytes ?? DEFAULT_MEMORY);
     this.concurrency = atLeastOne("concurrency", options.concurrency ?? DEFAULT_CONCURRENCY);
     this.partBytes = atLeastOne("part size", options.partSizeBytes ?? DEFAULT_PART);
@@ -146,6 +150,8 @@ export class Connection implements AsyncDisposable {
       },
       initialConnections: this.concurrency,
       maxConnections: this.concurrency,
+      // A second one counts its own requests: so only where so many are never under way.
+      growingWorkers: this.concurrency >= DEFAULT_CONCURRENCY && availableParallelism() > 1 ? 2 : 1,
     });
   }
 

@@ -11,7 +11,7 @@ import { MiB } from "../common/units.ts";
 import type { Bytes } from "../common/units.ts";
 import { isMd5Etag, multipartEtag } from "../store/etag.ts";
 import type { ListedObject, ObjectStore } from "../store/object-store.ts";
-import { localError } from "./local-files.ts";
+import { localError } from "../common/local-error.ts";
 import { partSizeFor } from "./part-size.ts";
 
 /** Of this program, the AWS CLI and SDKs, rclone, s5cmd, and others; see also `partSizeFor`. */

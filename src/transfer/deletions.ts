@@ -11,7 +11,7 @@ import type { Bytes } from "../common/units.ts";
 import type { S3Store } from "../store/s3-store.ts";
 import { formatS3 } from "./address.ts";
 import type { Job } from "./job.ts";
-import { localError } from "./local-files.ts";
+import { localError } from "../common/local-error.ts";
 import type { LocalSide, RemoteSide } from "./sync-sides.ts";
 import { addressIn } from "./sync-sides.ts";
 

@@ -43,11 +43,15 @@ export class DiskWrites {
 
   /** Writes a file of its own when there is a place for it. `write` is told whether to go around the page cache. */
   async file<T>(sizeBytes: Bytes, write: (direct: boolean) => Promise<T>): Promise<T> {
-    if (sizeBytes <= this.#first) {
-      this.#first -= sizeBytes;
-      return await write(false);
-    }
+    if (this.takeFirst(sizeBytes)) return await write(false);
     return await this.#hold(BOTH, (way) => write(way === "around"));
+  }
+
+  /** @returns whether a file is among what goes through the page cache first: then it need not wait for anything here */
+  takeFirst(sizeBytes: Bytes): boolean {
+    if (sizeBytes > this.#first) return false;
+    this.#first -= sizeBytes;
+    return true;
   }
 
   /** Writes a part of a file of which others are written at the same time: around the page cache. */

@@ -10,10 +10,11 @@ import { HawserError } from "../common/errors.ts";
 import { parseObjectTime } from "../common/object-time.ts";
 import { MiB } from "../common/units.ts";
 import type { Bytes, EpochMs } from "../common/units.ts";
-import { HEAD_ROOM } from "../store/range-reader.ts";
-import type { RangeReader, RangeRequest } from "../store/range-reader.ts";
+import { HEAD_ROOM, PIECE } from "../store/range-reader.ts";
+import type { RangeReader, RangeRequest, TargetFile } from "../store/range-reader.ts";
 import type { ListedObject, ObjectInfo } from "../store/object-store.ts";
 import type { S3Store } from "../store/s3-store.ts";
+import { ArrivingFile } from "./arriving-file.ts";
 import type { Connection } from "./connection.ts";
 import { PartialFile } from "./partial-file.ts";
 import { placeFile } from "./place-file.ts";
@@ -79,11 +80,11 @@ export class Downloader {
     target: string,
     { signal, versionId }: Progress & { versionId?: string },
   ): Promise<EpochMs> {
-    const { rate, room } = this.#connection;
+    const { rate, room, readsIntoFiles } = this.#connection;
     const { windows } = room;
     const { key, etag, sizeBytes } = object;
     if (rate.limited) await rate.take(sizeBytes, signal);
-    const { window, bodyOffset, mtime } = await this.#fetch(sizeBytes, (windowOffset) => ({
+    const request = (windowOffset: Bytes, file?: TargetFile): RangeRequest => ({
       key,
       etag,
       versionId,
@@ -91,9 +92,14 @@ export class Downloader {
       length: sizeBytes,
       objectBytes: sizeBytes,
       windowOffset,
+      file,
       reason: "bulk",
       signal,
-    }));
+    });
+    if (readsIntoFiles && sizeBytes >= SMALL && room.disk.takeFirst(sizeBytes)) {
+      return await this.#intoFile(object, target, request);
+    }
+    const { window, bodyOffset, mtime } = await this.#fetch(sizeBytes, request);
     try {
       const mtimeMs = mtimeOf(object, mtime);
       const bytes = new Uint8Array(windows.slab, bodyOffset, sizeBytes);
@@ -103,6 +109,29 @@ export class Downloader {
     } finally {
       windows.give(window);
     }
+  }
+
+  /**
+   * The reader writes it as it comes: as long as the page cache takes it, nothing has to be held here, and as many are
+   * received at once as there are connections.
+   */
+  async #intoFile(
+    object: ListedObject,
+    target: string,
+    request: (windowOffset: Bytes, file: TargetFile) => RangeRequest,
+  ): Promise<EpochMs> {
+    const file = await ArrivingFile.open(target);
+    let mtimeMs: EpochMs;
+    try {
+      const { window, mtime } = await this.#fetchInto(PIECE, (windowOffset) => request(windowOffset, file));
+      this.#connection.room.windows.give(window);
+      mtimeMs = mtimeOf(object, mtime);
+    } catch (error) {
+      await file.discard();
+      throw error;
+    }
+    await file.finish(mtimeMs);
+    return mtimeMs;
   }
 
   /**

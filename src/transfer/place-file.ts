@@ -8,7 +8,7 @@ import { dirname } from "node:path";
 import { HawserError } from "../common/errors.ts";
 import { tryNative } from "../common/native.ts";
 import type { EpochMs } from "../common/units.ts";
-import { localError } from "./local-files.ts";
+import { localError } from "../common/local-error.ts";
 import { partialPath } from "./partial-name.ts";
 
 /**

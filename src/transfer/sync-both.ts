@@ -17,7 +17,7 @@ import { Downloader } from "./downloader.ts";
 import type { Progress } from "./downloader.ts";
 import { pathInFolder } from "./key-path.ts";
 import type { LocalFile } from "./local-files.ts";
-import { localError } from "./local-files.ts";
+import { localError } from "../common/local-error.ts";
 import { mergeJoin } from "./merge-join.ts";
 import type { Joined } from "./merge-join.ts";
 import type { Sync } from "./sync.ts";

@@ -14,7 +14,7 @@ import type { PutOptions, PutResult, UploadedPart } from "../store/object-store.
 import type { S3Store } from "../store/s3-store.ts";
 import type { Connection } from "./connection.ts";
 import type { Progress } from "./downloader.ts";
-import { localError } from "./local-files.ts";
+import { localError } from "../common/local-error.ts";
 import { uploadOptions } from "./object-options.ts";
 import type { ObjectOptions } from "./object-options.ts";
 import { checkObjectSize, partSizeFor } from "./part-size.ts";

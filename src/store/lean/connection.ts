@@ -34,6 +34,8 @@ export interface BodyPlace {
   roomEnd: number;
   /** Bytes to receive; a body with a longer one is cut off there, and its connection with it. */
   length: number;
+  /** Set when `progress` takes what has come: each read then begins at `at` again, and ends at `roomEnd` at the latest. */
+  inPieces?: boolean;
 }
 
 /** What a connection tells its user. Every call of `sent` ends in exactly one of `end` and `lost`. */
@@ -250,24 +252,26 @@ export class Connection {
   }
 
   #takeBody(): void {
-    const { bytes, at, length } = this.#place;
+    const { bytes, at, roomEnd, length, inPieces } = this.#place;
     if (this.#received > 0) this.#receiver.progress(this.#received);
     if (this.#state !== "body") return;
     if (this.#received === length) return this.#end();
-    this.#next = bytes.subarray(at + this.#received, at + length);
+    if (inPieces) this.#next = bytes.subarray(at, Math.min(roomEnd, at + length - this.#received));
+    else this.#next = bytes.subarray(at + this.#received, at + length);
   }
 
   #takeChunks(raw: number): void {
-    const { bytes, at, roomEnd, length } = this.#place;
-    const from = at + this.#received;
+    const { bytes, at, roomEnd, length, inPieces } = this.#place;
     const before = this.#received;
-    this.#received = this.#chunks.decode(bytes, from, from + raw) - at;
+    const from = inPieces ? at : at + before;
+    this.#received = before + this.#chunks.decode(bytes, from, from + raw) - from;
     if (this.#received > length) throw new ProtocolError("The answer has more bytes than were asked for.");
     if (this.#received > before) this.#receiver.progress(this.#received);
     if (this.#state !== "chunks") return;
     if (this.#chunks.done) return this.#end();
-    if (at + this.#received >= roomEnd) throw new ProtocolError("The answer's chunks do not fit.");
-    this.#next = bytes.subarray(at + this.#received, roomEnd);
+    const next = inPieces ? at : at + this.#received;
+    if (next >= roomEnd) throw new ProtocolError("The answer's chunks do not fit.");
+    this.#next = bytes.subarray(next, roomEnd);
   }
 
   #end(): void {

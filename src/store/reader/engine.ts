@@ -8,6 +8,7 @@
  * Invariants: a fetch is in exactly one of: queue, lanes, a timed wait, the wait for credentials. It settles exactly
  * once, and after that nothing writes its window.
  */
+import type { HawserError } from "../../common/errors.ts";
 import type { Clock } from "../../common/clock.ts";
 import type { Milliseconds } from "../../common/units.ts";
 import type { CallContext } from "../errors.ts";
@@ -16,6 +17,7 @@ import type { StoreFailure } from "../failure.ts";
 import { Access } from "./access.ts";
 import { AddressBook, Dialer } from "../lean/dial.ts";
 import type { Refusal } from "./expect.ts";
+import type { ChecksumPlan } from "./checksum-plan.ts";
 import { Dispatch } from "./dispatch.ts";
 import { Fetch } from "./fetch.ts";
 import { NO_CREDENTIALS, closedError, finalError, interruptedError } from "./final-error.ts";
@@ -25,13 +27,14 @@ import { STALE } from "./lane.ts";
 import type { Lane, LaneOwner } from "./lane.ts";
 import { LanePool } from "./pool.ts";
 import type { Rank } from "../lean/rank.ts";
+import { toWire } from "../lean/wire-error.ts";
 import type { WireError } from "../lean/wire-error.ts";
 import type { FetchSpec } from "./protocol.ts";
 import { Pulse } from "../lean/pulse.ts";
 import { decideRecovery } from "./recovery.ts";
 import type { EngineConfig, EngineHost, EngineParts, EngineTimes } from "./settings.ts";
 import type { StatsBlock } from "./stats-block.ts";
-import { matches } from "./verify.ts";
+import { checksumOf, matches } from "./verify.ts";
 
 /** Less than this is received faster than a new connection is opened. */
 const NEARLY_DONE_BYTES = 256 * 1024;
@@ -178,7 +181,7 @@ export class Engine implements LaneOwner {
   delivered(lane: Lane, fetch: Fetch): void {
     this.#detach(lane, fetch);
     const { spec, checksum, bodyOffset } = fetch;
-    if (checksum && !matches(checksum, this.slab.subarray(bodyOffset, bodyOffset + spec.length))) {
+    if (checksum && !matches(checksum, this.#checksumOf(fetch, checksum))) {
       fetch.checksumFailures++;
       this.#stats.add("checksumFailures");
       const message = `its ${checksum.algorithm} is not ${checksum.expected}`;
@@ -205,6 +208,11 @@ export class Engine implements LaneOwner {
       bucket,
       key,
     });
+  }
+
+  unwritable(lane: Lane, fetch: Fetch, error: HawserError): void {
+    this.#detach(lane, fetch);
+    this.#fail(fetch, { ...toWire(error), bucket: this.access.endpoint.bucket, key: fetch.spec.key });
   }
 
   failed(lane: Lane, fetch: Fetch, failure: StoreFailure): void {
@@ -330,6 +338,11 @@ export class Engine implements LaneOwner {
     this.#parked.add(fetch);
     if (this.#parked.size === 1) this.#host.refresh(this.#credentialsVersion);
     this.#schedule();
+  }
+
+  #checksumOf({ written, bodyOffset, spec }: Fetch, { algorithm }: ChecksumPlan): string | undefined {
+    if (written) return written.value();
+    return checksumOf(algorithm, this.slab.subarray(bodyOffset, bodyOffset + spec.length));
   }
 
   #giveUp(fetch: Fetch, failure: StoreFailure, gaveUp: string): void {

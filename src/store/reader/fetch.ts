@@ -5,9 +5,10 @@
  * alone changes a fetch; at most two lanes carry one at a time, and only one of them writes the window.
  */
 import type { Bytes, Milliseconds } from "../../common/units.ts";
-import { HEAD_ROOM } from "../range-reader.ts";
+import { HEAD_ROOM, PIECE } from "../range-reader.ts";
 import type { ChecksumPlan } from "./checksum-plan.ts";
 import type { Expected } from "./expect.ts";
+import type { RunningChecksum } from "./verify.ts";
 import type { Lane } from "./lane.ts";
 import type { Rank } from "../lean/rank.ts";
 import type { FetchSpec } from "./protocol.ts";
@@ -37,6 +38,8 @@ export class Fetch implements Queued {
   receivedBefore: Bytes = 0;
   receivedAtFailure: Bytes = 0;
   checksum: ChecksumPlan | undefined;
+  /** Of what went to a file so far: it is not in the window any more. */
+  written: RunningChecksum | undefined;
   /** The object's `mtime` metadata. */
   mtime: string | undefined;
 
@@ -67,7 +70,7 @@ export class Fetch implements Queued {
   }
 
   get windowEnd(): number {
-    return this.spec.windowOffset + HEAD_ROOM + this.spec.length;
+    return this.spec.windowOffset + HEAD_ROOM + (this.spec.file ? PIECE : this.spec.length);
   }
 
   get remaining(): Bytes {
@@ -94,6 +97,6 @@ export class Fetch implements Queued {
   restart(): void {
     this.received = this.receivedAtFailure = 0;
     this.bodyOffset = -1;
-    this.checksum = undefined;
+    this.checksum = this.written = undefined;
   }
 }

@@ -4,6 +4,9 @@
  * It decides where an answer's bytes go and whether they are what was asked for; what becomes of the fetch after that is
  * the owner's decision. A lane lives as long as its connection and is reused for fetch after fetch.
  */
+import { writeSync } from "node:fs";
+import { localError } from "../../common/local-error.ts";
+import type { HawserError } from "../../common/errors.ts";
 import type { Endpoint } from "../endpoint.ts";
 import { AttemptFailure, answerFailure, describeFailure } from "../failure.ts";
 import type { StoreFailure } from "../failure.ts";
@@ -11,6 +14,7 @@ import { parseErrorDocument } from "../http-request.ts";
 import { MiB } from "../../common/units.ts";
 import type { Bytes, Milliseconds } from "../../common/units.ts";
 import { HEAD_ROOM } from "../range-reader.ts";
+import type { TargetFile } from "../range-reader.ts";
 import type { Access } from "./access.ts";
 import { checksumPlan } from "./checksum-plan.ts";
 import { Connection } from "../lean/connection.ts";
@@ -18,10 +22,11 @@ import type { BodyPlace, Dial, Receiver } from "../lean/connection.ts";
 import { checkAnswer } from "./expect.ts";
 import type { Refusal } from "./expect.ts";
 import type { Fetch } from "./fetch.ts";
+import { RunningChecksum } from "./verify.ts";
 import { MAX_HEAD, ProtocolError } from "../lean/head.ts";
 import type { ResponseHead } from "../lean/head.ts";
 
-/** What a lane tells its owner. The fetch is no longer the lane's in `delivered`, `failed` and `refused`. */
+/** What a lane tells its owner. The fetch is no longer the lane's in `delivered`, `failed` `refused` and `unwritable`. */
 export interface LaneOwner {
   readonly slab: Uint8Array;
   readonly access: Access;
@@ -36,6 +41,8 @@ export interface LaneOwner {
   delivered(lane: Lane, fetch: Fetch): void;
   failed(lane: Lane, fetch: Fetch, failure: StoreFailure): void;
   refused(lane: Lane, fetch: Fetch, refusal: Refusal, head: ResponseHead): void;
+  /** The file that was to take it does not. */
+  unwritable(lane: Lane, fetch: Fetch, error: HawserError): void;
 }
 
 /** Most heads fit; longer ones make it grow. What of a body comes with the head has to be copied: so it is small. */
@@ -53,7 +60,7 @@ export type LanePhase = "connecting" | "idle" | "asking" | "receiving" | "closed
 export class Lane implements Receiver {
   readonly #owner: LaneOwner;
   readonly #connection: Connection;
-  readonly #place: BodyPlace = { bytes: new Uint8Array(0), at: 0, roomEnd: 0, length: 0 };
+  readonly #place: BodyPlace = { bytes: new Uint8Array(0), at: 0, roomEnd: 0, length: 0, inPieces: false };
   #scratch: Uint8Array | undefined;
   #fetch: Fetch | undefined;
   /** An error answer whose document is being received. */
@@ -99,7 +106,7 @@ export class Lane implements Receiver {
     this.#sentGeneration = access.generation;
     const first = fetch.whole ? undefined : offset + fetch.received;
     const request = access.write({ key, versionId, etag, first, last: offset + length - 1 });
-    const inWindow = exclusive && fetch.received === 0 && length < ALIGNED_FROM;
+    const inWindow = exclusive && fetch.received === 0 && length < ALIGNED_FROM && !fetch.spec.file;
     this.#connection.send(request, inWindow ? this.#window(fetch) : this.#scratchBuffer());
   }
 
@@ -138,14 +145,19 @@ export class Lane implements Receiver {
     }
     this.#owner.accepted(this, fetch);
     fetch.mtime = head.headers.get("x-amz-meta-mtime");
-    if (fetch.whole) fetch.checksum = checksumPlan(head.headers, fetch.spec.etag, this.#owner.verifyMd5);
+    const { file } = fetch.spec;
+    if (fetch.whole) {
+      fetch.checksum = checksumPlan(head.headers, fetch.spec.etag, this.#owner.verifyMd5);
+      fetch.written = file && fetch.checksum && new RunningChecksum(fetch.checksum.algorithm);
+    }
     if (fetch.received === 0) {
       const inWindow = headBuffer.buffer === this.#owner.slab.buffer;
       fetch.bodyOffset = fetch.spec.windowOffset + (inWindow ? bodyStart : MAX_HEAD);
     }
     const place = this.#place;
     place.bytes = this.#owner.slab;
-    place.at = fetch.bodyOffset + fetch.received;
+    place.inPieces = file !== undefined;
+    place.at = fetch.bodyOffset + (file ? 0 : fetch.received);
     place.roomEnd = fetch.windowEnd;
     place.length = fetch.remaining;
     fetch.receivedBefore = fetch.received;
@@ -154,7 +166,11 @@ export class Lane implements Receiver {
 
   progress(received: number): void {
     this.aliveAt = this.#owner.now();
-    if (this.#fetch && !this.#errorHead) this.#fetch.received = this.#fetch.receivedBefore + received;
+    const fetch = this.#fetch;
+    if (!fetch || this.#errorHead) return;
+    const total = fetch.receivedBefore + received;
+    if (fetch.spec.file) this.#toFile(fetch, fetch.spec.file, total - fetch.received);
+    fetch.received = total;
   }
 
   end(received: number): void {
@@ -181,6 +197,21 @@ export class Lane implements Receiver {
     if (fetch && !this.#abandoned) this.#owner.failed(this, fetch, failure);
   }
 
+  /** Writes the piece that has just come: while it is in the processor's cache. */
+  #toFile(fetch: Fetch, { fd, path }: TargetFile, length: Bytes): void {
+    const piece = this.#place.bytes.subarray(this.#place.at, this.#place.at + length);
+    try {
+      for (let done = 0; done < length;) {
+        done += writeSync(fd, piece, done, length - done, fetch.received + done);
+      }
+    } catch (error) {
+      this.#fetch = undefined;
+      this.#owner.unwritable(this, fetch, localError(error, path));
+      throw error;
+    }
+    fetch.written?.add(piece);
+  }
+
   /** The window from its start, wherever the slab begins in its buffer. */
   #window(fetch: Fetch): Uint8Array {
     const { windowOffset, length } = fetch.spec;
@@ -196,6 +227,7 @@ export class Lane implements Receiver {
     const place = this.#place;
     place.bytes = new Uint8Array(DOCUMENT_BYTES);
     place.at = 0;
+    place.inPieces = false;
     place.roomEnd = place.length = DOCUMENT_BYTES;
     return place;
   }

@@ -8,6 +8,7 @@
 import type { Bytes, Milliseconds } from "../../common/units.ts";
 import type { Credentials } from "../credentials.ts";
 import type { Rank } from "../lean/rank.ts";
+import type { TargetFile } from "../range-reader.ts";
 import type { WireError } from "../lean/wire-error.ts";
 
 /** One range to fetch. */
@@ -20,6 +21,7 @@ export interface FetchSpec {
   length: Bytes;
   objectBytes: Bytes;
   windowOffset: number;
+  file: TargetFile | undefined;
   rank: Rank;
 }
 

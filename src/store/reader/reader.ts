@@ -13,7 +13,7 @@ import type { Bytes } from "../../common/units.ts";
 import type { CredentialSource } from "../credentials.ts";
 import { resolveEndpoint } from "../endpoint.ts";
 import type { Reason } from "../object-store.ts";
-import { HEAD_ROOM } from "../range-reader.ts";
+import { HEAD_ROOM, PIECE } from "../range-reader.ts";
 import type { RangeReader, RangeReaderStats, RangeRequest, RangeResult } from "../range-reader.ts";
 import { ATTEMPT_LIMITS, DEADLINES } from "../retry.ts";
 import { CredentialsDesk } from "./credentials-desk.ts";
@@ -36,6 +36,8 @@ export interface RangeReaderOptions {
   credentials: CredentialSource;
   /** Threads; 0 reads on the calling thread. 1 for http and 2 for https when absent: TLS is CPU. */
   workers?: number | undefined;
+  /** Threads at most, when there is much to receive: each that is added has as many connections as one had before. */
+  growingWorkers?: number | undefined;
   /** Connections to start with, all threads together; 16 when absent. The right number is found from there. */
   initialConnections?: number | undefined;
   /** Connections at most, all threads together; 128 when absent. */
@@ -71,6 +73,8 @@ const DEFAULT_INITIAL_CONNECTIONS = 16;
 const DEFAULT_MAX_CONNECTIONS = 128;
 /** What a request costs besides its bytes, when threads are compared. */
 const REQUEST_WEIGHT: Bytes = 64 * 1024;
+/** A further thread takes a part of a second's worth of work, so that starting it pays. */
+const GROW_AT: Bytes = 64 * MiB;
 /** Receiving more than this keeps a thread busy for longer than a hop takes. */
 const LONE_READ_MOST: Bytes = 2 * MiB;
 /** A lone read has one connection, and one to hedge on. */
@@ -101,6 +105,7 @@ class ThreadedRangeReader implements RangeReader {
   readonly #makeLink: (options: Pick<LinkOptions, "receive" | "broken">) => Link;
   readonly #desk: CredentialsDesk;
   readonly #seats: Seat[] = [];
+  readonly #mostSeats: number;
   readonly #lone: Seat<LocalLink> | undefined;
   readonly #pending = new Map<number, Pending>();
   readonly #byWindow = new Map<number, Pending>();
@@ -125,6 +130,7 @@ class ThreadedRangeReader implements RangeReader {
       for (const link of this.#links()) link.post(message);
     });
     for (let at = 0; at < Math.max(1, threads); at++) this.#seats.push(this.#newSeat());
+    this.#mostSeats = threads === 0 ? 1 : (options.growingWorkers ?? 0);
     if (options.loneReads === true && threads > 0) {
       const receive = (message: FromWorker): void => this.#receive(lone, message);
       const link = new LocalLink({ slab, config: { ...config, limit: LONE_CONNECTIONS }, receive }, local);
@@ -180,6 +186,7 @@ class ThreadedRangeReader implements RangeReader {
     length,
     objectBytes,
     windowOffset,
+    file,
     signal,
   }: RangeRequest): HawserError | undefined {
     if (this.#closed) return closedError();
@@ -193,7 +200,7 @@ class ThreadedRangeReader implements RangeReader {
       return new HawserError("invalid_argument", `${key} has an ETag that cannot be sent.`, { key });
     }
     const fits = Number.isSafeInteger(windowOffset) && windowOffset >= 0;
-    if (!fits || windowOffset + HEAD_ROOM + length > this.#slabBytes) {
+    if (!fits || windowOffset + HEAD_ROOM + (file ? PIECE : length) > this.#slabBytes) {
       return new HawserError("internal", `The window at ${windowOffset} is not inside the slab.`, { key });
     }
     if (!this.#byWindow.has(windowOffset)) return undefined;
@@ -218,7 +225,11 @@ class ThreadedRangeReader implements RangeReader {
   #freest(): Seat {
     let best = this.#seats[0]!;
     for (const seat of this.#seats) if (seat.outstanding < best.outstanding) best = seat;
-    return best;
+    if (best.outstanding < GROW_AT || this.#seats.length >= this.#mostSeats) return best;
+    const added = this.#newSeat();
+    added.link.setRef(true);
+    this.#seats.push(added);
+    return added;
   }
 
   #newSeat(): Seat {
@@ -287,7 +298,8 @@ function engineConfig(options: RangeReaderOptions, threads: number): EngineConfi
 
 function specOf(id: number, request: RangeRequest) {
   const { key, etag, versionId, offset, length, objectBytes, windowOffset, reason } = request;
-  return { id, key, etag, versionId, offset, length, objectBytes, windowOffset, rank: RANKS[reason] };
+  const file = request.file && { fd: request.file.fd, path: request.file.path };
+  return { id, key, etag, versionId, offset, length, objectBytes, windowOffset, file, rank: RANKS[reason] };
 }
 
 function closedError(): HawserError {

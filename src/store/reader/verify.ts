@@ -1,37 +1,56 @@
-/** Carrying out a checksum plan. */
+/** Carrying out a checksum plan: over bytes that are all there, or as they come. */
 import { createHash } from "node:crypto";
+import type { Hash } from "node:crypto";
 import { crc32 } from "node:zlib";
+import { crc32cBase64, crc64nvmeBase64 } from "../../common/checksum.ts";
 import { tryNative } from "../../common/native.ts";
 import type { ChecksumPlan } from "./checksum-plan.ts";
 
-/** @returns undefined where this machine cannot compute it */
-export function checksumOf(algorithm: ChecksumPlan["algorithm"], bytes: Uint8Array): string | undefined {
-  switch (algorithm) {
-    case "md5":
-      return createHash("md5").update(bytes).digest("hex");
-    case "crc32":
-      return base64(crc32?.(bytes));
-    case "crc32c":
-      return base64(tryNative()?.crc32c(bytes, 0));
-    case "crc64nvme": {
-      const value = tryNative()?.crc64nvme(bytes, 0n);
-      if (value === undefined) return undefined;
-      const wide = Buffer.alloc(8);
-      wide.writeBigUInt64BE(BigInt.asUintN(64, value));
-      return wide.toString("base64");
+export class RunningChecksum {
+  readonly #algorithm: ChecksumPlan["algorithm"];
+  readonly #md5: Hash | undefined;
+  #narrow: number | undefined = 0;
+  #wide: bigint | undefined = 0n;
+
+  constructor(algorithm: ChecksumPlan["algorithm"]) {
+    this.#algorithm = algorithm;
+    if (algorithm === "md5") this.#md5 = createHash("md5");
+  }
+
+  add(bytes: Uint8Array): void {
+    switch (this.#algorithm) {
+      case "md5":
+        this.#md5!.update(bytes);
+        return;
+      case "crc32":
+        this.#narrow = crc32?.(bytes, this.#narrow);
+        return;
+      case "crc32c":
+        this.#narrow = tryNative()?.crc32c(bytes, this.#narrow ?? 0);
+        return;
+      case "crc64nvme":
+        this.#wide = tryNative()?.crc64nvme(bytes, this.#wide ?? 0n);
     }
+  }
+
+  /** As in the headers. Ends it. @returns undefined where this machine cannot compute it */
+  value(): string | undefined {
+    if (this.#md5) return this.#md5.digest("hex");
+    if (this.#algorithm === "crc64nvme") {
+      return this.#wide === undefined ? undefined : crc64nvmeBase64(BigInt.asUintN(64, this.#wide));
+    }
+    return this.#narrow === undefined ? undefined : crc32cBase64(this.#narrow >>> 0);
   }
 }
 
-function base64(value: number | undefined): string | undefined {
-  if (value === undefined) return undefined;
-  const word = Buffer.alloc(4);
-  word.writeUInt32BE(value >>> 0);
-  return word.toString("base64");
+/** @returns undefined where this machine cannot compute it */
+export function checksumOf(algorithm: ChecksumPlan["algorithm"], bytes: Uint8Array): string | undefined {
+  const running = new RunningChecksum(algorithm);
+  running.add(bytes);
+  return running.value();
 }
 
-/** True when the bytes have the checksum, or it cannot be computed here. */
-export function matches(plan: ChecksumPlan, bytes: Uint8Array): boolean {
-  const actual = checksumOf(plan.algorithm, bytes);
+/** True when the checksum is the expected one, or cannot be computed here. */
+export function matches(plan: ChecksumPlan, actual: string | undefined): boolean {
   return actual === undefined || actual === plan.expected;
 }

@@ -7,7 +7,8 @@ import { lstat, open, readFile, readdir, readlink, realpath, rm, stat, writeFile
 import { join } from "node:path";
 import type { Bytes } from "../../common/units.ts";
 import type { ListedObject } from "../../store/object-store.ts";
-import { localError, walkFiles } from "../local-files.ts";
+import { localError } from "../../common/local-error.ts";
+import { walkFiles } from "../local-files.ts";
 import { isPartial } from "../partial-name.ts";
 import type { CheckpointPlace } from "./place.ts";
 import { TOMBSTONE } from "./tombstone.ts";

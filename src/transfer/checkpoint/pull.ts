@@ -13,7 +13,7 @@ import type { Connection } from "../connection.ts";
 import { copy } from "../copy.ts";
 import type { TransferEvent, TransferSummary } from "../events.ts";
 import { Job } from "../job.ts";
-import { localError } from "../local-files.ts";
+import { localError } from "../../common/local-error.ts";
 import { partialPath } from "../partial-name.ts";
 import { sync } from "../sync.ts";
 import { findAnySteps } from "./find.ts";

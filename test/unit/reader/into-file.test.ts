@@ -1,0 +1,126 @@
+/** Content that goes straight into a file: whole and right however it arrives, and with one piece of the slab. */
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { checksumOf } from "../../../src/store/reader/verify.ts";
+import { HEAD_ROOM, PIECE } from "../../../src/store/range-reader.ts";
+import type { TargetFile } from "../../../src/store/range-reader.ts";
+import { Bench, firstDifference, pattern, rejection } from "./harness.ts";
+import { Origin } from "./origin.ts";
+
+/** More than two pieces. */
+const content = pattern(2 * PIECE + 12_345);
+const checksum = { "x-amz-checksum-crc64nvme": checksumOf("crc64nvme", content)! };
+const wrong = { "x-amz-checksum-crc64nvme": "AAAAAAAAAAA=" };
+const MiB = 1024 * 1024;
+
+let origin: Origin;
+let folder: string;
+let file: TargetFile;
+
+beforeEach(async () => {
+  origin = await Origin.start((reply) => reply.content(content, { headers: checksum }));
+  folder = mkdtempSync(join(tmpdir(), "hawser-into-file-"));
+  const path = join(folder, "file");
+  file = { fd: openSync(path, "w"), path };
+});
+afterEach(async () => {
+  closeSync(file.fd);
+  rmSync(folder, { recursive: true });
+  await origin.close();
+});
+
+/** The window has a piece's room and no more. */
+function openBench(workers = 0): Bench {
+  return new Bench(origin, { bodyBytes: PIECE, windows: 2, workers });
+}
+
+function expectWhole(bench: Bench): void {
+  expect(firstDifference(readFileSync(file.path), content)).toBe(-1);
+  const behind = bench.windowOffset(0) + HEAD_ROOM + PIECE;
+  expect(bench.bytes.subarray(behind).every((byte) => byte === bench.bytes.at(-1))).toBe(true);
+}
+
+describe("an answer", () => {
+  test.each([
+    ["at once", {}],
+    ["in odd pieces", { pieces: [7, 1, 90, 30_000, 11, 200_001] }],
+    ["in chunks", { chunked: 40_000 }],
+    ["in chunks and odd pieces", { chunked: 70_001, pieces: [500, 3, 65_536, 99_999] }],
+  ])("that comes %s becomes the file", async (_name, options) => {
+    origin.handler = (reply) => reply.content(content, { headers: checksum, ...options });
+    await using bench = openBench();
+    // Twice: the first goes over a fresh connection, the second over an idle one.
+    for (let turn = 0; turn < 2; turn++) {
+      const result = await bench.read(content.length, {}, { file });
+      expect(result.bodyLength).toBe(content.length);
+      expectWhole(bench);
+      writeFileSync(file.path, "");
+    }
+    expect(bench.reader.stats()).toMatchObject({ checksumFailures: 0, retries: 0 });
+  });
+
+  test("becomes the file in a thread as well", async () => {
+    await using bench = openBench(1);
+    await bench.read(content.length, {}, { file });
+    expectWhole(bench);
+  });
+
+  test.each([0, 40, 400, 5000, PIECE, PIECE + 1, content.length])(
+    "that is cut after %i bytes is gone on with, and its checksum is that of all of it",
+    async (cutAfter) => {
+      origin.handler = (reply, ask) =>
+        reply.content(content, { headers: checksum, ...(ask.index === 0 ? { cutAfter } : {}) });
+      await using bench = openBench();
+      await bench.read(content.length, {}, { file });
+      expectWhole(bench);
+      expect(bench.reader.stats().checksumFailures).toBe(0);
+    },
+  );
+
+  test("with another checksum is fetched again from its first byte", async () => {
+    origin.handler = (reply, ask) => {
+      if (ask.index > 0) return reply.content(content, { headers: checksum });
+      return reply.content(pattern(content.length, 2), { headers: checksum });
+    };
+    await using bench = openBench();
+    await bench.read(content.length, {}, { file });
+    expectWhole(bench);
+    expect(bench.reader.stats().checksumFailures).toBe(1);
+  });
+
+  test("that never has its checksum is an error", async () => {
+    origin.handler = (reply) => reply.content(content, { headers: wrong });
+    await using bench = openBench();
+    expect((await rejection(bench.read(content.length, {}, { file }))).code).toBe("checksum_mismatch");
+  });
+});
+
+test("a file without room is an error of its own, at once, and the next read goes on", async () => {
+  const full = { fd: openSync("/dev/full", "w"), path: "/there/file" };
+  await using bench = openBench();
+  const error = await rejection(bench.read(content.length, {}, { file: full }));
+  closeSync(full.fd);
+  expect(error).toMatchObject({ code: "no_space", key: "k" });
+  expect(error.message).toContain("/there/file");
+  expect(origin.asks).toHaveLength(1);
+  await bench.read(content.length, {}, { file });
+  expectWhole(bench);
+});
+
+test("a second thread is added when one has much to receive, and not before", async () => {
+  origin.handler = () => undefined;
+  const options = { workers: 1, growingWorkers: 2, initialConnections: 8, maxConnections: 8, windows: 4 };
+  const bench = new Bench(origin, { bodyBytes: PIECE, ...options });
+  const read = (window: number, bytes: number) =>
+    rejection(bench.read(bytes, { window }, { file, key: `k${window}` }));
+  const errors = [read(0, MiB), read(1, 70 * MiB)];
+  await origin.arrived(2);
+  expect(bench.reader.stats().limit).toBe(8);
+  errors.push(read(2, 70 * MiB), read(3, 70 * MiB));
+  await origin.arrived(4);
+  expect(bench.reader.stats().limit).toBe(16);
+  await bench.reader.close();
+  for (const { code } of await Promise.all(errors)) expect(code).toBe("closed");
+});
