@@ -27,7 +27,7 @@ job: "mkdir -p results; cat words.txt > results/words; echo $HAWSER_RESTART > /m
     expect({ code, stderr }).toMatchObject({ code: 0 });
     for (const rank of [0, 1]) expect(await world.get(`home/${rank}/words`)).toBe("alpha beta");
     // A node is named by its number or by its instance.
-    const { id, address } = world.cloud.instances.find(({ id }) => stderr.includes(id))!;
+    const { id, address } = cloud.instances[0]!;
     const named = await world.hawser("pool", "exec", "--node", id, "--", "hostname");
     expect(named).toMatchObject({ code: 0, stdout: `ip-${address.replaceAll(".", "-")}\n` });
     expect(await world.hawser("pool", "exec", "--node", "i-0123", "--", "true")).toMatchObject({

@@ -13,7 +13,7 @@ import { HostsBed } from "./hosts-bed.ts";
 import type { BedOptions } from "./hosts-bed.ts";
 
 /** A busy machine takes minutes for what takes seconds otherwise. */
-const TIMEOUTS = "  timeouts: { plan: 5m, ssh: 2m, mount: 5m }";
+export const TIMEOUTS = "  timeouts: { plan: 5m, ssh: 2m, mount: 5m }";
 
 export class PoolWorld implements AsyncDisposable {
   readonly bed: HostsBed;
