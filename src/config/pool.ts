@@ -37,6 +37,9 @@ const nodeCount = z
 
 const timeouts = z
   .strictObject({
+    plan: duration
+      .optional()
+      .meta({ description: "Until the volumes were listed and machines were looked for. Default: 3m." }),
     provision: duration.optional().meta({ description: "Until all machines exist. Default: 10m." }),
     ssh: duration
       .optional()

@@ -28,7 +28,7 @@ const DEFAULT_MS = {
   provision: 10 * 60_000,
   bootstrap: 10 * 60_000,
   mount: 3 * 60_000,
-  plan: 60_000,
+  plan: 3 * 60_000,
 } as const satisfies Record<string, Milliseconds>;
 
 /** How often machines that fail before the job are replaced, in one launch. */
@@ -85,7 +85,9 @@ export async function preparePool(
   const { steps, provider } = context;
   const timeouts = context.record.config.timeouts ?? {};
   const stopped = context.record.phase === "stopped";
-  const plan = await steps.run("plan", { timeoutMs: DEFAULT_MS.plan }, () => planPool(context));
+  const plan = await steps.run("plan", { timeoutMs: timeouts.plan ?? DEFAULT_MS.plan }, () =>
+    planPool(context),
+  );
   context.update({ phase: stopped ? "stopped" : "provisioning", volumes: plan.volumes, endsWithRun });
   const provision = (replace: readonly PoolNode[]): Promise<PoolNode[]> =>
     steps.run(

@@ -88,11 +88,20 @@ export class Steps {
   }
 }
 
+/** Steps whose time hawser.yaml says, and by which key. */
+const TIMEOUT_KEYS: Partial<Record<StepName, string>> = {
+  plan: "plan",
+  provision: "provision",
+  ssh: "ssh",
+  bootstrap: "bootstrap",
+  mount: "mount",
+  job: "task",
+};
+
 function timedOut(step: StepName, timeoutMs: Milliseconds): HawserError {
-  return new HawserError(
-    "step_timed_out",
-    `'${step}' took longer than ${formatDuration(timeoutMs)}; allow more with timeouts: in hawser.yaml if that was only slow.`,
-  );
+  const key = TIMEOUT_KEYS[step];
+  const more = key === undefined ? "" : `; allow more with pool.timeouts.${key} if that was only slow`;
+  return new HawserError("step_timed_out", `'${step}' took longer than ${formatDuration(timeoutMs)}${more}.`);
 }
 
 function interrupted(signal: AbortSignal): HawserError {

@@ -1,15 +1,13 @@
 /**
  * Engine: the write-back of one volume. It owns the staged files by id and key and ties the parts together; what happens
- * to a file is FileLife's, to everything else in the bucket Items'.
+ * to a file is FileLife's, to everything else in the bucket Items', to keys that change Rekeying's.
  */
 import { randomBytes } from "node:crypto";
 import type { ObjectVersion } from "../cache/content.ts";
 import { HawserError } from "../common/errors.ts";
-import type { Bytes, EpochMs, Milliseconds } from "../common/units.ts";
 import { Barrier } from "./barrier.ts";
 import type { BarrierHost } from "./barrier.ts";
 import type { Context } from "./context.ts";
-import { EarlyUpload } from "./early-upload.ts";
 import { CopySources } from "./copy-sources.ts";
 import { FileLife } from "./file-life.ts";
 import type { LifeHost } from "./file-life.ts";
@@ -20,13 +18,14 @@ import type { Stray } from "./journal-state.ts";
 import { MultipartJanitor } from "./multipart-janitor.ts";
 import type { ByteRange } from "./part-plan.ts";
 import type { Circumstances } from "./recovery.ts";
-import type { Item, JournalRecord } from "./records.ts";
-import { prepareOverlay } from "./prepared-overlay.ts";
-import type { PreparedOverlay } from "./prepared-overlay.ts";
+import type { Item } from "./records.ts";
+import { Rekeying } from "./rekeying.ts";
+import type { RekeyingHost } from "./rekeying.ts";
 import { LocalStaged } from "./staged-file.ts";
 import { StrayWork } from "./stray-work.ts";
 import { TakeUp } from "./take-up.ts";
 import type { TakeUpHost } from "./take-up.ts";
+import { Upkeep } from "./upkeep.ts";
 import type { Base } from "./verdict.ts";
 import type {
   Exchanged,
@@ -42,18 +41,15 @@ import type {
   WriteBackStatus,
 } from "./write-back.ts";
 
-/** Of a folder that was renamed: a record of the log has an end. */
-const KEYS_OF_A_RECORD = 5_000;
-/** Files closed since the last tick are synced at the next. */
-const TICK_MS: Milliseconds = 1_000;
-
-export class Engine implements WriteBack, LifeHost, ItemsHost, TakeUpHost, BarrierHost {
+export class Engine implements WriteBack, LifeHost, ItemsHost, TakeUpHost, BarrierHost, RekeyingHost {
   readonly #context: Context;
   readonly #closing: AbortController;
   readonly #life: FileLife;
   readonly #items: Items;
   readonly #janitor: MultipartJanitor;
   readonly #barrier: Barrier;
+  readonly #rekeying: Rekeying;
+  readonly #upkeep: Upkeep;
   readonly #files = new Map<number, LocalStaged>();
   readonly #byKey = new Map<string, LocalStaged>();
   readonly sources: CopySources;
@@ -62,9 +58,6 @@ export class Engine implements WriteBack, LifeHost, ItemsHost, TakeUpHost, Barri
   /** What a process before has left, until the filesystem has been told. */
   #restored: LocalStaged[] = [];
   readonly #session = randomBytes(4).toString("hex");
-  #syncedAtMs: EpochMs;
-  #cancelTick = (): void => undefined;
-  #ticking: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
 
   constructor(context: Context, closing: AbortController) {
@@ -75,14 +68,15 @@ export class Engine implements WriteBack, LifeHost, ItemsHost, TakeUpHost, Barri
     this.#items = new Items(context, this);
     this.#janitor = new MultipartJanitor(context);
     this.#barrier = new Barrier(context, this.#life, this);
-    this.#syncedAtMs = context.clock.now();
+    this.#rekeying = new Rekeying(context, this.#life, this.#items, this);
+    this.#upkeep = new Upkeep(context, () => this.files());
   }
 
   /** Takes up what a process before has left. */
   async recover(now: Circumstances): Promise<void> {
     this.#restored = await new TakeUp(this.#context, this.#life, this).run(now);
     await this.#context.journal.flush();
-    this.#tickLater();
+    this.#upkeep.tickLater();
   }
 
   restored(): Iterable<RestoredFile> {
@@ -115,7 +109,7 @@ export class Engine implements WriteBack, LifeHost, ItemsHost, TakeUpHost, Barri
     if (this.#byKey.has(key)) throw new HawserError("exists", `${key} has a staged file already.`);
     const { state } = journal;
     const id = state.nextId++;
-    const { base, hidden } = this.#takeOver(key, options.base);
+    const { base, hidden } = this.#rekeying.takeOver(key, options.base);
     const uuid = this.uuidOf(id);
     const { overlayOf: overlay, meta } = options;
     // Behind the answer: the writer is about to fill the file.
@@ -162,112 +156,19 @@ export class Engine implements WriteBack, LifeHost, ItemsHost, TakeUpHost, Barri
   }
 
   async drop(file: StagedFile): Promise<void> {
-    const staged = this.#own(file);
+    const staged = this.own(file);
     if (!staged) return;
     this.#life.end.drop(staged);
     await this.#context.journal.flush();
   }
 
   async rekey(renames: readonly Rekeyed[]): Promise<void> {
-    const moved: { file: LocalStaged; from: string; key: string; base: Base }[] = [];
-    for (const { file, key, base } of renames) {
-      const staged = this.#own(file);
-      if (!staged) throw new HawserError("stale", `${file.key} is not a staged file any more.`);
-      if (staged.key !== key) moved.push({ file: staged, from: staged.key, key, base });
-    }
-    const leaving = new Set(moved.map(({ file }) => file));
-    for (const { key } of moved) {
-      const there = this.#byKey.get(key);
-      if (there && !leaving.has(there)) throw new HawserError("exists", `${key} has a staged file already.`);
-    }
-    for (const { file } of moved) {
-      if (file.kept) this.#life.end.leaveKey(file.kept);
-      this.#life.end.leaveKey(file);
-      this.#byKey.delete(file.key);
-    }
-    const places = moved.map(({ file, key, base }) => ({ file, key, ...this.#takeOver(key, base) }));
-    const keys = places.flatMap(({ file, key, base }) => keysOf(file, key, base));
-    for (let at = 0; at < keys.length; at += KEYS_OF_A_RECORD)
-      this.#context.journal.add({ t: "keys", keys: keys.slice(at, at + KEYS_OF_A_RECORD) });
-    for (const { file, hidden } of places) this.#context.journal.add(...hidden(file));
-    for (const { file, from } of moved) this.#hasMoved(file, from);
-    this.sources.changed();
-    await this.#context.journal.flush();
-  }
-
-  /**
-   * What a file replaces that takes a key, where the filesystem holds it to be `known`, and the records that say so where
-   * that does not know the object: to be journaled with it.
-   */
-  #takeOver(key: string, known: Base): { base: Base; hidden: (file: IdAndKept) => JournalRecord[] } {
-    const folded = this.#items.fold(key);
-    const base = folded ?? known;
-    const isHidden = folded ? folded.kind !== "absent" : base.kind === "any";
-    const records = ({ id, kept }: IdAndKept): JournalRecord[] => [
-      ...(kept ? records(kept) : []),
-      { t: "base", id, base, hidden: true },
-    ];
-    return { base, hidden: isHidden ? records : () => [] };
-  }
-
-  #hasMoved(file: LocalStaged, from: string): void {
-    this.#byKey.set(file.key, file);
-    // In this order: what was closed before is published before.
-    for (const each of [file.kept, file]) {
-      if (!each) continue;
-      this.sources.add(each);
-      this.#life.moved(each, from);
-    }
+    await this.#rekeying.rekey(renames);
   }
 
   async exchange(exchanged: readonly Exchanged[], together?: () => void): Promise<StagedFile[]> {
     this.#refuseWhenClosed();
-    const { journal, area } = this.#context;
-    const overlays = new Map<Exchanged, PreparedOverlay>();
-    for (const each of exchanged) {
-      const { version } = each;
-      // The local files come first: a record without one would be a lost file. Without a record they are swept.
-      if (!each.file && version)
-        overlays.set(each, await prepareOverlay(area, journal.state.nextId++, version));
-    }
-    const moved: { file: LocalStaged; from: string; to: Exchanged }[] = [];
-    for (const to of exchanged) {
-      const file = to.file && this.#own(to.file);
-      if (to.file && !file) throw new HawserError("stale", `${to.file.key} is not a staged file any more.`);
-      if (file) moved.push({ file, from: file.key, to });
-    }
-    together?.();
-    for (const { file } of moved) {
-      if (file.kept) this.#life.end.leaveKey(file.kept);
-      this.#life.end.leaveKey(file);
-      this.#byKey.delete(file.key);
-    }
-    const records: JournalRecord[] = [];
-    for (const { file, to } of moved) {
-      const { base, hidden } = this.#takeOver(to.key, to.base);
-      records.push({ t: "keys", keys: keysOf(file, to.key, base) }, ...hidden(file));
-    }
-    for (const [to, { id, stamp }] of overlays) {
-      const uuid = this.uuidOf(id);
-      const { base, hidden } = this.#takeOver(to.key, to.base);
-      const at = this.#context.clock.now();
-      records.push({ t: "stage", id, uuid, key: to.key, base, overlay: to.version, meta: to.meta, at });
-      records.push(...hidden({ id }));
-      records.push({ t: "flush", id, ...stamp }, { t: "synced", id, ...stamp });
-    }
-    journal.add(...records);
-    for (const { file, from } of moved) this.#hasMoved(file, from);
-    const made = new Map<Exchanged, LocalStaged>();
-    for (const [to, { id, stamp }] of overlays) {
-      const file = new LocalStaged(this.#context, this.#life, journal.state.files.get(id)!);
-      area.resized(id, stamp.size);
-      this.register(file);
-      made.set(to, file);
-      this.#life.seal(file);
-    }
-    this.sources.changed();
-    await journal.flush();
-    return exchanged.map((each) => each.file ?? made.get(each)!);
+    return await this.#rekeying.exchange(exchanged, together);
   }
 
   async remove(version: { key: string; etag?: string | undefined }, after?: Promise<void>): Promise<void> {
@@ -349,7 +250,7 @@ export class Engine implements WriteBack, LifeHost, ItemsHost, TakeUpHost, Barri
       stagingBytes: this.#context.area.usedBytes,
       items: this.#items.size,
       recovered: this.#context.recovered.count,
-      syncedAtMs: this.#syncedAtMs,
+      syncedAtMs: this.#upkeep.syncedAtMs,
     };
   }
 
@@ -383,14 +284,14 @@ export class Engine implements WriteBack, LifeHost, ItemsHost, TakeUpHost, Barri
 
   async #close(): Promise<void> {
     const { slots, queue, journal } = this.#context;
-    this.#cancelTick();
+    this.#upkeep.stop();
     this.#closing.abort(new HawserError("closed", "Write-back was closed."));
     slots.close();
     this.#life.close();
     await Promise.all([...queue.works()].map((work) => queue.over(work)));
     await this.#janitor.idle();
     for (const { early } of this.#files.values()) await early?.stop();
-    await this.#ticking;
+    await this.#upkeep.idle();
     const error = new HawserError("closed", "Write-back was closed.");
     for (const file of this.#files.values()) {
       file.settle(Number.POSITIVE_INFINITY, error);
@@ -487,6 +388,10 @@ export class Engine implements WriteBack, LifeHost, ItemsHost, TakeUpHost, Barri
     this.#items.start(seq, item);
   }
 
+  leaves(key: string): void {
+    this.#byKey.delete(key);
+  }
+
   register(file: LocalStaged): void {
     this.#byKey.set(file.key, file);
     this.#registerNameless(file);
@@ -499,66 +404,11 @@ export class Engine implements WriteBack, LifeHost, ItemsHost, TakeUpHost, Barri
       this.sources.add(file);
   }
 
-  #own(file: StagedFile): LocalStaged | undefined {
+  own(file: StagedFile): LocalStaged | undefined {
     return file instanceof LocalStaged && this.owns(file) ? file : undefined;
   }
 
   #refuseWhenClosed(): void {
     if (this.#closing.signal.aborted) throw new HawserError("closed", "Write-back was closed.");
   }
-
-  #tickLater(): void {
-    if (this.#closing.signal.aborted) return;
-    this.#cancelTick = this.#context.clock.after(TICK_MS, () => {
-      this.#ticking = this.#tick().finally(() => this.#tickLater());
-    });
-  }
-
-  /** Parts of a file that is open; an overlay or what an fsync has brought there is better copied from. */
-  #sendEarly(file: LocalStaged, sizeBytes: Bytes): void {
-    const { entry } = file;
-    if (sizeBytes < this.#context.options.earlyUpload || entry.overlay || entry.uploaded || file.live) return;
-    file.early ??= new EarlyUpload(this.#context, file);
-    file.early.kick();
-  }
-
-  async #tick(): Promise<void> {
-    const { journal, slots, area, clock, logger } = this.#context;
-    slots.reconsider();
-    area.reconsider();
-    const before = clock.now();
-    try {
-      for (const file of this.#files.values()) {
-        if (file.writers > 0) this.#sendEarly(file, file.measure());
-        // What is published within a second costs no sync.
-        const isOld = before - file.pendingSinceMs >= TICK_MS;
-        if (isOld && isPending(file) && !file.entry.synced) await file.syncBytes(false);
-      }
-      await journal.sync();
-      this.#syncedAtMs = before - TICK_MS;
-      await journal.upkeep();
-    } catch (error) {
-      if (!this.#closing.signal.aborted)
-        logger.warn({ err: error }, "staged files could not be synced to disk");
-    }
-  }
-}
-
-interface IdAndKept {
-  readonly id: number;
-  readonly kept?: IdAndKept | undefined;
-}
-
-/** A file, and what is kept of it, under another key. */
-function keysOf(
-  file: LocalStaged,
-  key: string,
-  base: Base,
-): (readonly [id: number, key: string, base: Base])[] {
-  return [file.kept, file].filter((each) => each !== undefined).map(({ id }) => [id, key, base]);
-}
-
-/** Closed, and on its way to the bucket. */
-function isPending({ state, inPlace }: LocalStaged): boolean {
-  return inPlace || state === "sealed" || state === "uploading" || state === "failed";
 }

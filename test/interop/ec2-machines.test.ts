@@ -60,6 +60,19 @@ describe("hawser ec2", () => {
     expect(account.moto.requests("StartInstances")[0]!.get("InstanceId.1")).toBe(id);
   });
 
+  test("a spot instance is not switched off: that is said, and nothing is asked of EC2", async () => {
+    const [node] = await ec2Provider.provision(contextFor("instanceTypes: [m5.large], allocation: spot"), {
+      replace: [],
+    });
+    const { code, text } = await hawser("ec2", "stop", node!.id, "--force");
+    expect(text).toContain(`Spot instances of a fleet cannot be stopped: ${node!.id}.`);
+    expect(code).not.toBe(0);
+    expect(account.moto.requests("StopInstances")).toHaveLength(0);
+    expect((await hawser("ec2", "info", node!.id)).text).toMatch(
+      /\n {2}state: running\n[^]*\n {2}spot: true\n/,
+    );
+  });
+
   test("eip gives an instance an address with the tags of its pool, which goes with the pool", async () => {
     const context = contextFor("instanceTypes: [m5.large]");
     const nodes = await ec2Provider.provision(context, { replace: [] });

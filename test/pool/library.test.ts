@@ -49,7 +49,12 @@ test("a program makes a pool, calls its functions on the nodes, and the pool end
   {
     await using pool = await Pool.up(
       {
-        pool: { name: "count", hosts: world.bed.names, ssh: world.bed.ssh },
+        pool: {
+          name: "count",
+          hosts: world.bed.names,
+          ssh: world.bed.ssh,
+          timeouts: { plan: "5m", ssh: "2m", mount: "5m" },
+        },
         volumes: [
           { ...common, prefix: "data", mount: "/mnt/data" },
           { ...common, prefix: "out", mount: "/mnt/out", mode: "writable" },

@@ -1,6 +1,6 @@
 /** `hawser pool …` as people type it, over real hosts. */
 import { execFile, spawn } from "node:child_process";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -65,10 +65,13 @@ describe("pool run", () => {
   });
 
   test("ends with the exit code of the first failure, ends the others, and brings home what was written", async () => {
-    write(`job: "echo kept > /mnt/out/failed-$RANK; if [ $RANK = 1 ]; then exit 7; fi; exec sleep 600"`);
+    write(`job: "echo kept > /mnt/out/failed-$RANK; if [ $RANK = 1 ]; then exit 7; fi; exec sleep 600"
+after: { success: "echo > succeeded", failure: "echo $HAWSER_EXIT_CODE $HAWSER_POOL > failed" }`);
     const { code, stderr } = await hawser(["pool", "run"]);
     expect(stderr).toContain("the job failed on rank 1 with code 7");
     expect(code).toBe(7);
+    expect(readFileSync(join(folder, "failed"), "utf8")).toBe("7 train\n");
+    expect(existsSync(join(folder, "succeeded"))).toBe(false);
     expect(await world.get("out/failed-0")).toBe("kept\n");
     expect(await world.get("out/failed-1")).toBe("kept\n");
   });
@@ -87,6 +90,8 @@ describe("pool run", () => {
     await hawser(["pool", "exec", "train", "-n", "0", "--", "touch /tmp/go"]);
     await hawser(["pool", "exec", "train", "-n", "1", "--", "touch /tmp/go"]);
     expect(await following).toMatchObject({ code: 0, stdout: expect.stringMatching(/1\| went/) });
+    const ofOne = await hawser(["pool", "logs", "train", "--rank", "1"]);
+    expect(ofOne).toMatchObject({ code: 0, stdout: "1| begun\n1| went\n" });
     const { code } = await hawser(["pool", "run"]);
     expect(code).toBe(0);
   });
@@ -170,6 +175,9 @@ describe("a pool that is up", () => {
       head: world.bed.hosts[0]!.address,
     });
 
+    const named = await hawser(["pool", "exec", "train", "--node", world.bed.names[1]!, "--", "hostname"]);
+    expect(named).toMatchObject({ code: 0, stdout: "host1\n" });
+
     writeFileSync(join(folder, "train.sh"), "echo two\n");
     expect((await hawser(["pool", "push"])).stderr).toMatch(/node 1: files 1 files/);
     expect((await hawser(["pool", "exec", "train/0", "--", "sh train.sh"])).stdout).toBe("two\n");
@@ -178,6 +186,8 @@ describe("a pool that is up", () => {
 
     const ssh = await hawser(["pool", "ssh", "train/1", "--", "hostname"]);
     expect(ssh).toMatchObject({ code: 0, stdout: "host1\n" });
+    const line = await hawser(["pool", "ssh", "train", "--print", "--", "hostname"]);
+    expect(await tryRun("sh", ["-c", line.stdout])).toMatchObject({ code: 0, stdout: "host0\n" });
     const config = (await hawser(["pool", "ssh", "train", "--gen-config"])).stdout;
     expect(config).toMatch(
       new RegExp(`Host train-0\n  HostName ${world.bed.hosts[0]!.address}\n  Port 22\n  User worker`),

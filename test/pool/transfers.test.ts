@@ -11,7 +11,7 @@ import { Pool } from "../../src/launch/pool.ts";
 import { runWhole } from "../../src/launch/whole-run.ts";
 import { eventually } from "../e2e/harness.ts";
 import { TEST_BUCKET } from "../support/dev-s3.ts";
-import { PoolWorld } from "../support/pool-world.ts";
+import { PoolWorld, TIMEOUTS } from "../support/pool-world.ts";
 import { run, tryRun } from "../support/run.ts";
 
 const PROGRAM = fileURLToPath(new URL("../../bin/hawser.js", import.meta.url));
@@ -48,6 +48,7 @@ function yaml(job: string, more = ""): string {
   name: copies
   hosts: [${world.bed.names.join(", ")}]
   ssh: { identityFile: ${identityFile}, knownHostsFile: ${knownHostsFile} }
+${TIMEOUTS}
 inputs:
   - { from: ${b}/in/words/, to: words, exclude: ["*.tmp"] }
   - { from: ${b}/in/model.bin, to: /opt/copies/model.bin }

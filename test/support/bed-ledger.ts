@@ -40,7 +40,20 @@ export class Ledger {
       const [first] = read(path);
       if (!first || !("owner" in first) || isAlive(first.owner)) continue;
       await clearLedger(path);
+      endLaunchersIn(first.folder);
       rmSync(first.folder, { recursive: true, force: true });
+    }
+  }
+}
+
+/** Ends the programs that a test had started with its files in a folder, as launchers keep their records there. */
+function endLaunchersIn(folder: string): void {
+  for (const name of readdirSync("/proc").filter((each) => /^\d+$/.test(each))) {
+    try {
+      const environment = readFileSync(`/proc/${name}/environ`, "utf8");
+      if (environment.includes(`=${folder}/`)) process.kill(Number(name), "SIGKILL");
+    } catch {
+      // Ended meanwhile.
     }
   }
 }

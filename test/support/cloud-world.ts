@@ -21,6 +21,9 @@ import type { Ran } from "./run.ts";
 
 const PROGRAM = fileURLToPath(new URL("../../bin/hawser.js", import.meta.url));
 
+/** A busy machine plans for minutes what EC2 would answer in seconds. */
+const TIMEOUTS = "timeouts: { plan: 5m, mount: 5m }";
+
 /** A program that runs. */
 export interface Running {
   child: ChildProcess;
@@ -127,7 +130,7 @@ export class CloudWorld implements AsyncDisposable {
       join(this.project, "hawser.yaml"),
       `volumes:
 ${data ? readOnly : ""}  - { bucket: ${TEST_BUCKET}, prefix: out/, mount: /mnt/out, mode: writable, endpoint: "${url}" }
-pool: { name: train, nodes: ${nodes}, instanceTypes: [m5.large], ami: amazon-linux, address: private, ${pool} }
+pool: { name: train, nodes: ${nodes}, instanceTypes: [m5.large], ami: amazon-linux, address: private, ${TIMEOUTS}, ${pool} }
 ${task}
 `,
     );

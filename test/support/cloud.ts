@@ -141,7 +141,8 @@ export class Cloud implements AsyncDisposable {
     await inside("addr", "add", `${GATE}/16`, "dev", "aws");
     await inside("addr", "add", "169.254.169.254/32", "dev", "aws");
     await inside("link", "set", "aws", "up");
-    const [moto, store] = await Promise.all([Moto.start({ host }), startTestS3({ host })]);
+    const onProcess = (pid: number): void => ledger.add({ pid });
+    const [moto, store] = await Promise.all([Moto.start({ host, onProcess }), startTestS3({ host })]);
     const cloud = new Cloud(folder, ledger, octet, { moto, store, programs });
     try {
       await cloud.join(namespace, `hwcu${octet}`, 2);

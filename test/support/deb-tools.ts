@@ -45,7 +45,8 @@ shift
 rm -rf "$folder"
 mkdir -p "$folder"
 cd "$folder"
-apt-get download -q "$@"
+# A machine that never asked which packages there are has no list of them.
+apt-get download -q "$@" || { apt-get update -q && apt-get download -q "$@"; }
 for package in *.deb; do dpkg -x "$package" .; done
 touch complete
 `;

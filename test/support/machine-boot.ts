@@ -15,7 +15,7 @@ const DISKS = ["/var/lib", "/var/cache", "/opt", "/home", "/root", "/mnt", "/srv
 
 /** sshd is the first process. */
 export function plainBoot(identity: MachineIdentity): string {
-  const { folder, options, programs } = identity;
+  const { folder, options } = identity;
   const { smallDisks = {}, withoutFuse } = options;
   return `set -eu
 hostname "$1"
@@ -25,7 +25,7 @@ awk '$3 ~ /^fuse/ {print $2}' /proc/mounts | while read -r path; do
   umount -l "$path" 2>/dev/null || ! grep -qF " $path " /proc/mounts
 done
 ${overlay(folder, "/etc")}
-${overlay(folder, "/usr", sudoRoot(identity))}
+${overlay(folder, "/usr", layers(identity))}
 ${DISKS.map((path) => disk(folder, path)).join("\n")}
 ${smallDisk(smallDisks, "/var/lib")}
 ${image(identity)}
@@ -41,7 +41,7 @@ ${Object.keys(smallDisks)
   .filter((path) => path !== "/var/lib")
   .map((path) => smallDisk(smallDisks, path))
   .join("\n")}
-exec ${programs.sshd} -D -e -f /run/sshd_config
+exec /usr/sbin/sshd -D -e -f /run/sshd_config
 `;
 }
 
@@ -54,7 +54,7 @@ function smallDisk(disks: Readonly<Record<string, number>>, path: string): strin
 
 /** systemd is the first process, and starts sshd and a journal, and nothing else. */
 export function systemdBoot(identity: MachineIdentity): string {
-  const { folder, programs } = identity;
+  const { folder } = identity;
   const root = join(folder, "root");
   return `set -eu
 hostname "$1"
@@ -64,7 +64,7 @@ cd ${root}
 mkdir -p usr etc tmp run proc sys dev media
 for name in bin sbin lib lib64; do ln -s usr/$name $name; done
 ${overlay(folder, "/etc", [], root)}
-${overlay(folder, "/usr", sudoRoot(identity), root)}
+${overlay(folder, "/usr", layers(identity), root)}
 ${[...DISKS, "/tmp", "/var/log", "/var/tmp"].map((path) => disk(folder, path, root)).join("\n")}
 chmod 1777 tmp var/tmp
 ${image(identity, root)}
@@ -92,7 +92,7 @@ Wants=sshd.service systemd-journald.service systemd-journald.socket
 END
 cat > /etc/systemd/system/sshd.service <<END
 [Service]
-ExecStart=${programs.sshd} -D -e -f /run/sshd_config
+ExecStart=/usr/sbin/sshd -D -e -f /run/sshd_config
 KillMode=process
 StandardError=append:/run/console
 END
@@ -118,10 +118,9 @@ function image({ folder, options }: MachineIdentity, root = ""): string {
   return `mkdir -p ${path} ${own} ${own}.work; mount -t overlay overlay -o lowerdir=${options.image},upperdir=${own},workdir=${own}.work ${path}`;
 }
 
-/** Where sudo is not installed, its package lies over /usr. */
-function sudoRoot({ options, programs: { sudo } }: MachineIdentity): string[] {
-  if (options.withoutSudo || sudo === "/usr/bin/sudo") return [];
-  return [sudo.replace(/\/bin\/sudo$/, "")];
+/** What lies over the machine's /usr: packages that are not installed. */
+function layers({ options, programs: { sudo, sshd } }: MachineIdentity): string[] {
+  return [options.withoutSudo ? undefined : sudo, sshd].filter((layer) => layer !== undefined);
 }
 
 function keys({ hostKeyFile, authorizedKeysFile }: MachineIdentity, run: string): string {
@@ -131,10 +130,12 @@ chmod 600 ${run}/keys/host_key; chmod 644 ${run}/keys/authorized_keys`;
 }
 
 /** Users, sudo, names, and how sshd serves; the machine's /etc, /usr and /run are there. */
-function settings({ user, options: { withoutSudo }, programs: { sshd } }: MachineIdentity): string {
+function settings({ user, options: { withoutSudo } }: MachineIdentity): string {
   return `grep -q '^${user.name}:' /etc/passwd || echo '${user.name}:x:${user.uid}:${user.gid}::/home/${user.name}:/bin/bash' >> /etc/passwd
 grep -q '^${user.name}:' /etc/group || echo '${user.name}:x:${user.gid}:' >> /etc/group
 grep -q '^${user.name}:' /etc/shadow || echo '${user.name}:*:19000:0:99999:7:::' >> /etc/shadow
+# Of sshd's own, for what it does before a login.
+grep -q '^sshd:' /etc/passwd || echo 'sshd:x:499:65534::/run/sshd:/usr/sbin/nologin' >> /etc/passwd
 mkdir -p /home/${user.name} && chown ${user.uid}:${user.gid} /home/${user.name}
 printf 'root ALL=(ALL:ALL) ALL\\n${withoutSudo ? "" : `${user.name} ALL=(ALL) NOPASSWD:ALL\\n`}' > /etc/sudoers
 chmod 440 /etc/sudoers
@@ -149,6 +150,6 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 UsePAM no
 StrictModes no
-Subsystem sftp ${sshd.replace(/\/sbin\/sshd$/, "")}/lib/openssh/sftp-server
+Subsystem sftp /usr/lib/openssh/sftp-server
 END`;
 }

@@ -10,7 +10,7 @@
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { debTool } from "./deb-tools.ts";
 import { plainBoot, systemdBoot } from "./machine-boot.ts";
 import { MachineCgroup } from "./machine-cgroup.ts";
@@ -30,19 +30,28 @@ export interface HostOptions {
   image?: string | undefined;
 }
 
-/** Programs that Debian has and this machine may lack. */
+/**
+ * Programs that Debian has and this machine may lack: where one is not installed here, the folder to lay over /usr that
+ * brings it.
+ */
 export interface MachinePrograms {
-  sudo: string;
-  sshd: string;
+  sudo: string | undefined;
+  sshd: string | undefined;
 }
 
 export async function machinePrograms(): Promise<MachinePrograms> {
-  const sudo = await debTool("sudo", ["sudo"]);
-  if ("missing" in sudo) throw new Error(sudo.missing);
-  // A machine has a /tmp of its own: what is unpacked there is not on it.
-  const sshd = "/usr/sbin/sshd";
-  if (!existsSync(sshd)) throw new Error("Tests of pools want the package openssh-server installed.");
-  return { sudo: sudo.program, sshd };
+  return {
+    sudo: await layerOf("bin/sudo", ["sudo"]),
+    sshd: await layerOf("sbin/sshd", ["openssh-server", "openssh-sftp-server", "libwrap0"]),
+  };
+}
+
+/** @param path of the program, below /usr */
+async function layerOf(path: string, packages: readonly string[]): Promise<string | undefined> {
+  const tool = await debTool(basename(path), packages, join("usr", dirname(path)));
+  if ("missing" in tool) throw new Error(tool.missing);
+  const installed = tool.program === join("/usr", path);
+  return installed ? undefined : join(dirname(tool.program), "..");
 }
 
 export interface MachineUser {

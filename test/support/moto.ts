@@ -74,12 +74,19 @@ export class Moto implements AsyncDisposable {
     this.directUrl = `http://127.0.0.1:${port}`;
   }
 
-  /** @param host address of the proxy */
-  static async start({ host = "127.0.0.1" }: { host?: string } = {}): Promise<Moto> {
+  /**
+   * @param options.host address of the proxy
+   * @param options.onProcess told of moto's process before anything depends on it, so that a killed test leaves none
+   */
+  static async start({
+    host = "127.0.0.1",
+    onProcess,
+  }: { host?: string; onProcess?: (pid: number) => void } = {}): Promise<Moto> {
     const tools = await pipTools("moto[server]");
     const child = spawn(tools.program("moto_server"), ["-H", "127.0.0.1", "-p", "0"], {
       stdio: ["ignore", "ignore", "pipe"],
     });
+    onProcess?.(child.pid!);
     const port = await new Promise<number>((resolve, reject) => {
       let text = "";
       child.stderr.on("data", (piece: Buffer) => {

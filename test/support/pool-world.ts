@@ -12,6 +12,9 @@ import type { TestS3 } from "./dev-s3.ts";
 import { HostsBed } from "./hosts-bed.ts";
 import type { BedOptions } from "./hosts-bed.ts";
 
+/** A busy machine takes minutes for what takes seconds otherwise. */
+export const TIMEOUTS = "  timeouts: { plan: 5m, ssh: 2m, mount: 5m }";
+
 export class PoolWorld implements AsyncDisposable {
   readonly bed: HostsBed;
   readonly server: TestS3;
@@ -58,6 +61,7 @@ pool:
   name: train
   hosts: [${hosts.join(", ")}]
   ssh: { identityFile: ${identityFile}, knownHostsFile: ${knownHostsFile} }
+${pool.includes("timeouts:") ? "" : TIMEOUTS}
 ${pool}
 ${task}
 `;

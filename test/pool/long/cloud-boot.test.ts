@@ -2,10 +2,10 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import type { WorkerSpec } from "../../src/launch/worker/spec.ts";
-import { eventually } from "../e2e/harness.ts";
-import type { CloudInstance } from "../support/cloud.ts";
-import { CloudWorld } from "../support/cloud-world.ts";
+import type { WorkerSpec } from "../../../src/launch/worker/spec.ts";
+import { eventually } from "../../e2e/harness.ts";
+import type { CloudInstance } from "../../support/cloud.ts";
+import { CloudWorld } from "../../support/cloud-world.ts";
 
 const PAST = "2026-01-02T03:04:05.000Z";
 

@@ -4,10 +4,10 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
-import type { CloudInstance } from "../support/cloud.ts";
-import { TEST_BUCKET } from "../support/dev-s3.ts";
-import { CloudWorld, hearing } from "../support/cloud-world.ts";
-import type { Running } from "../support/cloud-world.ts";
+import type { CloudInstance } from "../../support/cloud.ts";
+import { TEST_BUCKET } from "../../support/dev-s3.ts";
+import { CloudWorld, hearing } from "../../support/cloud-world.ts";
+import type { Running } from "../../support/cloud-world.ts";
 
 const JOB = 'job: "cat .hawser/hostfile > /mnt/out/ran-$RANK"';
 
@@ -104,7 +104,7 @@ test("taken away by EC2 during setup", async () => {
   await expectReplaced(running, lost);
 });
 
-const LIBRARY = fileURLToPath(new URL("../../dist/index.js", import.meta.url));
+const LIBRARY = fileURLToPath(new URL("../../../dist/index.js", import.meta.url));
 
 /** A program that makes a pool, says so, and starts the job once it has been told to. */
 const PROGRAM = `import { once } from "node:events";
