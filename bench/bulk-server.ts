@@ -15,6 +15,9 @@ export const ENDPOINT = `http://127.0.0.1:${PORT}`;
 /** Those that dev-s3 knows; s3bench takes any. */
 export const ACCESS_KEY = { id: "hawser", secret: "hawser-dev-secret" };
 
+/** What the user of the benchmark can put right: it is told without a stack. */
+export class SetupError extends Error {}
+
 interface Objects {
   prefix: string;
   count: number;
@@ -32,13 +35,13 @@ const OBJECTS: readonly Objects[] = [
 ];
 
 /** @param shaped with 20 ms to the first byte and 90 MB/s a connection, as S3 answers in one's own region */
-export async function startS3bench(program: string, shaped: boolean): Promise<ChildProcess> {
+export async function startS3bench(program: string, shaped: boolean, port = PORT): Promise<ChildProcess> {
   const shape = shaped ? ["-ttfb", "20ms", "-rate", "90"] : [];
   const synthetic = OBJECTS.flatMap(({ prefix, count, bytes, perFolder }) => [
     "-synth",
     `bench:${prefix}:${count}:${bytes}:${perFolder}`,
   ]);
-  return await started(program, ["-listen", `127.0.0.1:${PORT}`, ...shape, ...synthetic]);
+  return await started(program, ["-listen", `127.0.0.1:${port}`, ...shape, ...synthetic], port);
 }
 
 /** @param prefixes what is read of its bucket */
@@ -50,7 +53,8 @@ export async function startDevS3(
   const bucket = join(folder, "dev-s3", "bench");
   mkdirSync(bucket, { recursive: true });
   for (const objects of OBJECTS) if (prefixes.includes(objects.prefix)) makeObjects(bucket, objects);
-  return await started(process.execPath, [hawser, "dev-s3", join(folder, "dev-s3"), "--port", String(PORT)]);
+  const args = [hawser, "dev-s3", join(folder, "dev-s3"), "--port", String(PORT)];
+  return await started(process.execPath, args, PORT);
 }
 
 function makeObjects(bucket: string, { prefix, count, bytes, perFolder }: Objects): void {
@@ -67,17 +71,17 @@ function makeObjects(bucket: string, { prefix, count, bytes, perFolder }: Object
 }
 
 /** Somebody else's server would be measured instead of ours. @throws Error that says what to do */
-async function checkPortFree(): Promise<void> {
+async function checkPortFree(port: number): Promise<void> {
   const probe = createServer();
   try {
     await new Promise<void>((resolve, reject) => {
-      probe.once("error", reject).listen(PORT, "127.0.0.1", resolve);
+      probe.once("error", reject).listen(port, "127.0.0.1", resolve);
     });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EADDRINUSE") throw error;
-    throw new Error(
-      `Port ${PORT} is in use: another server, perhaps of a benchmark that was killed, would be measured. ` +
-        `Find it with: ss -ltnp 'sport = :${PORT}'`,
+    throw new SetupError(
+      `Port ${port} is in use: another server, perhaps of a benchmark that was killed, would be measured. ` +
+        `Find it with: ss -ltnp 'sport = :${port}'`,
       { cause: error },
     );
   }
@@ -85,22 +89,24 @@ async function checkPortFree(): Promise<void> {
 }
 
 /** A server is ready when it has said its first words. */
-async function started(program: string, args: string[]): Promise<ChildProcess> {
-  await checkPortFree();
+async function started(program: string, args: string[], port: number): Promise<ChildProcess> {
+  await checkPortFree(port);
   const server = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
   await new Promise((resolve, reject) => {
     for (const stream of [server.stdout, server.stderr]) stream.once("data", resolve);
     server.once("error", (error: NodeJS.ErrnoException) =>
       reject(
         error.code === "ENOENT"
-          ? new Error(
+          ? new SetupError(
               `There is no program '${program}'. Build it (go build) and name it by --s3bench FILE, S3BENCH or PATH; ` +
                 "or measure against files by --server dev-s3.",
             )
           : error,
       ),
     );
-    server.once("exit", (code) => reject(new Error(`${program} ended with ${code}`)));
+    server.once("exit", (code) =>
+      reject(new SetupError(`${program} ended with ${code} before it served anything.`)),
+    );
   });
   server.removeAllListeners("exit");
   // What it says later is not read, and must not stop it.

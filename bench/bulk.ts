@@ -9,12 +9,13 @@
  * peak memory. `--shape` gives every answer of s3bench 20 ms and every connection 90 MB/s. `--check` ends with 1 when a bar is missed.
  */
 import { spawnSync } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
 import { cpus, release, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { ACCESS_KEY, ENDPOINT, startDevS3, startS3bench } from "./bulk-server.ts";
+import { ACCESS_KEY, ENDPOINT, SetupError, startDevS3, startS3bench } from "./bulk-server.ts";
 import { median } from "./report.ts";
 
 const MiB = 1024 * 1024;
@@ -252,6 +253,16 @@ function measure(
 }
 
 export async function run(argv: readonly string[]): Promise<number> {
+  try {
+    return await compare(argv);
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error;
+    console.error(`error: ${error.message}`);
+    return 2;
+  }
+}
+
+async function compare(argv: readonly string[]): Promise<number> {
   const { values } = parseArgs({
     args: [...argv],
     options: {
@@ -282,21 +293,28 @@ export async function run(argv: readonly string[]): Promise<number> {
     ...values.peers.split(",").filter((name): name is Peer => name in programs),
   ];
   const wanted = values.rows?.split(",");
+  const unknown = wanted?.find((name) => !ROWS.some((row) => row.name === name));
+  if (unknown !== undefined) {
+    throw new SetupError(
+      `There is no row '${unknown}'; there are ${ROWS.map(({ name }) => name).join(", ")}.`,
+    );
+  }
+  if (values.server === "dev-s3" && values.shape) throw new SetupError("--shape is for s3bench");
   const folder = mkdtempSync(join(values.folder, "hawser-bulk-"));
   const place: Run = { folder, target: join(folder, "target"), sources: join(folder, "sources") };
   mkdirSync(place.sources);
-  if (values.server === "dev-s3" && values.shape) throw new Error("--shape is for s3bench");
   const rows = ROWS.filter(({ name }) => !wanted || wanted.includes(name));
-  const server =
-    values.server === "dev-s3"
-      ? await startDevS3(
-          HAWSER,
-          folder,
-          rows.flatMap(({ reads }) => reads ?? []),
-        )
-      : await startS3bench(values.s3bench, values.shape);
   const results: { row: Row; figures: Map<Peer, Figures> }[] = [];
+  let server: ChildProcess | undefined;
   try {
+    server =
+      values.server === "dev-s3"
+        ? await startDevS3(
+            HAWSER,
+            folder,
+            rows.flatMap(({ reads }) => reads ?? []),
+          )
+        : await startS3bench(values.s3bench, values.shape);
     for (const row of rows) {
       row.before?.(place);
       const figures = new Map<Peer, Figures>(peers.map((peer) => [peer, { seconds: [], cpu: [], rss: [] }]));
@@ -318,7 +336,7 @@ export async function run(argv: readonly string[]): Promise<number> {
       mkdirSync(place.sources);
     }
   } finally {
-    server.kill();
+    server?.kill();
     rmSync(folder, { recursive: true, force: true });
   }
   if (values.json) {

@@ -7,7 +7,7 @@
 import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
 import type { HawserError } from "../common/errors.ts";
-import { base64Of32, crc32c } from "./crc.ts";
+import { crc32c, crc32cBase64 } from "../common/checksum.ts";
 import type { PutBody } from "./object-store.ts";
 import { sourceError, streamOf, wrongLength } from "./put-body.ts";
 import { ATTEMPT_LIMITS } from "./retry.ts";
@@ -16,11 +16,11 @@ import type { Attempt } from "./watched-attempt.ts";
 
 /** base64. */
 export async function crc32cOf(body: PutBody): Promise<string> {
-  if (body instanceof Uint8Array) return base64Of32(crc32c(body));
+  if (body instanceof Uint8Array) return crc32cBase64(crc32c(body));
   if (body.crc32c !== undefined) return body.crc32c;
   let crc = 0;
   for await (const chunk of checkedLength(body)) crc = crc32c(chunk, crc);
-  return base64Of32(crc);
+  return crc32cBase64(crc);
 }
 
 /** Hex. For plain HTTP, where the signature must cover the payload. */

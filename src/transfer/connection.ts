@@ -150,9 +150,17 @@ export class Connection implements AsyncDisposable {
       },
       initialConnections: this.concurrency,
       maxConnections: this.concurrency,
-      // A second one counts its own requests: so only where so many are never under way.
-      growingWorkers: this.concurrency >= DEFAULT_CONCURRENCY && availableParallelism() > 1 ? 2 : 1,
+      growingWorkers: this.#mayGrow() ? 2 : 1,
     });
+  }
+
+  /**
+   * Whether a second thread may read: it counts its own requests, so only where so many are never under way; and not
+   * beside other connections, whose threads are many enough.
+   */
+  #mayGrow(): boolean {
+    const alone = this.#options.room === undefined;
+    return alone && this.concurrency >= DEFAULT_CONCURRENCY && availableParallelism() > 1;
   }
 
   #sdkReader(store: S3Store): RangeReader {

@@ -27,7 +27,7 @@ export class FileEnd {
 
   /** Before a rename: notes what may yet appear under the present key. */
   leaveKey(file: LocalStaged): void {
-    this.#leaveHidden(file);
+    this.leaveHidden(file);
     file.work = undefined;
     for (const work of file.works) {
       if (work.giveUpForRename()) work.withdraw();
@@ -41,7 +41,7 @@ export class FileEnd {
     const { journal } = this.#context;
     if (file.kept) this.drop(file.kept);
     this.#sealing.stop(file);
-    this.#leaveHidden(file);
+    this.leaveHidden(file);
     file.work = undefined;
     for (const work of file.works) {
       if (work.giveUp()) work.withdraw();
@@ -73,7 +73,7 @@ export class FileEnd {
   }
 
   /** An object that only we know of stays behind under the key. What is kept of a file has the name with it. */
-  #leaveHidden(file: LocalStaged): void {
+  leaveHidden(file: LocalStaged): void {
     const { hidden } = file.entry;
     if (hidden && !file.keptFor) this.#host.removeOrphan(hidden.key, hidden.etag);
   }

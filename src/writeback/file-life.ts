@@ -201,6 +201,7 @@ export class FileLife {
     this.#context.area.resized(file.id, stamp.size);
     if (entry.torn) {
       file.state = "sealed";
+      if (!file.kept) this.end.leaveHidden(file);
       void this.recover(file, "torn");
       return;
     }

@@ -130,6 +130,7 @@ export class TakeUp {
     this.#host.register(file);
     switch (fate.kind) {
       case "recover":
+        this.#leavesHidden(file);
         return await this.#life.recover(file, fate.reason);
       case "finish":
         file.state = "published";
@@ -145,6 +146,15 @@ export class TakeUp {
     }
     file.isDoubtful = file.entry.n > 0;
     this.#named.push(file);
+  }
+
+  /** What the file took the place of was removed before: without the file it does not come back. */
+  #leavesHidden({ entry }: LocalStaged): void {
+    const { hidden, kept, recovering } = entry;
+    const { journal } = this.#context;
+    // What is kept of the file has the name, and replaces the object.
+    if (!hidden || kept !== undefined || recovering) return;
+    journal.add({ t: "item", seq: journal.state.nextSeq++, item: { kind: "remove", ...hidden } });
   }
 
   /** Puts what was pending into the queue as it was before. */

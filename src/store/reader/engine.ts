@@ -34,7 +34,7 @@ import { Pulse } from "../lean/pulse.ts";
 import { decideRecovery } from "./recovery.ts";
 import type { EngineConfig, EngineHost, EngineParts, EngineTimes } from "./settings.ts";
 import type { StatsBlock } from "./stats-block.ts";
-import { checksumOf, matches } from "./verify.ts";
+import { checksumOf } from "../running-checksum.ts";
 
 /** Less than this is received faster than a new connection is opened. */
 const NEARLY_DONE_BYTES = 256 * 1024;
@@ -181,7 +181,7 @@ export class Engine implements LaneOwner {
   delivered(lane: Lane, fetch: Fetch): void {
     this.#detach(lane, fetch);
     const { spec, checksum, bodyOffset } = fetch;
-    if (checksum && !matches(checksum, this.#checksumOf(fetch, checksum))) {
+    if (checksum && this.#checksumOf(fetch, checksum) !== checksum.expected) {
       fetch.checksumFailures++;
       this.#stats.add("checksumFailures");
       const message = `its ${checksum.algorithm} is not ${checksum.expected}`;
@@ -340,7 +340,7 @@ export class Engine implements LaneOwner {
     this.#schedule();
   }
 
-  #checksumOf({ written, bodyOffset, spec }: Fetch, { algorithm }: ChecksumPlan): string | undefined {
+  #checksumOf({ written, bodyOffset, spec }: Fetch, { algorithm }: ChecksumPlan): string {
     if (written) return written.value();
     return checksumOf(algorithm, this.slab.subarray(bodyOffset, bodyOffset + spec.length));
   }

@@ -8,7 +8,7 @@ import type { Bytes, Milliseconds } from "../../common/units.ts";
 import { HEAD_ROOM, PIECE } from "../range-reader.ts";
 import type { ChecksumPlan } from "./checksum-plan.ts";
 import type { Expected } from "./expect.ts";
-import type { RunningChecksum } from "./verify.ts";
+import type { RunningChecksum } from "../running-checksum.ts";
 import type { Lane } from "./lane.ts";
 import type { Rank } from "../lean/rank.ts";
 import type { FetchSpec } from "./protocol.ts";

@@ -22,7 +22,7 @@ import type { BodyPlace, Dial, Receiver } from "../lean/connection.ts";
 import { checkAnswer } from "./expect.ts";
 import type { Refusal } from "./expect.ts";
 import type { Fetch } from "./fetch.ts";
-import { RunningChecksum } from "./verify.ts";
+import { RunningChecksum, isFast } from "../running-checksum.ts";
 import { MAX_HEAD, ProtocolError } from "../lean/head.ts";
 import type { ResponseHead } from "../lean/head.ts";
 
@@ -147,7 +147,8 @@ export class Lane implements Receiver {
     fetch.mtime = head.headers.get("x-amz-meta-mtime");
     const { file } = fetch.spec;
     if (fetch.whole) {
-      fetch.checksum = checksumPlan(head.headers, fetch.spec.etag, this.#owner.verifyMd5);
+      const plan = checksumPlan(head.headers, fetch.spec.etag, this.#owner.verifyMd5);
+      fetch.checksum = plan && isFast(plan.algorithm) ? plan : undefined;
       fetch.written = file && fetch.checksum && new RunningChecksum(fetch.checksum.algorithm);
     }
     if (fetch.received === 0) {

@@ -36,7 +36,7 @@ export interface RangeReaderOptions {
   credentials: CredentialSource;
   /** Threads; 0 reads on the calling thread. 1 for http and 2 for https when absent: TLS is CPU. */
   workers?: number | undefined;
-  /** Threads at most, when there is much to receive: each that is added has as many connections as one had before. */
+  /** Threads at most, when there is much to receive into files: each that is added has as many connections as one had before. */
   growingWorkers?: number | undefined;
   /** Connections to start with, all threads together; 16 when absent. The right number is found from there. */
   initialConnections?: number | undefined;
@@ -213,19 +213,20 @@ class ThreadedRangeReader implements RangeReader {
     return links;
   }
 
-  #seatFor({ reason, length }: RangeRequest): Seat {
+  #seatFor({ reason, length, file }: RangeRequest): Seat {
     const lone = this.#pending.size === 0 && reason === "demand" && length <= LONE_READ_MOST;
-    if (!lone || !this.#lone) return this.#freest();
+    if (!lone || !this.#lone) return this.#freest(file !== undefined);
     if (this.#lone.link.ready) return this.#lone;
     // Opening a connection takes longer than the hop.
     this.#lone.link.prepare();
-    return this.#freest();
+    return this.#freest(file !== undefined);
   }
 
-  #freest(): Seat {
+  /** @param mayGrow for files, which the threads themselves write: what is only received has the disk to wait for */
+  #freest(mayGrow: boolean): Seat {
     let best = this.#seats[0]!;
     for (const seat of this.#seats) if (seat.outstanding < best.outstanding) best = seat;
-    if (best.outstanding < GROW_AT || this.#seats.length >= this.#mostSeats) return best;
+    if (!mayGrow || best.outstanding < GROW_AT || this.#seats.length >= this.#mostSeats) return best;
     const added = this.#newSeat();
     added.link.setRef(true);
     this.#seats.push(added);

@@ -14,7 +14,7 @@ import { setImmediate } from "node:timers/promises";
 import { EMPTY_SHA256 } from "../../common/sigv4.ts";
 import { MiB } from "../../common/units.ts";
 import type { Bytes } from "../../common/units.ts";
-import { base64Of32, crc32c } from "../crc.ts";
+import { crc32c, crc32cBase64 } from "../../common/checksum.ts";
 import { wrongLength } from "../put-body.ts";
 import { HEAD_ROOM } from "../shared-body.ts";
 import { PIECE_BYTES } from "./blocks.ts";
@@ -191,7 +191,7 @@ class Digesting {
 
   result(): Digests {
     return {
-      crc32c: this.#crc === undefined ? undefined : base64Of32(this.#crc),
+      crc32c: this.#crc === undefined ? undefined : crc32cBase64(this.#crc),
       sha256: this.#hash && (this.#empty ? EMPTY_SHA256 : this.#hash.digest("hex")),
     };
   }

@@ -126,3 +126,33 @@ test("two deletions of different versions, and a new file: it takes nobody's pla
   expect(h.text("a")).toBe("new");
   expect(h.told.conflicts).toEqual([]);
 });
+
+describe.each(["its ETag is known", "its ETag is not known"] as const)(
+  "the file that took its place comes to nothing, %s",
+  (how) => {
+    let file: StagedFile;
+    beforeEach(async () => {
+      h.store.seed("a", "old");
+      const { etag } = await h.version("a");
+      const free = await removedOnceFree("a", how === "its ETag is known" ? etag : undefined);
+      file = await h.openNew("a");
+      free();
+      await file.write(0, Buffer.from("unfinished"));
+    });
+
+    test("never closed when everything ends: the object goes, and the filesystem is told that it does", async () => {
+      await h.crashAndOpen();
+      expect([...h.wb.restoredItems()]).toEqual([{ kind: "remove", key: "a" }]);
+      await h.wb.flush();
+      expect([h.store.keys(), h.wb.status().recovered]).toEqual([[], 1]);
+    });
+
+    test("torn by a program that was killed: the object goes", async () => {
+      await file.tear();
+      file.releaseWrite();
+      await h.until(() => h.told.conflicts.length > 0);
+      await h.wb.flush();
+      expect([h.store.keys(), h.wb.status().recovered]).toEqual([[], 1]);
+    });
+  },
+);
