@@ -24,9 +24,9 @@ import { RequestMemory, type Request } from "./request.ts";
 
 /**
  * INIT offers 128 KiB only, and a read longer than the readahead arrives in pieces that look like a sequential reader.
- * A page fault waits for all of it, so it is half of the largest request: reading further ahead is prefetch's part.
+ * No more than one request's worth: reading further ahead is prefetch's part.
  */
-const READ_AHEAD_KB = 512;
+const READ_AHEAD_KB = 1024;
 const DEFAULT_WRITER_THREADS = 2;
 
 export interface NativeChannelOptions {

@@ -14,7 +14,7 @@ function withFile(filesystem: MemoryFilesystem, name: string, content: SparseCon
 }
 
 describe("settings", () => {
-  it("show what was settled, and the readahead is raised to half a request", async () => {
+  it("show what was settled, and the readahead is raised to one request", async () => {
     await using mount = await ServedHere.start(new MemoryFilesystem());
     expect(mount.settings).toMatchObject({
       kind: "native",
@@ -26,7 +26,7 @@ describe("settings", () => {
       .split("\n")
       .find((entry) => entry.includes(` ${mount.path} `))!;
     const device = line.split(" ")[2]!;
-    expect(readFileSync(`/sys/class/bdi/${device}/read_ahead_kb`, "utf8").trim()).toBe("512");
+    expect(readFileSync(`/sys/class/bdi/${device}/read_ahead_kb`, "utf8").trim()).toBe("1024");
     expect(line).toContain("fuse.hawser test");
     expect(line).toContain("nosuid,nodev");
     expect(line).toContain("default_permissions");
