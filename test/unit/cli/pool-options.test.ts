@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { command as run } from "../../../src/cli/commands/pool/run.ts";
+import { command as up } from "../../../src/cli/commands/pool/up.ts";
 import { requestFrom } from "../../../src/cli/commands/pool/options.ts";
 import { parseArguments } from "../../../src/cli/parse.ts";
 import type { PoolRequest } from "../../../src/launch/pool.ts";
@@ -53,4 +54,18 @@ describe("--in and --out", () => {
     await expect(request("--out", "./out")).rejects.toThrow(/--out: .* is not PATH:s3:\/\//);
     await expect(request("--include-logs")).rejects.toThrow(/--include-logs is about --out/);
   });
+});
+
+test("a pool of instances is described by flags alone", async () => {
+  const flags = ["--preset", "gpu-t4", "--name", "train", "--nodes", "2", "--spot", "--ttl", "8h"];
+  const volumes = ["--volume", "s3://my-data/imagenet:/data", "--volume", "s3://my-runs/run-42:/out:rw"];
+  const args = await parseArguments("pool up", up, [...flags, ...volumes]);
+  const { pool, task, volumes: mounted } = requestFrom("up", args, {});
+  const ttl = 8 * 3_600_000;
+  expect(pool).toMatchObject({ name: "train", preset: "gpu-t4", nodes: 2, allocation: "spot", ttl });
+  expect(task.job).toBeUndefined();
+  expect(mounted).toMatchObject([
+    { bucket: "my-data", prefix: "imagenet/", mount: "/data", mode: "read-only" },
+    { bucket: "my-runs", prefix: "run-42/", mount: "/out", mode: "writable" },
+  ]);
 });
