@@ -14,6 +14,11 @@ export const HEAD_ROOM: Bytes = 64 * 1024;
 /** What a window for a file needs beside HEAD_ROOM: few calls, and still in the processor's cache when it is written. */
 export const PIECE: Bytes = 256 * 1024;
 
+/** What a request's window occupies: all of the content, or a piece of what goes to a file. */
+export function windowBytes({ length, file }: { length: Bytes; file?: TargetFile | undefined }): Bytes {
+  return HEAD_ROOM + (file ? PIECE : length);
+}
+
 /** An open file, which stays the caller's. */
 export interface TargetFile {
   fd: number;
@@ -31,7 +36,7 @@ export interface RangeRequest {
   length: Bytes;
   /** The object's size, so that a whole-object read is known to be one. */
   objectBytes: Bytes;
-  /** Where to receive: byte offset into the slab, with room for HEAD_ROOM + length (or PIECE, into a file). */
+  /** Where to receive: byte offset into the slab, with room for `windowBytes`. */
   windowOffset: number;
   /**
    * Takes the content, from the file's start: the window then holds one piece of it at a time. A file may have got
@@ -95,8 +100,8 @@ export interface RangeReader extends AsyncDisposable {
    *
    * @throws HawserError `object_changed`, `not_found`, `object_archived`, `access_denied`, `checksum_mismatch`,
    *   `interrupted` (by `signal`), `closed`; after the deadline `timed_out`, `endpoint_unreachable`, `slow_down` or
-   *   `store_failed`, whichever was in the way last; `no_space` and its like of a file; and what credentials and configuration can get wrong
-   *   (`credentials_expired`, `credentials_invalid`, `bucket_not_found`, `wrong_region`, `clock_skewed`, …)
+   *   `store_failed`, whichever was in the way last; `no_space` and its like of a file; and what credentials and
+   *   configuration can get wrong (`credentials_expired`, `credentials_invalid`, `bucket_not_found`, `wrong_region`, `clock_skewed`, …)
    */
   read(request: RangeRequest): Promise<RangeResult>;
   /** Moves a queued request up, e.g. when a reader now waits for what was being prefetched. No-op once it is sent. */

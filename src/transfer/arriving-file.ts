@@ -5,14 +5,13 @@
  * leads there: the one before may have renamed it.
  */
 import { constants } from "node:fs";
-import { lstat, open, rename, rm, stat } from "node:fs/promises";
+import { open, rename, rm, stat } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
-import { dirname } from "node:path";
 import { tryNative } from "../common/native.ts";
 import type { EpochMs } from "../common/units.ts";
 import type { TargetFile } from "../store/range-reader.ts";
 import { partialPath } from "./partial-name.ts";
-import { makeFolder, placeError } from "./place-file.ts";
+import { inItsFolder, placeError, refuseOtherThanFile } from "./place-file.ts";
 
 export class ArrivingFile implements TargetFile {
   readonly path: string;
@@ -32,17 +31,7 @@ export class ArrivingFile implements TargetFile {
    */
   static async open(target: string): Promise<ArrivingFile> {
     const partial = partialPath(target);
-    try {
-      return new ArrivingFile(target, partial, await openLocked(partial, target));
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw placeError(error, target);
-    }
-    await makeFolder(dirname(target));
-    try {
-      return new ArrivingFile(target, partial, await openLocked(partial, target));
-    } catch (error) {
-      throw placeError(error, target);
-    }
+    return new ArrivingFile(target, partial, await inItsFolder(target, () => openLocked(partial, target)));
   }
 
   get fd(): number {
@@ -76,11 +65,7 @@ export class ArrivingFile implements TargetFile {
 
 /** The partial file, empty and locked. */
 async function openLocked(partial: string, target: string): Promise<FileHandle> {
-  const there = await lstat(target).catch(() => undefined);
-  if (there && !there.isFile() && !there.isSymbolicLink()) {
-    // A device or pipe would be replaced by a file.
-    throw Object.assign(new Error("not a regular file"), { code: there.isDirectory() ? "EISDIR" : "ENXIO" });
-  }
+  await refuseOtherThanFile(target);
   const { O_WRONLY, O_CREAT, O_NOFOLLOW } = constants;
   for (;;) {
     const file = await open(partial, O_WRONLY | O_CREAT | O_NOFOLLOW, 0o666);

@@ -25,16 +25,29 @@ export async function placeFile(
   direct = false,
 ): Promise<void> {
   const partial = partialPath(target);
+  await inItsFolder(target, () => place(partial, target, bytes, mtimeMs, direct));
+}
+
+/** Does something that needs the folder of `target`; where that is not there, it is made. @throws HawserError as `placeFile` */
+export async function inItsFolder<T>(target: string, work: () => Promise<T>): Promise<T> {
   try {
-    await place(partial, target, bytes, mtimeMs, direct);
+    return await work();
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw placeError(error, target);
-    await makeFolder(dirname(target));
-    try {
-      await place(partial, target, bytes, mtimeMs, direct);
-    } catch (again) {
-      throw placeError(again, target);
-    }
+  }
+  await makeFolder(dirname(target));
+  try {
+    return await work();
+  } catch (error) {
+    throw placeError(error, target);
+  }
+}
+
+/** A folder, a device or a pipe is not replaced by a file. @throws what `placeError` puts in our words */
+export async function refuseOtherThanFile(target: string): Promise<void> {
+  const there = await lstat(target).catch(() => undefined);
+  if (there && !there.isFile() && !there.isSymbolicLink()) {
+    throw Object.assign(new Error("not a regular file"), { code: there.isDirectory() ? "EISDIR" : "ENXIO" });
   }
 }
 
@@ -60,10 +73,7 @@ export async function placeInSteps(
   bytes: Uint8Array,
   mtimeMs: EpochMs,
 ): Promise<void> {
-  const there = await lstat(target).catch(() => undefined);
-  if (there && !there.isFile() && !there.isSymbolicLink()) {
-    throw Object.assign(new Error("not a regular file"), { code: there.isDirectory() ? "EISDIR" : "ENXIO" });
-  }
+  await refuseOtherThanFile(target);
   const file = await open(partial, "wx");
   try {
     await file.writeFile(bytes);

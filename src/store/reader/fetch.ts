@@ -5,7 +5,7 @@
  * alone changes a fetch; at most two lanes carry one at a time, and only one of them writes the window.
  */
 import type { Bytes, Milliseconds } from "../../common/units.ts";
-import { HEAD_ROOM, PIECE } from "../range-reader.ts";
+import { windowBytes } from "../range-reader.ts";
 import type { ChecksumPlan } from "./checksum-plan.ts";
 import type { Expected } from "./expect.ts";
 import type { RunningChecksum } from "../running-checksum.ts";
@@ -70,7 +70,7 @@ export class Fetch implements Queued {
   }
 
   get windowEnd(): number {
-    return this.spec.windowOffset + HEAD_ROOM + (this.spec.file ? PIECE : this.spec.length);
+    return this.spec.windowOffset + windowBytes(this.spec);
   }
 
   get remaining(): Bytes {

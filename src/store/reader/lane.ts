@@ -13,7 +13,6 @@ import type { StoreFailure } from "../failure.ts";
 import { parseErrorDocument } from "../http-request.ts";
 import { MiB } from "../../common/units.ts";
 import type { Bytes, Milliseconds } from "../../common/units.ts";
-import { HEAD_ROOM } from "../range-reader.ts";
 import type { TargetFile } from "../range-reader.ts";
 import type { Access } from "./access.ts";
 import { checksumPlan } from "./checksum-plan.ts";
@@ -215,8 +214,7 @@ export class Lane implements Receiver {
 
   /** The window from its start, wherever the slab begins in its buffer. */
   #window(fetch: Fetch): Uint8Array {
-    const { windowOffset, length } = fetch.spec;
-    return this.#owner.slab.subarray(windowOffset, windowOffset + HEAD_ROOM + length);
+    return this.#owner.slab.subarray(fetch.spec.windowOffset, fetch.windowEnd);
   }
 
   #scratchBuffer(): Uint8Array {

@@ -2,8 +2,8 @@
  * The range reader as the rest of Hawser has it: spreads reads over the worker threads, and holds what they wait for.
  *
  * A read goes to the thread with the fewest bytes outstanding. A lone one, where that is asked for, stays on the calling
- * thread: two hops between threads cost a reader of 256 KiB a sixth of its time. Its promise settles only when the thread has answered,
- * even after an abort: so a settled promise always means that nobody writes the window any more.
+ * thread: two hops between threads cost a reader of 256 KiB a sixth of its time. A promise settles only when the thread
+ * has answered, even after an abort: so a settled promise always means that nobody writes the window any more.
  */
 import { systemClock } from "../../common/clock.ts";
 import type { Clock } from "../../common/clock.ts";
@@ -13,7 +13,7 @@ import type { Bytes } from "../../common/units.ts";
 import type { CredentialSource } from "../credentials.ts";
 import { resolveEndpoint } from "../endpoint.ts";
 import type { Reason } from "../object-store.ts";
-import { HEAD_ROOM, PIECE } from "../range-reader.ts";
+import { windowBytes } from "../range-reader.ts";
 import type { RangeReader, RangeReaderStats, RangeRequest, RangeResult } from "../range-reader.ts";
 import { ATTEMPT_LIMITS, DEADLINES } from "../retry.ts";
 import { CredentialsDesk } from "./credentials-desk.ts";
@@ -36,7 +36,10 @@ export interface RangeReaderOptions {
   credentials: CredentialSource;
   /** Threads; 0 reads on the calling thread. 1 for http and 2 for https when absent: TLS is CPU. */
   workers?: number | undefined;
-  /** Threads at most, when there is much to receive into files: each that is added has as many connections as one had before. */
+  /**
+   * Threads at most, when there is much to receive into files: each that is added has as many connections as one had
+   * before.
+   */
   growingWorkers?: number | undefined;
   /** Connections to start with, all threads together; 16 when absent. The right number is found from there. */
   initialConnections?: number | undefined;
@@ -200,7 +203,7 @@ class ThreadedRangeReader implements RangeReader {
       return new HawserError("invalid_argument", `${key} has an ETag that cannot be sent.`, { key });
     }
     const fits = Number.isSafeInteger(windowOffset) && windowOffset >= 0;
-    if (!fits || windowOffset + HEAD_ROOM + (file ? PIECE : length) > this.#slabBytes) {
+    if (!fits || windowOffset + windowBytes({ length, file }) > this.#slabBytes) {
       return new HawserError("internal", `The window at ${windowOffset} is not inside the slab.`, { key });
     }
     if (!this.#byWindow.has(windowOffset)) return undefined;
