@@ -99,6 +99,9 @@ class Volume implements AsyncDisposable {
       { env: { ...process.env, ...testEnvironment(server.s3) }, stdio: ["pipe", "pipe", "inherit"] },
     );
     const exited = new Promise<number | null>((resolve) => child.once("exit", (code) => resolve(code)));
+    // A point may come behind "flushed", when what was said last is judged: then nobody is there to be told to go on.
+    let unheard: Error | undefined;
+    child.stdin.once("error", (error) => (unheard = error));
     const round: Round = { possible: this.#possible, killedAt: undefined, points: 0 };
     let names: Names | undefined;
     for await (const line of createInterface(child.stdout)) {
@@ -118,6 +121,7 @@ class Volume implements AsyncDisposable {
       }
     }
     const code = await exited;
+    if (round.killedAt === undefined && unheard !== undefined) throw unheard;
     if (round.killedAt === undefined && code !== 0) throw new Error(`the child ended with ${code}`);
     this.#possible = round.possible;
     return round;
