@@ -19,7 +19,7 @@ export const CONNECTION_OPTIONS = {
   concurrency: {
     type: "string",
     value: "N",
-    describe: "Files and requests at once; 64 when absent",
+    describe: "Files and requests at once; 128 when absent",
     group: TRANSFER,
   },
   "part-size": {

@@ -4,6 +4,8 @@
  * What an AbortSignal does, for waits of which there are thousands a second: making a signal and listening to it takes
  * 30 us. The signal is made where somebody asks for it.
  */
+import { follow, unfollow } from "./followers.ts";
+
 export class Cancellation {
   #cancelled = false;
   #listeners: Set<() => void> | undefined;
@@ -59,15 +61,19 @@ export function cancellable<T>(
   reason: () => Error,
 ): Promise<T> {
   if (waiter === undefined) return promise;
-  if (isCancelled(waiter)) return Promise.reject(reason());
+  if (isCancelled(waiter)) {
+    // Nobody else may hear how it ends.
+    promise.catch(() => undefined);
+    return Promise.reject(reason());
+  }
   return new Promise<T>((resolve, reject) => {
     const onCancelled = (): void => reject(reason());
     const stop = (): void => {
       if (waiter instanceof Cancellation) waiter.unlisten(onCancelled);
-      else waiter.removeEventListener("abort", onCancelled);
+      else unfollow(waiter, onCancelled);
     };
     if (waiter instanceof Cancellation) waiter.listen(onCancelled);
-    else waiter.addEventListener("abort", onCancelled, { once: true });
+    else follow(waiter, onCancelled);
     promise.then(
       (value) => {
         stop();

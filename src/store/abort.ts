@@ -1,11 +1,12 @@
 /**
- * Following abort signals without leaving anything behind.
+ * Following several abort signals without leaving anything behind.
  *
- * AbortSignal.any keeps what it made alive as long as its sources on Node 20, and a signal with more than ten listeners
- * prints a warning about a leak. A store's own signal lives as long as the store and has thousands of followers.
+ * AbortSignal.any keeps what it made alive as long as its sources on Node 20. A store's own signal lives as long as the
+ * store and has thousands of followers.
  */
-import { setMaxListeners } from "node:events";
+import { cancellable } from "../common/cancellation.ts";
 import { HawserError } from "../common/errors.ts";
+import { follow, unfollow } from "../common/followers.ts";
 
 /**
  * Calls `stop` once when any of the signals fires (at once when one has). The returned function ends that; may be
@@ -21,32 +22,17 @@ export function followSignals(
     return () => undefined;
   }
   const release = (): void => {
-    for (const signal of present) signal.removeEventListener("abort", fire);
+    for (const signal of present) unfollow(signal, fire);
   };
   const fire = (): void => {
     release();
     stop();
   };
-  for (const signal of present) {
-    setMaxListeners(0, signal);
-    signal.addEventListener("abort", fire, { once: true });
-  }
+  for (const signal of present) follow(signal, fire);
   return release;
 }
 
 /** What `work` resolves to, unless the signal fires first. The work itself goes on, unheard. @throws HawserError `interrupted` */
-export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (!signal) return await work;
-  let release = (): void => undefined;
-  const aborted = new Promise<never>((_resolve, reject) => {
-    release = followSignals(
-      () => reject(new HawserError("interrupted", "The request was interrupted.")),
-      signal,
-    );
-  });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    release();
-  }
+export function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  return cancellable(work, signal, () => new HawserError("interrupted", "The request was interrupted."));
 }

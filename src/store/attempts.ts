@@ -18,6 +18,7 @@
 import { setTimeout } from "node:timers/promises";
 import type { Clock } from "../common/clock.ts";
 import { HawserError } from "../common/errors.ts";
+import { follow, unfollow } from "../common/followers.ts";
 import type { Milliseconds } from "../common/units.ts";
 import { followSignals } from "./abort.ts";
 import { toStoreError } from "./errors.ts";
@@ -287,9 +288,9 @@ export function clockSleep(clock: Clock): Sleep {
         reject(new AttemptFailure({ kind: "timeout", code: "AbortError", message: "interrupted" }));
       };
       const cancel = clock.after(ms, () => {
-        signal.removeEventListener("abort", stop);
+        unfollow(signal, stop);
         resolve();
       });
-      signal.addEventListener("abort", stop, { once: true });
+      follow(signal, stop);
     });
 }

@@ -179,7 +179,7 @@ const SENTENCES: Partial<Record<ErrorCode, (failure: StoreFailure, call: CallCon
     `The bucket ${call.bucket} is not in region ${call.region}${region === undefined ? "" : ` but in ${region}`}; give its region with --region.`,
   endpoint_unreachable: ({ kind, code, message }, call) =>
     kind === "tls"
-      ? `The certificate of ${call.endpoint} is not trusted (${code}); name its authority in NODE_EXTRA_CA_CERTS.`
+      ? certificateMessage(call.endpoint, code, message)
       : `${call.endpoint} cannot be reached (${message}); check --endpoint, DNS, proxies and firewalls.`,
   timed_out: ({ message }, call) =>
     `${call.endpoint} did not answer ${call.operation} of ${place(call)} in time (${message}).`,
@@ -204,4 +204,17 @@ function sentence(code: ErrorCode, failure: StoreFailure, call: CallContext): st
   if (special !== undefined) return special;
   const status = failure.httpStatus === undefined ? "" : ` with HTTP ${failure.httpStatus}`;
   return `${call.operation} of ${place(call)} failed${status} (${failure.code ? `${failure.code}: ` : ""}${failure.message}).`;
+}
+
+/** A certificate can be refused for what it says, not only for who signed it. */
+function certificateMessage(endpoint: string, code: string, message: string): string {
+  switch (code) {
+    case "CERT_HAS_EXPIRED":
+    case "CERT_NOT_YET_VALID":
+      return `The certificate of ${endpoint} is not valid at this time (${message}); it has to be renewed there, unless this machine's clock is wrong (${new Date().toUTCString()}).`;
+    case "ERR_TLS_CERT_ALTNAME_INVALID":
+      return `The certificate of ${endpoint} is another server's (${message}); check --endpoint.`;
+    default:
+      return `The certificate of ${endpoint} is not trusted (${code}); name its authority in NODE_EXTRA_CA_CERTS.`;
+  }
 }

@@ -20,11 +20,9 @@ export interface Agents {
   readonly https: https.Agent;
 }
 
-/** Requests in flight at most; more wait in the agent. */
-const MAX_SOCKETS = 64;
-
-export function createAgents(): Agents {
-  const options = { keepAlive: true, maxSockets: MAX_SOCKETS, scheduling: "lifo" } as const;
+/** @param connections requests in flight at most; more wait in the agent */
+export function createAgents(connections: number): Agents {
+  const options = { keepAlive: true, maxSockets: connections, scheduling: "lifo" } as const;
   return { http: new http.Agent(options), https: new https.Agent(options) };
 }
 

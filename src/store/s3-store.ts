@@ -31,6 +31,8 @@ import { SdkClients } from "./sdk-client.ts";
 import { createUploadSender } from "./sender/sender.ts";
 import { Site } from "./site.ts";
 
+const DEFAULT_CONNECTIONS = 64;
+
 export interface ObjectStoreOptions {
   bucket: string;
   /** `s3` when absent. */
@@ -52,6 +54,8 @@ export interface ObjectStoreOptions {
    * when absent.
    */
   engine?: "lean" | "sdk" | undefined;
+  /** Connections of uploads at most, and of small requests; DEFAULT_CONNECTIONS when absent. */
+  connections?: number | undefined;
   /** Corrects what the preset says. */
   capabilities?: Partial<StoreCapabilities> | undefined;
   env?: Environment | undefined;
@@ -148,7 +152,8 @@ class SdkStore implements S3Store {
     this.storage = storage;
     this.identity = identityOf(site.endpoint, storage);
     this.capabilities = capabilities;
-    this.#agents = createAgents();
+    const { connections = DEFAULT_CONNECTIONS } = options;
+    this.#agents = createAgents(connections);
     const retrier = new Retrier({
       site,
       closing: this.#closing.signal,
@@ -158,7 +163,8 @@ class SdkStore implements S3Store {
       onRequest: options.onRequest,
     });
     const clients = new SdkClients(site, this.#agents, () => capabilities.checksums);
-    const sender = options.engine === "sdk" ? undefined : createUploadSender({ site });
+    const sender =
+      options.engine === "sdk" ? undefined : createUploadSender({ site, maxConnections: connections });
     this.#context = { site, retrier, agents: this.#agents, clients, sender, capabilities };
   }
 

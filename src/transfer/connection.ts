@@ -47,8 +47,11 @@ export interface ConnectionOptions extends Pick<
   room?: Room | undefined;
 }
 
-/** Requests at once: what hides 20 ms of latency for small objects, and still fits the memory for large ones. */
-export const DEFAULT_CONCURRENCY = 64;
+/**
+ * Requests at once: with 20 ms to the first byte, 128 carry 6,000 small objects a second, which is what a processor
+ * can. Large objects are bounded by the memory instead.
+ */
+export const DEFAULT_CONCURRENCY = 128;
 /** With it a download takes 270 MB at most, Node included. */
 export const DEFAULT_MEMORY: Bytes = 192 * MiB;
 /** Ranges of a large object: see docs/TRANSFER.md. */
@@ -106,7 +109,7 @@ export class Connection implements AsyncDisposable {
     if (this.#closed) throw closedError();
     const known = this.#stores.get(bucket);
     if (known) return await known;
-    const opening = createObjectStore({ ...this.#options, bucket });
+    const opening = createObjectStore({ ...this.#options, bucket, connections: this.concurrency });
     this.#stores.set(bucket, opening);
     return await opening;
   }
@@ -150,6 +153,7 @@ export class Connection implements AsyncDisposable {
       },
       initialConnections: this.concurrency,
       maxConnections: this.concurrency,
+      reserves: false,
       growingWorkers: this.#mayGrow() ? 2 : 1,
     });
   }

@@ -17,10 +17,13 @@ export class Dispatch {
   readonly #running: [number, number, number] = [0, 0, 0];
   readonly #hedges: Fetch[] = [];
   readonly #limit: ConcurrencyLimit;
+  readonly #reserves: boolean;
   readonly #epoch = { elapsedMs: 0, bytes: 0, requests: 0, saturated: false };
   #epochAt: Milliseconds;
 
-  constructor(bounds: LimitBounds, now: Milliseconds) {
+  /** @param reserves whether connections are left free for demand reads */
+  constructor(bounds: LimitBounds, reserves: boolean, now: Milliseconds) {
+    this.#reserves = reserves;
     this.#limit = new ConcurrencyLimit(bounds);
     this.#epochAt = now;
   }
@@ -126,7 +129,7 @@ export class Dispatch {
   #nextQueued(): Fetch | undefined {
     const rank = this.#queue.first(0) ? 0 : this.#queue.first(1) ? 1 : 2;
     const fetch = this.#queue.first(rank);
-    if (!fetch || mayStart(rank, this.#running, this.#limit.value)) return fetch;
+    if (!fetch || mayStart(rank, this.#running, this.#limit.value, this.#reserves)) return fetch;
     this.#epoch.saturated = true;
     return undefined;
   }

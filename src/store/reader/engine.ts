@@ -74,7 +74,7 @@ export class Engine implements LaneOwner {
     this.#random = parts.random;
     const dialer = new Dialer(new AddressBook(parts.resolve, parts.clock), config.ca);
     this.#pool = new LanePool(this, dialer, parts.random);
-    this.#dispatch = new Dispatch(config.limit, this.now());
+    this.#dispatch = new Dispatch(config.limit, config.reserves, this.now());
     this.#hedges = new HedgePolicy(config.hedge);
     this.#pulse = new Pulse(parts.clock, (now) => this.#tick(now));
   }

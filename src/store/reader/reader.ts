@@ -8,6 +8,7 @@
 import { systemClock } from "../../common/clock.ts";
 import type { Clock } from "../../common/clock.ts";
 import { HawserError, toHawserError } from "../../common/errors.ts";
+import { follow, unfollow } from "../../common/followers.ts";
 import { MiB } from "../../common/units.ts";
 import type { Bytes } from "../../common/units.ts";
 import type { CredentialSource } from "../credentials.ts";
@@ -45,6 +46,8 @@ export interface RangeReaderOptions {
   initialConnections?: number | undefined;
   /** Connections at most, all threads together; 128 when absent. */
   maxConnections?: number | undefined;
+  /** Leave an eighth of the connections free for demand reads, as long as others wait; true when absent. */
+  reserves?: boolean | undefined;
   /** PEM of an authority to trust besides the well-known ones. */
   ca?: string | undefined;
   times?: Partial<EngineTimes> | undefined;
@@ -151,7 +154,7 @@ class ThreadedRangeReader implements RangeReader {
       const pending: Pending = { id, request, seat, resolve, reject, onAbort: undefined };
       if (request.signal) {
         pending.onAbort = () => pending.seat.link.post({ op: "cancel", id });
-        request.signal.addEventListener("abort", pending.onAbort, { once: true });
+        follow(request.signal, pending.onAbort);
       }
       if (this.#pending.size === 0) this.#setRef(true);
       this.#pending.set(id, pending);
@@ -264,7 +267,7 @@ class ThreadedRangeReader implements RangeReader {
     this.#pending.delete(id);
     this.#byWindow.delete(request.windowOffset);
     seat.outstanding -= request.length + REQUEST_WEIGHT;
-    if (onAbort) request.signal!.removeEventListener("abort", onAbort);
+    if (onAbort) unfollow(request.signal!, onAbort);
     if (this.#pending.size === 0) this.#setRef(false);
     return pending;
   }
@@ -294,6 +297,7 @@ function engineConfig(options: RangeReaderOptions, threads: number): EngineConfi
     anonymous: options.credentials.anonymous,
     ca: options.ca,
     limit: { initial, min: 1, max },
+    reserves: options.reserves ?? true,
     times: { ...DEFAULT_TIMES, ...options.times },
     hedge: options.hedge ?? true,
     verifyMd5: options.verifyMd5 ?? false,

@@ -26,6 +26,8 @@ export interface EngineConfig {
   anonymous: boolean;
   ca: string | undefined;
   limit: LimitBounds;
+  /** An eighth of the connections is left free for demand reads. */
+  reserves: boolean;
   times: EngineTimes;
   hedge: boolean;
   verifyMd5: boolean;

@@ -32,8 +32,8 @@ export interface UploadSenderOptions {
   site: Site;
   /** Threads; 0 sends on the calling thread. 1 for http and 2 for https when absent: TLS is CPU. */
   workers?: number | undefined;
-  /** Connections at most, all threads together; 64 when absent. */
-  maxConnections?: number | undefined;
+  /** Connections at most, all threads together. */
+  maxConnections: number;
   /** PEM of an authority to trust besides the well-known ones. */
   ca?: string | undefined;
   /** These count on the calling thread only. */
@@ -65,7 +65,6 @@ export interface UploadSender {
   close(): Promise<void>;
 }
 
-const DEFAULT_MAX_CONNECTIONS = 64;
 /** What a request costs besides its bytes, when threads are compared. */
 const REQUEST_WEIGHT: Bytes = 64 * 1024;
 
@@ -165,7 +164,7 @@ class ThreadedSender implements UploadSender {
   }
 
   #open(): void {
-    const { workers, maxConnections = DEFAULT_MAX_CONNECTIONS, ca, clock, resolve } = this.#options;
+    const { workers, maxConnections, ca, clock, resolve } = this.#options;
     const threads = workers ?? (this.#site.endpoint.tls ? 2 : 1);
     const config = { ca, maxConnections: Math.ceil(maxConnections / Math.max(1, threads)) };
     const receive = (message: FromSender): void => this.#receive(message);

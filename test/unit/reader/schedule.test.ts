@@ -77,6 +77,50 @@ describe("order", () => {
   });
 });
 
+describe("how many at once", () => {
+  /** Time passes with the answers: each connection gives one body in 50 ms, and there is always more to do. */
+  async function reached(turns: number, answersATurn: (out: number) => number): Promise<number> {
+    const clock = new FakeClock();
+    const windows = 64;
+    await using bench = new Bench(origin, {
+      clock,
+      windows,
+      initialConnections: 2,
+      maxConnections: 32,
+      hedge: false,
+    });
+    const reads = new Map<number, Promise<unknown>>();
+    const start = (window: number): void => {
+      reads.set(
+        window,
+        bench
+          .read(content.length, { window })
+          .catch(() => undefined)
+          .finally(() => reads.delete(window)),
+      );
+    };
+    for (let turn = 0; turn < turns; turn++) {
+      for (let window = 0; window < windows; window++) if (!reads.has(window)) start(window);
+      const { limit } = bench.reader.stats();
+      while (held.length < limit!) await new Promise(setImmediate);
+      const answered = held.splice(0, answersATurn(limit!));
+      const before = reads.size;
+      for (const reply of answered) await reply.content(content);
+      while (reads.size > before - answered.length) await new Promise(setImmediate);
+      await clock.pass(50);
+    }
+    return bench.reader.stats().limit!;
+  }
+
+  test("is more while more connections bring more", async () => {
+    expect(await reached(60, (limit) => limit)).toBe(32);
+  });
+
+  test("stays where more bring nothing", async () => {
+    expect(await reached(60, () => 2)).toBeLessThan(8);
+  });
+});
+
 describe("an abort", () => {
   test("before the read is sent drops it", async () => {
     await using bench = new Bench(origin, { initialConnections: 1, maxConnections: 1 });

@@ -1,6 +1,6 @@
 /** The same reads over TLS, and whom it trusts. */
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { CERTIFICATE, KEY } from "./certificate.ts";
+import { CERTIFICATE, EXPIRED, KEY } from "./certificate.ts";
 import { Bench, FakeClock, firstDifference, pattern, rejection } from "./harness.ts";
 import { Origin } from "./origin.ts";
 
@@ -71,7 +71,21 @@ test("a certificate of another name is refused", async () => {
     { endpoint: `https://other.test:${origin.port}` },
     { ca: CERTIFICATE, resolve: () => Promise.resolve([{ address: "127.0.0.1", family: 4 }]) },
   );
-  expect((await rejection(bench.read(100))).code).toBe("endpoint_unreachable");
+  expect(await rejection(bench.read(100))).toMatchObject({
+    code: "endpoint_unreachable",
+    message: expect.stringContaining("check --endpoint"),
+  });
+  expect(origin.asks).toHaveLength(0);
+});
+
+test("a certificate that has expired is refused, though somebody vouches for it", async () => {
+  await origin.close();
+  origin = await Origin.start((reply) => reply.content(content), { key: KEY, cert: EXPIRED });
+  await using bench = new Bench(origin, { ...BIG, ca: EXPIRED, clock: new FakeClock() });
+  expect(await rejection(bench.read(100))).toMatchObject({
+    code: "endpoint_unreachable",
+    message: expect.stringContaining("expired"),
+  });
   expect(origin.asks).toHaveLength(0);
 });
 

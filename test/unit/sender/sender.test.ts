@@ -55,7 +55,7 @@ async function bench(handler: UploadHandler, options: BenchOptions = {}): Promis
     credentials: createCredentialSource({ credentials: anonymous ? "anonymous" : keys }),
     clock: systemClock,
   });
-  const sender = createUploadSender({ site, workers: 0, ...rest });
+  const sender = createUploadSender({ site, workers: 0, maxConnections: 64, ...rest });
   open.push({ [Symbol.asyncDispose]: () => sender.close() });
   const attempt = (): Attempt =>
     new WatchedAttempt({ site, signals: [], number: 1, limitMs: 60_000, endsInMs: 60_000 });

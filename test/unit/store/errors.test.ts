@@ -64,12 +64,14 @@ describe("store errors", () => {
   test.each([
     ["network", "ECONNREFUSED", "endpoint_unreachable", /DNS, proxies and firewalls/],
     ["tls", "SELF_SIGNED_CERT_IN_CHAIN", "endpoint_unreachable", /NODE_EXTRA_CA_CERTS/],
+    ["tls", "CERT_HAS_EXPIRED", "endpoint_unreachable", /renewed there, unless this machine's clock/],
+    ["tls", "ERR_TLS_CERT_ALTNAME_INVALID", "endpoint_unreachable", /another server's .*check --endpoint/],
     ["timeout", "TimeoutError", "timed_out", /did not answer GetObject/],
     ["cut", "IncompleteBody", "io_error", /GetObject/],
     ["checksum", "ChecksumMismatch", "checksum_mismatch", /do not match/],
     ["credentials", "CredentialsProviderError", "credentials_missing", /--no-sign-request/],
     ["unexpected", "", "internal", /GetObject/],
-  ] as const)("%s failures", (kind, s3Code, code, message) => {
+  ] as const)("%s failures (%s)", (kind, s3Code, code, message) => {
     const error = toStoreError(
       { kind, code: s3Code, message: "why" },
       call,
