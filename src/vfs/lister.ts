@@ -1,12 +1,9 @@
 /**
- * Lister: which listing to send for what was asked, and who waits for it.
+ * Lister: what is known of a folder's names, for how long that may be believed, and who waits for more.
  *
- * - The first question about a folder starts its listing. A request for the one name follows only when the listing has
- *   not answered within 30 ms, or its first page went by without an answer.
- * - After three folders of one parent were listed, the parent is listed without delimiter, from its first unlisted
- *   folder on: one request a thousand keys, whatever the folders' sizes.
- * - A run may go a number of pages beyond what was asked, and every question allows it more. So the requests spent on
- *   a folder or a subtree stay in proportion to its use, and a folder of a billion keys is not listed for one name.
+ * - The first question about a folder starts its listing (`listing-runs.ts`). A request for the one name
+ *   (`name-probes.ts`) follows only when the listing has not answered within 30 ms, or its first page went by without
+ *   an answer.
  * - Failures are never taken for absence. A folder that cannot be refreshed because the store cannot be reached is
  *   served as it was for a bounded time; any other failure is everybody's answer for a second.
  *
@@ -16,34 +13,27 @@
  */
 import { setMaxListeners } from "node:events";
 import type { Clock } from "../common/clock.ts";
-import { toHawserError } from "../common/errors.ts";
-import type { HawserError } from "../common/errors.ts";
 import type { MaybePromise } from "../common/maybe-promise.ts";
 import type { Bytes, Milliseconds } from "../common/units.ts";
 import type { Logger } from "../observe/logger.ts";
 import type { ObjectStore } from "../store/object-store.ts";
-import { Flag, Word } from "./inode-segment.ts";
-import { NO_ROW, ROOT_ROW } from "./inode-table.ts";
+import { Flag } from "./inode-segment.ts";
+import { NO_ROW } from "./inode-table.ts";
 import type { Row } from "./inode-table.ts";
 import { ListingFailures } from "./listing-failures.ts";
-import { ListingRun } from "./listing-run.ts";
-import { PageSource } from "./page-source.ts";
-import { probeName } from "./probe.ts";
+import { ListingRuns } from "./listing-runs.ts";
+import { NameProbes } from "./name-probes.ts";
 import type { Tree } from "./tree.ts";
 import type { UnreachableNotes } from "./unreachable.ts";
 import { WaitList } from "./wait-list.ts";
 import type { Waiter } from "./wait-list.ts";
 
 /** How long a listing may take before one name is asked for by itself. */
-export const PROBE_AFTER_MS: Milliseconds = 30;
-/** Folders of one parent that are listed one by one before the parent is listed as a whole. */
-export const SIBLINGS_BEFORE_SUBTREE = 3;
-/** Pages that a question about a name allows a listing. */
-export const PAGES_PER_DEMAND = 16;
+const PROBE_AFTER_MS: Milliseconds = 30;
 /** Pages that a reader of all names allows it: what several ranges at once can make use of. */
 const PAGES_PER_READER = 32;
 /** The longest time that the kernel is told to believe anything, for listings that live forever. */
-export const LONGEST_TTL_MS: Milliseconds = 365 * 86_400_000;
+const LONGEST_TTL_MS: Milliseconds = 365 * 86_400_000;
 
 export interface ListerOptions {
   tree: Tree;
@@ -63,18 +53,11 @@ export class Lister {
   readonly #options: ListerOptions;
   readonly #tree: Tree;
   readonly #clock: Clock;
-  /** The run that fills a folder. */
-  readonly #runs = new Map<Row, ListingRun>();
-  /** Every run that has not ended. */
-  readonly #active = new Set<ListingRun>();
   readonly #waiters = new WaitList();
   readonly #failures: ListingFailures;
-  /** Names asked for one by one: until when the answer holds. */
-  readonly #probed = new Map<Row, Milliseconds>();
-  readonly #probes = new Map<string, Promise<void>>();
+  readonly #runs: ListingRuns;
+  readonly #probes: NameProbes;
   readonly #abort = new AbortController();
-  /** Off once the store has listed a subtree out of order. */
-  #subtrees = true;
 
   constructor(options: ListerOptions) {
     // Every request listens on it, and a listing sends several at once.
@@ -83,6 +66,13 @@ export class Lister {
     this.#tree = options.tree;
     this.#clock = options.clock;
     this.#failures = new ListingFailures(options);
+    const parts = { ...options, failures: this.#failures, signal: this.#abort.signal };
+    this.#runs = new ListingRuns({
+      ...parts,
+      isFresh: (folder) => this.isFresh(folder),
+      changed: () => this.#waiters.step(),
+    });
+    this.#probes = new NameProbes(parts);
   }
 
   // ---- questions ----
@@ -106,7 +96,7 @@ export class Lister {
   /** Starts or continues what a reader of the folder needs. @throws HawserError when it failed just now */
   demand(folder: Row): void {
     if (this.isFresh(folder)) return;
-    this.#ensureRun(folder, PAGES_PER_READER);
+    this.#runs.ensure(folder, PAGES_PER_READER);
   }
 
   /**
@@ -118,14 +108,14 @@ export class Lister {
     this.#tree.pin(folder);
     const cancelTimer = this.#clock.after(PROBE_AFTER_MS, () =>
       this.#attempt(() => {
-        if (!this.isFresh(folder)) this.#ensureOwnRun(folder);
+        if (!this.isFresh(folder)) this.#runs.ensureOwn(folder);
       }),
     );
     const waiter: Waiter<T> = {
       step: (answer) => {
         const value = ready();
         if (value !== undefined) answer(value);
-        else this.#ensureRun(folder, PAGES_PER_READER);
+        else this.#runs.ensure(folder, PAGES_PER_READER);
       },
       done: () => {
         cancelTimer();
@@ -143,15 +133,15 @@ export class Lister {
    * @throws HawserError the listing's failure, `interrupted`, `closed`
    */
   async listBelow(folder: Row, signal: AbortSignal, goOn: (listedBytes: Bytes) => boolean): Promise<boolean> {
-    if (!this.#subtrees) return false;
-    const run = this.#subtreeRun(folder);
+    if (!this.#runs.listsSubtrees) return false;
+    const run = this.#runs.ensureSubtree(folder);
     this.#tree.pin(folder);
     const waiter: Waiter<boolean> = {
       step: (answer) => {
         this.#failures.throwIfHeld(folder, this.#clock.monotonic());
-        if (run.state === "ended") return answer(this.#subtrees);
+        if (run.state === "ended") return answer(this.#runs.listsSubtrees);
         if (!goOn(run.listedBytes)) return answer(false);
-        this.#proceed(run, PAGES_PER_READER);
+        this.#runs.proceed(run, PAGES_PER_READER);
       },
       done: () => this.#tree.unpin(folder),
     };
@@ -183,21 +173,21 @@ export class Lister {
 
   /** True when nothing more will come for readers of this folder, fresh or not. */
   isWhole(folder: Row): boolean {
-    return this.#tree.isComplete(folder) && !this.#runs.has(folder);
+    return this.#tree.isComplete(folder) && !this.isListing(folder);
   }
 
   isListing(folder: Row): boolean {
-    return this.#runs.has(folder);
+    return this.#runs.of(folder) !== undefined;
   }
 
   /** How long the kernel may believe an answer about a name in this folder (and this row, where there is one). */
   ttl(folder: Row, row: Row): Milliseconds {
     const now = this.#clock.monotonic();
     let until = this.#tree.freshUntil(folder);
-    const run = this.#runs.get(folder);
+    const run = this.#runs.of(folder);
     if (run) until = Math.max(until, run.requestedAt + this.#options.metadataTtlMs);
     until = Math.max(until, this.#failures.staleUntil(folder));
-    if (row !== NO_ROW) until = Math.max(until, this.#probed.get(row) ?? 0);
+    if (row !== NO_ROW) until = Math.max(until, this.#probes.until(row));
     if (row !== NO_ROW && this.#tree.isLocal(row)) until = Math.max(until, this.#localUntil(row, now));
     return Math.min(LONGEST_TTL_MS, Math.max(0, until - now));
   }
@@ -209,39 +199,33 @@ export class Lister {
 
   /** When the oldest listing under way was begun; Infinity when there is none. */
   get oldestListing(): Milliseconds {
-    let oldest = Number.POSITIVE_INFINITY;
-    for (const run of this.#active) oldest = Math.min(oldest, run.begunAt);
-    return this.#probes.size > 0 ? 0 : oldest;
+    return this.#probes.busy ? 0 : this.#runs.oldest;
   }
 
   /** Gives up what is under way: names have moved, or what was told is not to be believed. Who waits begins anew. */
   restart(): void {
-    for (const run of this.#active) this.#end(run);
-    this.#probed.clear();
+    this.#runs.endAll();
+    this.#probes.forgetAll();
     this.#waiters.step();
   }
 
   /** Forgets what is kept by row. */
   rowChanged(row: Row): void {
-    if (this.#probed.size > 0) this.#probed.delete(row);
+    this.#probes.forget(row);
     this.#failures.rowChanged(row);
   }
 
   /** Gives up paused runs that nobody has wanted for a lifetime, and answers that no longer hold. */
   tidy(): void {
     const now = this.#clock.monotonic();
-    for (const run of this.#active) {
-      if (run.state === "paused" && this.#isOld(run)) this.#end(run);
-    }
-    for (const [row, until] of this.#probed) {
-      if (until <= now) this.#probed.delete(row);
-    }
+    this.#runs.tidy();
+    this.#probes.tidy(now);
     this.#failures.tidy(now);
   }
 
   close(): void {
     this.#abort.abort();
-    for (const run of this.#active) this.#end(run);
+    this.#runs.endAll();
     this.#waiters.close();
   }
 
@@ -264,9 +248,9 @@ export class Lister {
     if (known && tree.isLocal(row) && this.#localUntil(row) > this.#clock.monotonic()) return row;
     const suspect = known && !tree.isFolder(row) && tree.table.has(row, Flag.suspect);
     if (!suspect && this.isFresh(folder)) return known ? row : NO_ROW;
-    if (known && !suspect && this.#runs.has(folder) && tree.isSeen(row)) return row;
-    if (known && !suspect && (this.#probed.get(row) ?? 0) > this.#clock.monotonic()) return row;
-    if (!known && this.#runs.get(folder)?.isSettled(folder, name)) return NO_ROW;
+    if (known && !suspect && this.isListing(folder) && tree.isSeen(row)) return row;
+    if (known && !suspect && this.#probes.until(row) > this.#clock.monotonic()) return row;
+    if (!known && this.#runs.of(folder)?.isSettled(folder, name)) return NO_ROW;
     return undefined;
   }
 
@@ -277,15 +261,16 @@ export class Lister {
     const probe = (): void => {
       if (probing) return;
       probing = true;
-      this.#probe(folder, name)
+      this.#probes
+        .ask(folder, name)
         .then((row) => answerWith?.(use(row)))
         .catch((error: unknown) => this.#waiters.reject(waiter, error));
     };
     // The listing of an ancestor is given the first 30 ms, the folder's own the next, then the name is asked for.
     const hurry = (): void =>
       this.#attempt(() => {
-        if (this.#runs.has(folder) || this.isFresh(folder)) return probe();
-        this.#ensureOwnRun(folder);
+        if (this.isListing(folder) || this.isFresh(folder)) return probe();
+        this.#runs.ensureOwn(folder);
         cancelTimer = this.#clock.after(PROBE_AFTER_MS, probe);
       });
     const waiter: Waiter<T> = {
@@ -295,7 +280,7 @@ export class Lister {
         if (row !== undefined) return answer(use(row));
         // Only a version that was found gone is asked for while its folder is fresh.
         if (this.isFresh(folder)) return probe();
-        const run = this.#ensureRun(folder);
+        const run = this.#runs.ensure(folder);
         if (run.root === folder && run.pages > 0) probe();
       },
       done: () => {
@@ -309,213 +294,12 @@ export class Lister {
     return waiter;
   }
 
-  // ---- runs ----
-
-  /** The run that fills the folder or will come to it; started when there is none. */
-  #ensureRun(folder: Row, pages = PAGES_PER_DEMAND): ListingRun {
-    const run = this.#runs.get(folder) ?? this.#coveringRun(folder) ?? this.#startFor(folder);
-    return this.#allow(run, folder, pages);
-  }
-
-  /** The same, but does not rely on a run that has yet to come to the folder. */
-  #ensureOwnRun(folder: Row): ListingRun {
-    const run = this.#runs.get(folder) ?? this.#start(folder, false);
-    return this.#allow(run, folder);
-  }
-
-  /** Lets a run go on for somebody who wants the folder. A run that has rested too long starts anew. */
-  #allow(run: ListingRun, folder: Row, pages = PAGES_PER_DEMAND): ListingRun {
-    if (run.state === "paused" && run.pages > 0 && this.#isOld(run)) {
-      this.#end(run);
-      return this.#allow(this.#start(folder, false), folder, pages);
-    }
-    this.#proceed(run, pages);
-    return run;
-  }
-
-  #proceed(run: ListingRun, pages: number): void {
-    run.budget = Math.max(run.budget, pages);
-    if (run.state !== "paused") return;
-    run.state = "running";
-    void this.#drive(run);
-  }
-
-  /** The run over everything below a folder; started when there is none that goes on. */
-  #subtreeRun(folder: Row): ListingRun {
-    for (const run of this.#active) {
-      if (!run.recursive || run.root !== folder) continue;
-      if (run.state !== "paused" || !this.#isOld(run)) return run;
-      this.#end(run);
-    }
-    return this.#start(folder, true);
-  }
-
-  #isOld(run: ListingRun): boolean {
-    return this.#clock.monotonic() - run.requestedAt > this.#options.metadataTtlMs;
-  }
-
-  #coveringRun(folder: Row): ListingRun | undefined {
-    if (this.#active.size === 0) return undefined;
-    const path = this.#tree.path(folder);
-    for (const run of this.#active) {
-      if (!run.recursive) continue;
-      const root = this.#tree.path(run.root);
-      const below = root === "" ? path : path.startsWith(`${root}/`) ? path.slice(root.length + 1) : "";
-      if (below !== "" && run.willReach(below)) return run;
-    }
-    return undefined;
-  }
-
-  /** Starts the folder's own listing, or its parent's subtree when enough siblings were listed one by one. */
-  #startFor(folder: Row): ListingRun {
-    const table = this.#tree.table;
-    const parent = this.#tree.parent(folder);
-    if (folder === ROOT_ROW || parent === NO_ROW || !this.#subtrees) return this.#start(folder, false);
-    // One that is under way but has passed this folder, or a folder whose own turn has come.
-    for (const run of this.#active)
-      if (run.recursive && run.root === parent) return this.#start(folder, false);
-    const listed = table.get(parent, Word.listedChildren);
-    if (listed < SIBLINGS_BEFORE_SUBTREE) {
-      table.set(parent, Word.listedChildren, listed + 1);
-      return this.#start(folder, false);
-    }
-    table.set(parent, Word.listedChildren, 0);
-    return this.#start(parent, true);
-  }
-
-  #start(folder: Row, recursive: boolean): ListingRun {
-    const now = this.#clock.monotonic();
-    this.#failures.throwIfHeld(folder, now);
-    const path = this.#tree.path(folder);
-    const prefix = path === "" ? this.#options.prefix : `${this.#options.prefix}${path}/`;
-    const startAfter =
-      recursive && this.isFresh(folder) ? this.#beforeFirstUnlisted(folder, prefix) : undefined;
-    const run = new ListingRun({
-      tree: this.#tree,
-      root: folder,
-      prefix,
-      recursive,
-      startAfter,
-      source: new PageSource({
-        ...this.#options,
-        prefix,
-        delimiter: recursive ? undefined : "/",
-        startAfter,
-        signal: this.#abort.signal,
-      }),
-      lifeMs: this.#options.metadataTtlMs,
-      skips: (row) => this.#runs.has(row) || this.isFresh(row),
-      entered: (row) => this.#runs.set(row, run),
-      left: (row) => this.#runs.delete(row),
-      unreachable: (key, reason) => this.#options.notes.add(key, reason),
-    });
-    run.begunAt = now;
-    run.requestedAt = now;
-    this.#active.add(run);
-    run.begin();
-    return run;
-  }
-
-  /** The key just before everything in the first folder that needs listing. */
-  #beforeFirstUnlisted(folder: Row, prefix: string): string | undefined {
-    for (let row = this.#tree.firstChild(folder); row !== NO_ROW; row = this.#tree.nextSibling(row)) {
-      if (!this.#tree.isFolder(row) || this.#tree.isDead(row) || this.isFresh(row)) continue;
-      return prefix + this.#tree.table.name(row);
-    }
-    return undefined;
-  }
-
-  /** Fetches pages until the end, a failure, or nobody wants more. Never rejects. */
-  async #drive(run: ListingRun): Promise<void> {
-    const { source } = run;
-    try {
-      for (;;) {
-        if (run.budget <= 0) {
-          run.state = "paused";
-          return;
-        }
-        run.budget--;
-        const next = await source.next(run.budget + 1);
-        if (run.state === "ended") return;
-        if (next === undefined) break;
-        run.takePage(next.page, next.requestedAt);
-        if (source.ended) break;
-        this.#waiters.step();
-      }
-      run.finish();
-      this.#active.delete(run);
-      this.#failures.succeeded(run.root);
-    } catch (error) {
-      if (run.state === "ended") return;
-      this.#end(run);
-      this.#failed(run, toHawserError(error));
-    }
-    this.#waiters.step();
-  }
-
-  #failed(run: ListingRun, error: HawserError): void {
-    if (error.code === "not_supported_by_store" && run.recursive) {
-      this.#subtrees = false;
-      this.#options.logger.warn(
-        { prefix: run.prefix },
-        "The store lists keys out of order; folders are listed one by one.",
-      );
-      return;
-    }
-    this.#failures.failed(run.root, run.prefix, error);
-  }
-
-  /** Ends a run before its end. */
-  #end(run: ListingRun): void {
-    run.abandon();
-    this.#active.delete(run);
-  }
-
   /** Runs what may throw where there is nobody to throw to: waiters meet the same failure when they look again. */
   #attempt(action: () => void): void {
     try {
       action();
     } catch {
       this.#waiters.step();
-    }
-  }
-
-  // ---- single names ----
-
-  /** Asks for one name. Questions for the same name share the request. */
-  async #probe(folder: Row, name: string): Promise<Row> {
-    const path = this.#tree.path(folder);
-    const key = `${this.#options.prefix}${path === "" ? "" : `${path}/`}${name}`;
-    let probe = this.#probes.get(key);
-    if (probe === undefined) {
-      probe = this.#sendProbe(folder, name, key).finally(() => this.#probes.delete(key));
-      this.#probes.set(key, probe);
-    }
-    await probe;
-    const row = this.#tree.find(folder, name);
-    return row !== NO_ROW && !this.#tree.isDead(row) ? row : NO_ROW;
-  }
-
-  async #sendProbe(folder: Row, name: string, key: string): Promise<void> {
-    const tree = this.#tree;
-    const since = this.#clock.monotonic();
-    const until = since + this.#options.metadataTtlMs;
-    tree.pin(folder);
-    try {
-      const found = await probeName(this.#options.store, key, this.#abort.signal);
-      if (!tree.isAttached(folder)) return;
-      if (found === undefined) {
-        const row = tree.find(folder, name);
-        if (row !== NO_ROW && !tree.isDead(row) && tree.mayRetire(folder, row, since)) tree.retire(row);
-        return;
-      }
-      const row =
-        found === "folder" ? tree.putFolder(folder, name, since) : tree.putFile(folder, name, found, since);
-      if (row !== NO_ROW) this.#probed.set(row, until);
-    } catch (error) {
-      throw this.#failures.translate(toHawserError(error), key);
-    } finally {
-      tree.unpin(folder);
     }
   }
 }

@@ -3,8 +3,9 @@
  *
  * It stands on a read-only volume, which knows names and lists folders, and puts the parts of the writable half
  * together: Claims tell listings what this mount knows better, Inodes say where a file's bytes are, Staging and
- * WritableFiles change them, NameChanges and Renames the names, AttributeChanges all else. Write-back has journaled each
- * change before the kernel hears of it, and brings it to the bucket behind it.
+ * WritableFiles change them, NameChanges and Renames the names, AttributeChanges all else; ShownAttributes is what the
+ * kernel is told, Durability what it waits for. Write-back has journaled each change before the kernel hears of it, and
+ * brings it to the bucket behind it.
  *
  * Node ids: a file keeps its node id over renames and publications, because locks and the page cache belong to it. A
  * version that somebody else has put there gets another one, but never while a file is open.
@@ -13,16 +14,15 @@ import type { Content } from "../cache/content.ts";
 import type { Clock } from "../common/clock.ts";
 import { HawserError } from "../common/errors.ts";
 import type { MaybePromise } from "../common/maybe-promise.ts";
-import { MiB } from "../common/units.ts";
-import type { Bytes, Milliseconds } from "../common/units.ts";
+import type { Bytes } from "../common/units.ts";
 import type { Logger } from "../observe/logger.ts";
 import type { WriteBack } from "../writeback/write-back.ts";
 import { AttributeChanges } from "./attribute-changes.ts";
-import { fillAttributes, newAttributes, newEntry } from "./attributes.ts";
 import { Claims } from "./claims.ts";
+import { copyRange } from "./copy-range.ts";
+import { Durability } from "./durability.ts";
 import { S_IFMT, typeOfMode } from "./file-type.ts";
 import type {
-  Attributes,
   AttributesReply,
   Caller,
   DirentSink,
@@ -52,6 +52,7 @@ import { OpenRemovals } from "./open-removals.ts";
 import { Renames } from "./renames.ts";
 import { restoreNames } from "./restore.ts";
 import { Serving } from "./serving.ts";
+import { ShownAttributes } from "./shown-attributes.ts";
 import { Strays } from "./strays.ts";
 import { Staging } from "./staging.ts";
 import { VolumeFilesystem } from "./volume-filesystem.ts";
@@ -73,11 +74,6 @@ export interface WritableFilesystemOptions extends VolumeFilesystemOptions {
   isBeingKilled?: ((pid: number) => boolean) | undefined;
 }
 
-/** What a kernel may believe of a file that is being written: the kernel does not see stores to a mapping itself. */
-const CHANGING_TTL_MS: Milliseconds = 1000;
-/** What one copy_file_range copies at most: the caller goes on from there, and others get their turn. */
-const COPY_BYTES: Bytes = 8 * MiB;
-
 /** Shows what write-back has restored, and listens to it. */
 export async function createWritableFilesystem(
   options: WritableFilesystemOptions,
@@ -94,9 +90,9 @@ export class WritableFilesystem implements Filesystem {
   readonly #content: Content;
   readonly #logger: Pick<Logger, "warn">;
   readonly #writeBack: WriteBack;
-  readonly #fsync: "bucket" | "local";
   readonly #claims: Claims;
   readonly #inodes: Inodes;
+  readonly #shown: ShownAttributes;
   readonly #serving: Serving;
   readonly #files: WritableFiles;
   readonly #markers: FolderMarkers;
@@ -106,6 +102,7 @@ export class WritableFilesystem implements Filesystem {
   readonly #renames: Renames;
   readonly #attributes: AttributeChanges;
   readonly #xattrs: XattrChanges;
+  readonly #durability: Durability;
   readonly #events: WriteEvents;
 
   constructor(options: WritableFilesystemOptions) {
@@ -121,8 +118,8 @@ export class WritableFilesystem implements Filesystem {
     this.#content = content;
     this.#logger = logger;
     this.#writeBack = writeBack;
-    this.#fsync = fsync;
     this.#inodes = new Inodes(this.#parts, this.#claims);
+    this.#shown = new ShownAttributes(this.#parts, this.#inodes);
     const locks = new NameLocks();
     this.#serving = new Serving(fsync === "local");
     this.#files = new WritableFiles({
@@ -154,6 +151,7 @@ export class WritableFilesystem implements Filesystem {
     this.#renames = new Renames(names, this.#names);
     this.#attributes = new AttributeChanges(names);
     this.#xattrs = new XattrChanges(this.#attributes);
+    this.#durability = new Durability({ ...names, fsync });
     this.#events = new WriteEvents({ ...shared, uploaded: options.uploaded });
   }
 
@@ -189,14 +187,7 @@ export class WritableFilesystem implements Filesystem {
 
   /** Resolves when everything written so far below a path is in the bucket. @throws the first failure that stays */
   async flushBelow(path: string, signal?: AbortSignal): Promise<void> {
-    await this.#bringBelow(path, signal);
-    await this.#writeBack.tellConflicts(this.#parts.prefix + path, "standing");
-  }
-
-  async #bringBelow(path: string, signal?: AbortSignal): Promise<void> {
-    await this.#markers.settle();
-    this.#removals.letAllGo();
-    await this.#writeBack.flush(this.#parts.prefix + path, signal);
+    await this.#durability.flushBelow(path, signal);
   }
 
   /** Forgets what listings said below a path. @returns names that the kernel was told to forget */
@@ -220,29 +211,8 @@ export class WritableFilesystem implements Filesystem {
 
   lookup(parent: NodeId, name: string, caller: Caller): MaybePromise<Entry> {
     const found = this.#volume.lookup(parent, name, caller);
-    if (found instanceof Promise) return found.then((entry) => this.#fresh(entry));
-    return this.#fresh(found);
-  }
-
-  /** An entry with attributes as they are in the staged file. */
-  #fresh(entry: Entry): Entry {
-    const inode = this.#inodes.get(entry.nodeId);
-    if (!inode?.touched) return entry;
-    this.#inodes.refresh(inode);
-    this.#fill(entry.attributes, inode);
-    entry.attributeTtlMs = this.#ttl(inode, entry.attributeTtlMs);
-    return entry;
-  }
-
-  #fill(attributes: Attributes, inode: Inode): void {
-    const row = this.#inodes.row(inode);
-    if (row === NO_ROW) throw new HawserError("stale", `Node ${inode.nodeId} is not known any more.`);
-    fillAttributes(attributes, this.#parts.tree, row, this.#parts.options, inode.metadata);
-    if (inode.unlinked) attributes.nlink = 0;
-  }
-
-  #ttl(inode: Inode, ttlMs: Milliseconds): Milliseconds {
-    return inode.touched ? Math.min(ttlMs, CHANGING_TTL_MS) : ttlMs;
+    if (found instanceof Promise) return found.then((entry) => this.#shown.fresh(entry));
+    return this.#shown.fresh(found);
   }
 
   forget(nodeId: NodeId, count: number): void {
@@ -280,46 +250,37 @@ export class WritableFilesystem implements Filesystem {
     caller: Caller,
   ): Promise<{ entry: Entry; open: OpenReply }> {
     const { row, isNew } = await this.#names.create(parent, name, mode, caller, flags);
-    const entry = this.#entry(row);
+    const entry = this.#shown.entry(row);
     try {
       if (isNew) {
         const inode = this.#inodes.of(row);
         const open = this.#files.openNew(inode, flags, caller);
-        entry.attributeTtlMs = this.#ttl(inode, entry.attributeTtlMs);
+        entry.attributeTtlMs = this.#shown.ttl(inode, entry.attributeTtlMs);
         return { entry, open };
       }
       const open = await this.open(entry.nodeId, flags, caller);
-      return { entry: this.#fresh(entry), open };
+      return { entry: this.#shown.fresh(entry), open };
     } catch (error) {
       this.forget(entry.nodeId, 1);
       throw error;
     }
   }
 
-  /** The entry of a row that has been referred to. */
-  #entry(row: Row): Entry {
-    const { tree, lister, options, metadata } = this.#parts;
-    const entry = newEntry();
-    entry.nodeId = tree.table.nodeId(row);
-    entry.entryTtlMs = lister.ttl(tree.parent(row), row);
-    entry.attributeTtlMs = entry.entryTtlMs;
-    fillAttributes(entry.attributes, tree, row, options, metadata.get(row));
-    return entry;
-  }
-
   async mknod(parent: NodeId, name: string, mode: number, rdev: number, caller: Caller): Promise<Entry> {
     const type = (mode & S_IFMT) === 0 ? "file" : typeOfMode(mode);
     if (type === undefined || type === "directory" || type === "symlink")
       throw new HawserError("invalid_argument", "This type of node is not made by mknod.");
-    return this.#entry(await this.#names.mknod(parent, name, { type, mode: mode & ~S_IFMT, rdev }, caller));
+    return this.#shown.entry(
+      await this.#names.mknod(parent, name, { type, mode: mode & ~S_IFMT, rdev }, caller),
+    );
   }
 
   async mkdir(parent: NodeId, name: string, mode: number, caller: Caller): Promise<Entry> {
-    return this.#entry(await this.#names.mkdir(parent, name, mode, caller));
+    return this.#shown.entry(await this.#names.mkdir(parent, name, mode, caller));
   }
 
   async symlink(parent: NodeId, name: string, target: string, caller: Caller): Promise<Entry> {
-    return this.#entry(await this.#names.symlink(parent, name, target, caller));
+    return this.#shown.entry(await this.#names.symlink(parent, name, target, caller));
   }
 
   link(): never {
@@ -348,18 +309,7 @@ export class WritableFilesystem implements Filesystem {
   getattr(nodeId: NodeId, handle: HandleId | undefined, caller: Caller): MaybePromise<AttributesReply> {
     const inode = this.#inodes.get(nodeId);
     if (!inode) return this.#volume.getattr(nodeId, handle, caller);
-    this.#inodes.refresh(inode);
-    return this.#attributesOf(inode);
-  }
-
-  #attributesOf(inode: Inode): AttributesReply {
-    const { tree, lister } = this.#parts;
-    const attributes = newAttributes();
-    this.#fill(attributes, inode);
-    const row = this.#inodes.row(inode);
-    const parent = tree.parent(row);
-    const ttlMs = parent === NO_ROW ? lister.rootTtl : lister.ttl(parent, row);
-    return { attributes, attributeTtlMs: this.#ttl(inode, ttlMs) };
+    return this.#shown.of(inode);
   }
 
   async setattr(nodeId: NodeId, changes: SetAttributes, caller: Caller): Promise<AttributesReply> {
@@ -384,18 +334,11 @@ export class WritableFilesystem implements Filesystem {
   getxattr(nodeId: NodeId, name: string, caller: Caller): MaybePromise<Uint8Array> {
     checkNamespace(name);
     if (name.startsWith("user.hawser.")) return this.#volume.getxattr(nodeId, name, caller);
-    return xattrOf(this.#metadataOf(nodeId), name);
+    return xattrOf(this.#shown.metadataOf(nodeId), name);
   }
 
   listxattr(nodeId: NodeId, _caller: Caller): string[] {
-    return [...(this.#metadataOf(nodeId)?.xattrs?.keys() ?? [])];
-  }
-
-  #metadataOf(nodeId: NodeId): Inode["metadata"] | undefined {
-    const inode = this.#inodes.get(nodeId);
-    if (inode) return inode.metadata;
-    const row = this.#parts.tree.table.rowOf(nodeId);
-    return row === NO_ROW ? undefined : this.#parts.metadata.get(row);
+    return [...(this.#shown.metadataOf(nodeId)?.xattrs?.keys() ?? [])];
   }
 
   setxattr(
@@ -466,13 +409,7 @@ export class WritableFilesystem implements Filesystem {
   }
 
   async fsync(handle: HandleId, _dataOnly: boolean, _caller: Caller): Promise<void> {
-    const { inode } = this.#files.get(handle);
-    await inode.staged?.fsync();
-    if (this.#fsync === "local" || !this.#inodes.isNamed(inode)) return;
-    // What goes with the bytes is part of the file, and so is its name.
-    const key = this.#inodes.key(inode);
-    await this.#writeBack.settled(key);
-    await this.#writeBack.tellConflicts(key, "exact");
+    await this.#durability.fsync(this.#files.get(handle).inode);
   }
 
   release(handle: HandleId, _flockOwner?: bigint): MaybePromise<void> {
@@ -493,21 +430,9 @@ export class WritableFilesystem implements Filesystem {
     length: Bytes,
     caller: Caller,
   ): Promise<Bytes> {
-    const source = this.#files.get(from.handle);
-    const target = this.#files.get(to.handle);
-    let copied = 0;
-    while (copied < Math.min(length, COPY_BYTES)) {
-      const wanted = Math.min(MiB, length - copied);
-      const reply = await this.#files.read(source, from.offset + copied, wanted, caller);
-      try {
-        if (reply.lengthBytes === 0) break;
-        const bytes = Buffer.concat(reply.chunks);
-        copied += await this.#files.write(target, to.offset + copied, bytes);
-      } finally {
-        reply.release();
-      }
-    }
-    return copied;
+    const source = { file: this.#files.get(from.handle), offset: from.offset };
+    const target = { file: this.#files.get(to.handle), offset: to.offset };
+    return await copyRange(this.#files, source, target, length, caller);
   }
 
   // ---- folders ----
@@ -525,11 +450,6 @@ export class WritableFilesystem implements Filesystem {
   }
 
   async fsyncdir(handle: HandleId, _dataOnly: boolean, caller: Caller): Promise<void> {
-    if (this.#fsync === "local") return;
-    const folder = this.#volume.openFolder(handle);
-    if (!this.#parts.tree.isAttached(folder)) return;
-    const key = this.#inodes.keyOf(folder);
-    await this.#bringBelow(key.slice(this.#parts.prefix.length), caller.signal);
-    await this.#writeBack.tellConflicts(key, "once");
+    await this.#durability.fsyncFolder(this.#volume.openFolder(handle), caller.signal);
   }
 }

@@ -9,7 +9,13 @@ import type { Clock } from "../common/clock.ts";
 import type { HawserError } from "../common/errors.ts";
 import { wholeMicroseconds } from "../common/object-time.ts";
 import type { Logger } from "../observe/logger.ts";
-import type { RestoredFile, StagedFile, WriteBackEvents } from "../writeback/write-back.ts";
+import type {
+  LeftUnderName,
+  RestoredFile,
+  StagedFile,
+  WriteBack,
+  WriteBackEvents,
+} from "../writeback/write-back.ts";
 import type { Claims } from "./claims.ts";
 import type { Kernel } from "./filesystem.ts";
 import { Flag } from "./inode-segment.ts";
@@ -23,6 +29,7 @@ export interface WriteEventsOptions {
   parts: VolumeParts;
   claims: Claims;
   inodes: Inodes;
+  writeBack: Pick<WriteBack, "isBusy">;
   clock: Clock;
   /** Told of each key that has new content in the bucket. */
   uploaded?: ((key: string) => void) | undefined;
@@ -43,8 +50,10 @@ export class WriteEvents implements WriteBackEvents {
 
   published(file: StagedFile, version: ObjectVersion): void {
     this.#options.uploaded?.(version.key);
-    const { inodes, clock } = this.#options;
+    const { inodes, claims, clock } = this.#options;
     const now = clock.monotonic();
+    // Where the file has replaced an object that was removed here, nothing else says that the removal is done.
+    claims.settleKey(version.key, now);
     const inode = inodes.byFile(file);
     if (!inode) return;
     // At once: what is done in this very turn must know that there is an object, and that the local file is done with.
@@ -84,16 +93,20 @@ export class WriteEvents implements WriteBackEvents {
     }
   }
 
-  conflict(file: StagedFile, recoveredAs: string, kept?: RestoredFile): void {
+  conflict(file: StagedFile, recoveredAs: string, left: LeftUnderName): void {
     const { inodes, logger } = this.#options;
     logger.warn(
       { key: file.key, recoveredAs },
       "What was there before stays; what was written here is among the recovered files.",
     );
+    this.#settleRemoval(file.key, left);
     const inode = inodes.byFile(file);
     if (!inode) return;
-    if (kept && inodes.isNamed(inode)) this.#showKept(inode, kept);
-    else this.#showBucket(inode);
+    if (inodes.isNamed(inode)) {
+      if (left === "object") this.#showBucket(inode);
+      else if (left === "nothing") this.#unname(inode);
+      else this.#showKept(inode, left);
+    }
     if (inode.opens === 0) {
       inodes.detach(inode);
       inodes.closed(inode);
@@ -116,6 +129,24 @@ export class WriteEvents implements WriteBackEvents {
     }
   }
 
+  /** A removal whose place the file took: it was done by somebody else, or is being done after all. */
+  #settleRemoval(key: string, left: LeftUnderName): void {
+    const { claims, clock, writeBack } = this.#options;
+    if (left === "object") claims.settleKey(key, clock.monotonic());
+    else if (left === "nothing" && writeBack.isBusy(key)) claims.removed(key);
+  }
+
+  /** The file has no name any more: who has it open goes on with it. */
+  #unname(inode: Inode): void {
+    const { inodes, parts } = this.#options;
+    const { tree } = parts;
+    const row = inodes.row(inode);
+    inode.unlinked = true;
+    inodes.setMoving(inode, false);
+    tree.retire(row);
+    this.#forgetName(tree.parent(row), row);
+  }
+
   /** The name is that of what was closed before: under a node id of its own, since others may have this one open. */
   #showKept(inode: Inode, kept: RestoredFile): void {
     const { inodes, parts, logger } = this.#options;
@@ -124,14 +155,11 @@ export class WriteEvents implements WriteBackEvents {
     const folder = tree.parent(row);
     const name = tree.table.name(row);
     const type = tree.type(row);
-    inode.unlinked = true;
-    inodes.setMoving(inode, false);
-    tree.retire(row);
+    this.#unname(inode);
     const again = tree.create(folder, name, type);
     showRestored(again, kept, { parts, inodes }).catch((error: unknown) => {
       logger.warn({ err: error, key: kept.file.key }, "what was closed before could not be shown");
     });
-    this.#forgetName(folder, again);
   }
 
   #forgetName(folder: Row, row: Row): void {
@@ -142,7 +170,6 @@ export class WriteEvents implements WriteBackEvents {
   /** The name is somebody else's again: the next lookup asks what is there, and finds another node id. */
   #showBucket(inode: Inode): void {
     const { inodes, parts, claims, clock } = this.#options;
-    if (!inodes.isNamed(inode)) return;
     const { tree } = parts;
     const row = inodes.row(inode);
     tree.table.setFlag(row, Flag.local, false);

@@ -1,28 +1,24 @@
 /**
  * FileWork: bringing one content of one staged file to the bucket, as a work of the queue.
  *
- * A content is numbered: a sealed file's stays as it is, that of an open file (fsync) is whatever is read. The content
- * may be in the bucket already, under this key or the one the file had before; then it is taken from there. A work can
- * be given up until the request that makes the object visible is sent; from there its outcome is awaited, whatever
- * becomes of the file, and WorkOutcomes decides what it means.
+ * A content is numbered: a sealed file's stays as it is, that of an open file (fsync) is whatever is read. When it is due
+ * a ContentUpload brings it there, again and again until it is. A work can be given up until the request that makes the
+ * object visible is sent; from there its outcome is awaited, whatever becomes of the file, and WorkOutcomes decides what
+ * it means.
  */
 import { HawserError, toHawserError } from "../common/errors.ts";
 import type { Bytes, Milliseconds } from "../common/units.ts";
 import type { ObjectInfo } from "../store/object-store.ts";
-import { copyContent } from "./content-copy.ts";
+import { ContentUpload } from "./content-upload.ts";
 import { pause } from "./context.ts";
 import type { Context } from "./context.ts";
 import type { CopySources } from "./copy-sources.ts";
 import type { InBucket } from "./file-entry.ts";
-import { FileBytes, stillSame, unchangedSince } from "./file-bytes.ts";
-import type { ByteSource, SumSource } from "./file-bytes.ts";
-import { FileProgress } from "./file-progress.ts";
+import type { ByteSource } from "./file-bytes.ts";
 import type { FoldingLine } from "./folding-line.ts";
-import { metaOf, metaWithTime, sameMeta, sameTime } from "./object-meta.ts";
+import { metaOf, sameMeta, sameTime } from "./object-meta.ts";
 import { isWorthKeeping } from "./part-plan.ts";
-import type { ByteRange } from "./part-plan.ts";
-import { PublishConflict, presentObject, publish } from "./publish.ts";
-import type { MultipartState, Publication } from "./publish.ts";
+import { PublishConflict, presentObject } from "./publish.ts";
 import type { FileStamp } from "./records.ts";
 import { retryDelayMs } from "./retry-delay.ts";
 import type { LocalStaged } from "./staged-file.ts";
@@ -119,7 +115,7 @@ export class FileWork implements Work {
     this.#dueMs = options.dueMs;
     this.#folding = options.folding;
     this.ends = this.#giveUp.signal;
-    this.#mark = context.journal.mark;
+    this.mark = context.journal.mark;
   }
 
   get sizeBytes(): Bytes {
@@ -133,7 +129,7 @@ export class FileWork implements Work {
   /** Fires when the work is given up or write-back is closed: one signal a work, since they are not cheap. */
   readonly ends: AbortSignal;
   /** The journal must be written so far before anything is sent. */
-  readonly #mark: number;
+  readonly mark: number;
 
   /** @returns false when it is too late: what comes of it will be told */
   giveUp(): boolean {
@@ -275,27 +271,7 @@ export class FileWork implements Work {
       this.stamp = this.file.local.stamp();
     }
     this.file.state = this.live ? this.file.state : "uploading";
-    for (let there = await this.#find(this.ends); ;) {
-      if (!there) there = await this.#upload();
-      else if (there.key !== this.key) there = await this.#copy(there);
-      else if (!this.isUpToDate(there)) there = await this.#copy(there);
-      else return there;
-    }
-  }
-
-  /** The content in the bucket, where it is there. */
-  async #find(signal: AbortSignal): Promise<InBucket | undefined> {
-    const { entry } = this.file;
-    const { uploaded, overlay, unchanged } = entry;
-    const { size, mtime } = this.stamp;
-    if (uploaded?.n === this.n) return uploaded;
-    if (!uploaded && overlay && overlay.sizeBytes === size && unchanged.covers(0, size)) {
-      const { key, etag, versionId, mtimeMs } = overlay;
-      return { n: this.n, key, etag, versionId, size, mtime: mtimeMs, meta: entry.stagedMeta };
-    }
-    if (!uploaded?.sums || uploaded.size !== size) return undefined;
-    const same = await unchangedSince(this.#sums(), size, uploaded.sums, signal);
-    return same.length === uploaded.sums.sums.length ? { ...uploaded, n: this.n, mtime } : undefined;
+    return await new ContentUpload(this.#context, this.#outcomes, this).run();
   }
 
   /** What goes with the bytes is as it should be. */
@@ -307,180 +283,10 @@ export class FileWork implements Work {
     return timesSet === undefined && there.size > this.#context.options.partBytes;
   }
 
-  async #upload(): Promise<InBucket> {
-    const { store, slots, closing, options, journal, fault } = this.#context;
-    const { file, key, n, stamp } = this;
-    const { entry } = file;
-    const resume = await this.#resume();
-    this.uploadN = resume?.n ?? n;
-    if (resume) this.sentWith = resume;
-    const progress = new FileProgress(this.#context, this, (bytes) => {
-      this.#sentBytes += bytes;
-      file.sentBytes += bytes;
-    });
-    const patch = await this.#unchanged();
-    const content = new FileBytes(this.#source(), {
-      sizeBytes: stamp.size,
-      sums: this.live,
-      buffers: this.#context.buffers,
-      name: key,
-    });
-    // What goes with the bytes may be changed until they are sent: that is not worth a copy afterwards.
-    const asOfNow = (): Publication["options"] => {
-      const { meta } = entry;
-      const { mtime } = this.stamp;
-      this.sentWith = { meta, mtime };
-      const { contentType, headers } = meta;
-      return { ...options.put, contentType, headers, metadata: metaWithTime(meta, mtime).metadata };
-    };
-    const publication: Publication = {
-      file: file.id,
-      key,
-      base: key === file.key ? entry.base : (entry.multipart?.base ?? entry.base),
-      uploadId: entry.uploadId(this.uploadN),
-      isEarlier: (id) => this.#outcomes.isOurs(id),
-      content,
-      get options() {
-        return asOfNow();
-      },
-      ...patch,
-      resume,
-    };
-    // From the next request on the content may be in the bucket: its number must be known after a crash.
-    await journal.flush(this.#mark);
-    fault("put.before");
-    const result = await publish(publication, progress, {
-      store,
-      slots,
-      singlePutMaxBytes: options.partBytes,
-      partBytes: options.partBytes,
-      signal: closing,
-      giveUp: this.#giveUp.signal,
-    });
-    fault("put.after");
-    const found = result.found && metaOf(result.found);
-    const { blockSums } = content;
-    // What an earlier request has brought there may have been read at another time.
-    file.sentBlocks = blockSums && !result.found ? { etag: result.etag, sums: blockSums } : undefined;
-    const { sentWith } = this;
-    return {
-      n,
-      key,
-      etag: result.etag,
-      versionId: result.versionId,
-      size: stamp.size,
-      mtime: found?.mtime ?? sentWith.mtime,
-      meta: found?.meta ?? sentWith.meta,
-      sums: progress.sums(stamp.size, result),
-    };
-  }
-
-  /** A multipart of this content, or of an earlier one as far as it is the same still. */
-  async #resume(): Promise<
-    (MultipartState & { n: number; mtime: number; meta: InBucket["meta"] }) | undefined
-  > {
-    const { entry } = this.file;
-    const { multipart } = entry;
-    if (!multipart) return undefined;
-    const copiesParts = entry.overlay !== undefined || entry.uploaded !== undefined;
-    // Another plan numbers its parts otherwise.
-    if (multipart.key !== this.key || (multipart.n !== this.n && copiesParts)) {
-      this.#outcomes.abandon(this.file, multipart.mp);
-      return undefined;
-    }
-    const { n, mp: multipartId, partBytes, mtime, meta } = multipart;
-    const parts = [...multipart.parts.values()];
-    const state = { n, multipartId, partBytes, mtime, meta };
-    if (n === this.n && !this.live) return { ...state, parts };
-    return {
-      ...state,
-      parts: await stillSame(this.#sums(), this.stamp.size, partBytes, parts, this.#giveUp.signal),
-    };
-  }
-
-  /** Which ranges the bucket has already, and where. */
-  async #unchanged(): Promise<{ unchanged?: readonly ByteRange[]; source?: { key: string; etag: string } }> {
-    const { uploaded, overlay, unchanged } = this.file.entry;
-    if (this.stamp.size <= this.#context.options.partBytes) return {};
-    if (uploaded) {
-      if (!uploaded.sums) return {};
-      const same = await unchangedSince(this.#sums(), this.stamp.size, uploaded.sums, this.#giveUp.signal);
-      return { unchanged: same, source: { key: uploaded.key, etag: uploaded.etag } };
-    }
-    if (!overlay) return {};
-    return { unchanged: [...unchanged.ranges], source: { key: overlay.key, etag: overlay.etag } };
-  }
-
-  /** Takes the content from where it is in the bucket. @returns undefined when it is not there any more */
-  async #copy(there: InBucket): Promise<InBucket | undefined> {
-    const { entry } = this.file;
-    this.uploadN = this.n;
-    await this.#context.queue.turn(this, this.ends);
-    await this.#context.journal.flush();
-    this.#giveUp.signal.throwIfAborted();
-    this.commits();
-    const made = await copyContent(this.#context, {
-      from: there,
-      key: this.key,
-      base: entry.base,
-      uploadId: entry.uploadId(this.n),
-      isEarlier: (id) => this.#outcomes.isOurs(id),
-      meta: entry.meta,
-      storageClass: entry.overlay?.storageClass,
-      mtime: this.stamp.mtime,
-      known: (isThere) => {
-        this.committing = false;
-        if (isThere) this.appeared = true;
-      },
-    });
-    if (made.kind === "gone") {
-      if (made.earlier !== undefined) this.#outcomes.rebased(this.file, made.earlier);
-      await this.#takeWhole(there.key);
-      return undefined;
-    }
-    const copy: InBucket = { ...made.object, n: this.n, key: this.key };
-    this.#outcomes.copied(this, there, copy);
-    return copy;
-  }
-
-  /** The source of a copy is not what it was: the cache may have its bytes. @throws PublishConflict when nobody has */
-  async #takeWhole(sourceKey: string): Promise<void> {
-    try {
-      await this.#fetchMissing([{ start: 0, end: this.stamp.size }]);
-    } catch (error) {
-      if (HawserError.is(error, "not_found", "object_changed"))
-        throw new PublishConflict(sourceKey, undefined);
-      throw error;
-    }
-  }
-
-  #source(): ByteSource {
-    const { local } = this.file;
-    return (
-      this.snapshot ?? {
-        read: (target, offset) => local.read(target, offset),
-        prepare: (ranges) => this.#fetchMissing(ranges),
-        reading: (use) => local.reading(use),
-      }
-    );
-  }
-
-  /**
-   * What the file does not hold comes from the version it was made from.
-   *
-   * @throws HawserError `object_changed` when nobody has that any more: what is in its place decides
-   */
-  async #fetchMissing(ranges: readonly ByteRange[]): Promise<void> {
-    try {
-      await this.file.content.fetch(ranges);
-    } catch (error) {
-      if (!HawserError.is(error, "stale")) throw error;
-      throw new HawserError("object_changed", error.message, { cause: error });
-    }
-  }
-
-  #sums(): SumSource {
-    return { source: this.#source(), buffers: this.#context.buffers };
+  /** So much more of it was sent. */
+  sent(count: Bytes): void {
+    this.#sentBytes += count;
+    this.file.sentBytes += count;
   }
 
   /** The request that makes it visible is sent now. */

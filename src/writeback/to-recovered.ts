@@ -10,6 +10,7 @@ import type { FileEnd } from "./file-end.ts";
 import type { LifeHost } from "./file-life.ts";
 import type { RecoverReason, RecoveredNote } from "./recovered.ts";
 import type { LocalStaged } from "./staged-file.ts";
+import type { LeftUnderName } from "./write-back.ts";
 
 /** What ToRecovered asks of the others. */
 type RecoverHost = Pick<LifeHost, "find" | "forget" | "abandoned">;
@@ -53,12 +54,18 @@ export class ToRecovered {
     if (reason === "conflict" && file.waiters.size === 0) this.#context.conflicts.lost(key, name);
     // Whoever waits for what a killed program left half done has nothing to wait for.
     file.settle(Number.POSITIVE_INFINITY, reason === "torn" ? undefined : told);
-    const instead = this.#host.find(key);
-    const { meta, base } = instead?.entry ?? {};
-    const kept = instead && meta && base ? { file: instead, meta, base } : undefined;
     // To whoever listens by now: what a process before has left begins before anybody does.
-    this.#context.events?.conflict(file, name, kept);
+    this.#context.events?.conflict(file, name, this.#leftUnderName(file, reason));
     if (file.holds === 0 && file.writers === 0) this.#end.letGo(file);
+  }
+
+  #leftUnderName(file: LocalStaged, reason: RecoverReason): LeftUnderName {
+    const { key, base, hidden } = file.entry;
+    const kept = this.#host.find(key);
+    if (kept) return { file: kept, meta: kept.entry.meta, base: kept.entry.base };
+    // Somebody else's object has come since the removal.
+    if (reason === "conflict") return "object";
+    return base.kind === "absent" || hidden?.key === key ? "nothing" : "object";
   }
 
   #noteOf(file: LocalStaged, reason: RecoverReason): RecoveredNote {

@@ -119,12 +119,8 @@ export interface WriteBackEvents {
   published(file: StagedFile, version: ObjectVersion): void;
   /** A move, a replaceMeta or a setMeta has made this version by a copy of `from`: its bytes are the same. */
   copied(from: Pick<ObjectVersion, "key" | "etag">, version: ObjectVersion): void;
-  /**
-   * What is in the bucket stays (somebody else changed it, or the file was torn); ours is in `recovered/`.
-   *
-   * @param kept has the name now: what the file held when it was closed last
-   */
-  conflict(file: StagedFile, recoveredAs: string, kept?: RestoredFile): void;
+  /** Ours is in `recovered/`: somebody else has changed the object, or the file was torn. */
+  conflict(file: StagedFile, recoveredAs: string, left: LeftUnderName): void;
   failed(file: StagedFile, error: HawserError): void;
   /**
    * Deletes, moves and marks have been done in the bucket: listings begun from now on show it. Of a move both keys are
@@ -132,6 +128,12 @@ export interface WriteBackEvents {
    */
   settled(keys: readonly string[]): void;
 }
+
+/**
+ * What has the name of a file that went to `recovered/`: what it held when it was closed last, the object that the bucket
+ * has, or nothing, where what the bucket still has was removed here before the file took its place.
+ */
+export type LeftUnderName = RestoredFile | "object" | "nothing";
 
 /** A file that is shown without having been asked for. */
 export interface RestoredFile {

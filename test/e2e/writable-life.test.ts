@@ -103,7 +103,14 @@ time.sleep(1000)`;
   expect((await text("model"))?.slice(0, 13)).toBe("a whole model");
   expect(await text("log")).toBe("1\n2\n");
   const { stdout } = await world.hawser(["recovered", "ls", "--json"]);
-  expect(JSON.parse(stdout)).toMatchObject([{ key: "model", reason: "never_closed" }]);
+  const recovered = JSON.parse(stdout) as { name: string; path: string }[];
+  expect(recovered).toMatchObject([{ key: "model", reason: "never_closed" }]);
+  const [{ name, path }] = recovered as [{ name: string; path: string }];
+  expect((await readFile(path)).subarray(0, 6).toString()).toBe("a HALF");
+  expect(await world.hawser(["recovered", "drop", "another"])).not.toMatchObject({ code: 0 });
+  expect(await world.hawser(["recovered", "drop", name])).toMatchObject({ code: 0 });
+  expect((await world.hawser(["recovered", "ls"])).stdout).toContain("Nothing was recovered");
+  await expect(readFile(path)).rejects.toMatchObject({ code: "ENOENT" });
 });
 
 test("W15 a killed writer's torn rewrite goes to recovered, the object stays; a log goes on", async () => {

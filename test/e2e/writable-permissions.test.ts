@@ -9,7 +9,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { MiB } from "../../src/common/units.ts";
 import { testClient } from "../support/dev-s3.ts";
 import { carryOut } from "./file-commands.ts";
-import { World, eventually } from "./harness.ts";
+import { World, eventually, runProgram } from "./harness.ts";
 import { folderTree, objectsTree, openMultiparts, storedObjects } from "./stored-tree.ts";
 
 const ENOUGH = new Set(["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:ListBucket"]);
@@ -61,6 +61,40 @@ test("without ListParts and AbortMultipartUpload an interrupted upload starts ov
       await folderTree(local),
     );
     expect((await openMultiparts(client, world.bucket)).sort()).toEqual(["volume/one", "volume/two"]);
+  } finally {
+    client.destroy();
+  }
+});
+
+const MADE = `
+set -e
+umask 022
+mkdir -p empty moved/below
+for i in 1 2 3; do echo $i > moved/$i; done
+head -c 20000000 /dev/zero > large
+echo text > small; echo replaced > target; ln -s small link; echo gone > gone`;
+
+const CHANGED = `
+set -e
+echo more >> large; printf x | dd of=large bs=1 seek=9000000 conv=notrunc status=none
+mv moved renamed; mv small target; mv large larger; rm gone
+chmod 750 target larger; touch -d 2001-02-03 target
+mkdir another; mv target another/`;
+
+test("names, attributes and changes of objects need no other permission", async () => {
+  const mounted = await world.mount(["--writable"], { prefix: "volume/" });
+  for (const script of [MADE, CHANGED]) {
+    for (const folder of [mounted, local])
+      expect(await runProgram("bash", ["-c", `cd "${folder}"${script}`])).toMatchObject({ code: 0 });
+    expect(await world.hawser(["flush", mounted])).toMatchObject({ code: 0 });
+  }
+  expect(await folderTree(mounted)).toEqual(await folderTree(local));
+  expect(await world.hawser(["unmount", mounted])).toMatchObject({ code: 0 });
+  world.s3.setPolicy(undefined);
+  const client = testClient(world.s3);
+  try {
+    const stored = objectsTree(await storedObjects(client, world.bucket, "volume/"));
+    expect(stored).toEqual(await folderTree(local));
   } finally {
     client.destroy();
   }

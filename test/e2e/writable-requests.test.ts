@@ -39,6 +39,15 @@ test("W9 chmod, chown and touch of an object are one copy on the server", async 
   expect(requests).toEqual(["CopyObject file"]);
 });
 
+test("W9 an extended attribute of an object is set and removed by a copy on the server", async () => {
+  await sent("echo x > file");
+  for (const change of [`os.setxattr(args[0], "user.note", b"1")`, `os.removexattr(args[0], "user.note")`]) {
+    world.s3.requests.clear();
+    await python(`${change}\nanswer(0)`, `${mount}/file`);
+    expect(await flushed()).toEqual(["CopyObject file"]);
+  }
+});
+
 test("W9 cp -p and tar x are one PUT a file, and a copy as rsync makes it sends its content once", async () => {
   const source = `mkdir ${world.folder}/source && cd ${world.folder}/source && echo x > a && chmod 640 a && touch -d 2001-02-03 a
     tar cf ../a.tar a && cd ${mount} && `;

@@ -297,14 +297,14 @@ export class FakeWriteBack implements WriteBack {
     if (file.torn) {
       this.files.delete(file.key);
       file.state = "dropped";
-      this.#events?.conflict(file, `recovered-${file.id}`);
+      this.#events?.conflict(file, `recovered-${file.id}`, "object");
       return;
     }
     const present = await this.#head(file.key);
     if (!fits(file.base, present?.etag)) {
       this.files.delete(file.key);
       file.state = "dropped";
-      this.#events?.conflict(file, `recovered-${file.id}`);
+      this.#events?.conflict(file, `recovered-${file.id}`, "object");
       return;
     }
     await file.bytes.load();

@@ -52,6 +52,8 @@ test.each([
     await prepare();
     await put(fs, from, "new content");
     await put(fs, to, "old content");
+    // The local files are copied below, and their times less exactly: only a sealed one does not go by its time.
+    await h.until(() => h.wb.status().files.every(({ state }) => state === "sealed"), 0);
     const before = (await readFile(join(h.folder, "journal"))).length;
     const files = join(h.folder, "files");
     await cp(files, join(h.folder, "before"), { recursive: true, preserveTimestamps: true });

@@ -12,6 +12,8 @@ export const WRITE: OpenFlags = { ...READ, read: false, write: true };
 export const READ_WRITE: OpenFlags = { ...READ, write: true };
 export const TRUNCATE: OpenFlags = { ...WRITE, truncate: true };
 export const NO_FLAGS = { noReplace: false, exchange: false };
+/** A write that leaves set-user-ID as it is. */
+export const KEEP = { killSuidGid: false };
 
 /** A kernel that notes what it is told. */
 export class FakeKernel implements Kernel {
@@ -58,14 +60,18 @@ export interface WritableVolumeOptions extends VolumeOptions {
   before?: (writeBack: FakeWriteBack) => void;
 }
 
-/** A filesystem whose write-back is the real one, over a local folder. */
-export async function filesystemOver({ store, clock, wb }: Harness): Promise<WritableFilesystem> {
+/** A filesystem whose write-back is the real one, over a local folder. @param killed processes that are being killed */
+export async function filesystemOver(
+  { store, clock, wb }: Harness,
+  killed: ReadonlySet<number> = new Set(),
+): Promise<WritableFilesystem> {
   return await createWritableFilesystem({
     store,
     content: new PlainContent(store),
     clock,
     logger: silentLogger,
     writeBack: wb,
+    isBeingKilled: (pid) => killed.has(pid),
     options: { metadata: "full" },
   });
 }
@@ -106,6 +112,12 @@ export async function locate(
   const { nodeId } = await resolve(fs, path.slice(0, at));
   if (nodeId === 0) throw new Error(`no folder ${path.slice(0, at)}`);
   return { parent: nodeId, name: path.slice(at + 1) };
+}
+
+/** Opens a path as a process does that may be killed later. */
+export async function open(volume: WritableVolume, path: string, flags = READ_WRITE, pid = 4242) {
+  const { nodeId } = await resolve(volume.fs, path);
+  return { nodeId, ...(await volume.fs.open(nodeId, flags, { ...caller(), pid })) };
 }
 
 /** Writes a file as a shell's `>` does. */

@@ -101,7 +101,7 @@ describe("an upload", () => {
     expect(said).toHaveLength(2);
   });
 
-  test("on a store without conditions finds somebody else's object before", async () => {
+  test("W2 on a store without conditions finds somebody else's object before", async () => {
     await h.end();
     h = await Harness.start({}, { capabilities: { conditionalPut: false } });
     await h.write("a", "ours");

@@ -44,6 +44,40 @@ describe("an overlay", () => {
     expect(h.text("a")).toBe("012xyz6789");
   });
 
+  test("fetches of a large object only what is read, and for the upload only the rest of a part that has changed", async () => {
+    const content = bytesOf(4 * PART);
+    h.store.seed("big", content);
+    const fetched: [offset: number, length: number][] = [];
+    await h.wb.close();
+    await h.open({
+      readBase: async ({ key, etag }, offset, target) => {
+        fetched.push([offset, target.length]);
+        const { bytesRead } = await h.store.get(
+          { key, offset, length: target.length, ifMatch: etag },
+          target,
+        );
+        return bytesRead;
+      },
+    });
+    const file = await h.overlay("big");
+    await file.write(PART + 100, Buffer.from("changed"));
+    expect(fetched).toEqual([]);
+    expect(
+      Buffer.from(await file.read(PART + 98, 11))
+        .subarray(2, 9)
+        .toString(),
+    ).toBe("changed");
+    expect(fetched.reduce((sum, [, length]) => sum + length, 0)).toBeLessThan(1024 * 1024);
+    for (const [offset] of fetched) expect(Math.abs(offset - PART)).toBeLessThan(1024 * 1024);
+    await h.closeFile(file);
+    await h.wb.flush();
+    content.write("changed", PART + 100);
+    expect(Buffer.compare(h.store.peek("big")!, content)).toBe(0);
+    // The part that has changed, and none of the three that have not.
+    expect(fetched.reduce((sum, [, length]) => sum + length, 0)).toBeLessThanOrEqual(2 * PART);
+    expect(fetched.every(([offset, length]) => offset + length <= 3 * PART)).toBe(true);
+  });
+
   test("keeps the time of what it was made from until it is written", async () => {
     h.store.seed("a", "0123456789");
     const { mtimeMs } = await h.version("a");

@@ -6,13 +6,13 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { HawserError } from "../../../src/common/errors.ts";
 import type { OnFaultPoint } from "../../../src/writeback/fault-point.ts";
 import { listRecovered } from "../../../src/writeback/recovered.ts";
-import type { RestoredFile, StagedFile } from "../../../src/writeback/write-back.ts";
+import type { LeftUnderName, RestoredFile, StagedFile } from "../../../src/writeback/write-back.ts";
 import { Harness } from "./harness.ts";
 
 interface Conflict {
   file: StagedFile;
   name: string;
-  kept: RestoredFile | undefined;
+  left: LeftUnderName;
 }
 
 let h: Harness;
@@ -23,7 +23,7 @@ beforeEach(async () => {
   h.wb.onEvents({
     published: () => undefined,
     copied: () => undefined,
-    conflict: (file, name, kept) => void conflicts.push({ file, name, kept }),
+    conflict: (file, name, left) => void conflicts.push({ file, name, left }),
     failed: () => undefined,
     settled: () => undefined,
   });
@@ -53,7 +53,7 @@ describe("W18 a conflict", () => {
     const [told, ...others] = conflicts;
     expect(others).toEqual([]);
     expect(told!.file).toBe(file);
-    expect(told!.kept).toBeUndefined();
+    expect(told!.left).toBe("object");
     expect(await recovered()).toEqual([[told!.name, "conflict", "ours"]]);
     expect(h.wb.find("dir/a")).toBeUndefined();
     expect(h.wb.status()).toMatchObject({ files: [], pendingBytes: 0, recovered: 1 });
@@ -142,11 +142,12 @@ describe("W15 a torn rewrite", () => {
     const file = await torn();
     file.releaseWrite();
     await h.until(() => conflicts.length > 0);
-    const { kept, name, file: gone } = conflicts[0]!;
+    const { left, name, file: gone } = conflicts[0]!;
+    const kept = left as RestoredFile;
     expect(gone).toBe(file);
-    expect(kept?.file).toBe(h.wb.find("dir/a"));
+    expect(kept.file).toBe(h.wb.find("dir/a"));
     expect(kept).toMatchObject({ base: { kind: "absent" }, meta: { metadata: { mode: "33188" } } });
-    expect(Buffer.from(await kept!.file.read(0, 100)).toString()).toBe("old");
+    expect(Buffer.from(await kept.file.read(0, 100)).toString()).toBe("old");
     expect(await recovered()).toEqual([[name, "torn", "ne"]]);
     h.store.faults.heal();
     await h.wb.flush();
