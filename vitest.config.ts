@@ -79,7 +79,6 @@ export default defineConfig({
         test: {
           name: "interop",
           include: ["test/interop/**/*.test.ts"],
-          fileParallelism: false,
           testTimeout: 600_000,
           hookTimeout: 600_000,
         },

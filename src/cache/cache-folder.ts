@@ -98,9 +98,23 @@ export async function listPlaces(folder: string): Promise<{ path: string; volume
   for (const name of (await readdir(folder)).sort()) {
     const path = join(folder, name);
     const text = await readFile(join(path, VOLUME), "utf8").catch(() => undefined);
-    if (text !== undefined) places.push({ path, volume: JSON.parse(text) as CachedVolume });
+    if (text !== undefined) places.push({ path, volume: parseVolume(text) ?? unknownVolume(name) });
   }
   return places;
+}
+
+/** @returns undefined for what a power loss may leave of it */
+function parseVolume(text: string): CachedVolume | undefined {
+  try {
+    return JSON.parse(text) as CachedVolume;
+  } catch {
+    return undefined;
+  }
+}
+
+/** What is there takes room all the same, and can be cleared by the name of its folder. */
+function unknownVolume(folderName: string): CachedVolume {
+  return { identity: "", bucket: folderName, prefix: "" };
 }
 
 /** @returns how to unlock, or undefined while a mount holds the place */

@@ -35,6 +35,8 @@ export class Extent {
   handedOver = false;
   /** Some reader has had bytes of it. */
   used = false;
+  /** Was the coldest once, unread, and stayed for what readers have had. */
+  spared = false;
   /** How many bytes readers have had, the same ones counted as often as they were read. */
   servedBytes: Bytes = 0;
   /** In the line of those that leave memory next. */

@@ -201,6 +201,11 @@ export class Memory {
       if (coldest === undefined) return mostBlocks(wanted, longest, unitsOf);
       // Back in order when it is unpinned: thousands may wait for the disk, and nobody looks at them twice.
       if (coldest.pins > 0) continue;
+      if (isAwaited(coldest)) {
+        coldest.spared = true;
+        this.#order.set(coldest, coldest);
+        continue;
+      }
       patience -= coldest.units;
       this.#drop(coldest);
     }
@@ -260,6 +265,14 @@ function isSpent(extent: Extent): boolean {
   if (extent.state !== "ready") return false;
   if (extent.handedOver) return true;
   return (extent.stored || extent.fromDisk) && extent.servedBytes >= extent.bodyBytes;
+}
+
+/**
+ * It was fetched for a reader that is on its way to it, so what readers have had goes first, once. Otherwise a few
+ * readers in order, whose windows fill their half of the memory, would lose each byte just before they come to it.
+ */
+function isAwaited({ reason, used, spared }: Extent): boolean {
+  return reason === "prefetch" && !used && !spared;
 }
 
 /** The most blocks, up to `wanted`, whose window fits a run of `units`. */

@@ -94,3 +94,35 @@ describe("listings", () => {
     expect(requests("ListObjectsV2")).toBe(lists);
   });
 });
+
+test("reads that waited are told of in status and in the metrics, by what they waited for", async () => {
+  const body = Buffer.alloc(300_000, 7);
+  for (let i = 0; i < 10; i++) await world.put(`cold-${i}`, body);
+  const options = ["--no-prefetch", "--cache-dir", await world.mountPoint("cache")];
+  const path = await world.mount(options);
+  const waited = async (reason: "store" | "disk"): Promise<{ inStatus: number; inMetrics: number }> => {
+    const { waits } = (await world.status(path)) as {
+      waits: { byReason: Record<string, { total: { reads: number }; counts: number[] }> };
+    };
+    const { total, counts } = waits.byReason[reason]!;
+    expect(counts.reduce((sum, count) => sum + count, 0)).toBe(total.reads);
+    const { stdout } = await world.hawser(["status", path, "--metrics"]);
+    const line = stdout
+      .split("\n")
+      .find((each) => each.startsWith("hawser_read_wait_seconds_count{") && each.includes(`"${reason}"`));
+    expect(line).toContain(`mount="${path}"`);
+    return { inStatus: total.reads, inMetrics: Number(line!.split(" ").at(-1)) };
+  };
+  expect(await waited("store")).toEqual({ inStatus: 0, inMetrics: 0 });
+  expect((await readFile(join(path, "cold-0"))).equals(body)).toBe(true);
+  const { inStatus, inMetrics } = await waited("store");
+  expect(inStatus).toBeGreaterThan(0);
+  expect(inMetrics).toBe(inStatus);
+  expect(await waited("disk")).toEqual({ inStatus: 0, inMetrics: 0 });
+  // What people see is about the last minute.
+  let next = 0;
+  await eventually("the table tells of them", async () => {
+    await readFile(join(path, `cold-${++next}`));
+    return /reads? waited for S3 in the last/.test((await world.hawser(["status"])).stdout);
+  });
+});

@@ -1,5 +1,7 @@
 /** `hawser warm` and `hawser cache` on real mounts: what they fetch, tell and free. */
-import { readFile, writeFile } from "node:fs/promises";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { PROGRAM, World, eventually, runProgram } from "./harness.ts";
@@ -81,6 +83,24 @@ test("a list is fetched in its order; a path that is not there is said and makes
   expect(new Set(fetched())).toEqual(new Set(order));
 });
 
+test("a list may come from standard input, and is fetched while it still comes", async () => {
+  const path = await mounted();
+  const child = spawn(process.execPath, [PROGRAM, "warm", "--files-from", "-", path, "--wait"], {
+    env: { ...process.env, ...world.environment },
+    stdio: ["pipe", "ignore", "pipe"],
+  });
+  let said = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (said += text));
+  const ended = once(child, "close");
+  // More than is sent to the mount at once, so that the first are under way.
+  for (let i = 0; i < 200; i++) child.stdin.write("train/2/5.bin\n");
+  await eventually("the first of the list is fetched", () => fetched().includes("train/2/5.bin"));
+  child.stdin.end("train/1/4.bin\nval/x.bin\n");
+  expect(await ended).toEqual([0, null]);
+  expect(said).toContain("fetched a list of files: 202 files");
+  expect(new Set(fetched())).toEqual(new Set(["train/2/5.bin", "train/1/4.bin", "val/x.bin"]));
+});
+
 test("--evict frees disk, and what is read again is fetched again", async () => {
   const path = await mounted();
   await world.hawser(["warm", join(path, "val"), "--wait"]);
@@ -146,6 +166,13 @@ test("cache ls, size, verify and clear, beside a mount and after it", async () =
   const busy = await world.hawser(["cache", "clear"]);
   expect(busy).toMatchObject({ code: 1, stderr: expect.stringContaining("is mounted and was left") });
   await world.hawser(["unmount", path]);
+  const [place] = JSON.parse(
+    (await world.hawser(["cache", "size", "--json", "--cache-dir", cache])).stdout,
+  ) as { path: string }[];
+  await rm(join(place!.path, "data"), { recursive: true });
+  const bad = await world.hawser(["cache", "verify", "--cache-dir", cache]);
+  expect(bad).toMatchObject({ code: 1, stdout: expect.stringContaining("train/1/7.bin: cannot be read") });
+  expect(bad.stderr).toContain("31 bad");
   const cleared = await world.hawser(["cache", "clear", "--cache-dir", cache]);
   expect(cleared).toMatchObject({ code: 0, stderr: expect.stringContaining("cleared 4.") });
   const after = await world.hawser(["cache", "size", "--json", "--cache-dir", cache]);

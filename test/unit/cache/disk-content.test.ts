@@ -1,8 +1,9 @@
+/** Content on disk: what is kept and read back, what is found damaged, and what is evicted. */
 import { constants, readFileSync, readSync } from "node:fs";
 import { cp, mkdir, open, readFile, readdir, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, expect, test, vi } from "vitest";
-import { clearCache, listCache, verifyCache } from "../../../src/cache/cache-admin.ts";
+import { listCache, verifyCache } from "../../../src/cache/cache-admin.ts";
 import { fingerprintOf } from "../../../src/cache/disk-entry.ts";
 import { versionId } from "../../../src/cache/version-blocks.ts";
 import { KiB, MiB } from "../../../src/common/units.ts";
@@ -236,6 +237,25 @@ test("a folder of somebody else is refused, one of another format is emptied", a
   await second.content.close();
 });
 
+test("a folder of another format is left to the mount of that version that uses it, for as long as it does", async () => {
+  const folder = await folders.make();
+  const first = await openCache(folder);
+  await readWhole(first.content, version("a", MiB));
+  await first.content.drain();
+  const path = await fileOf(first, "a");
+  await writeFile(join(folder, "HAWSER-CACHE"), JSON.stringify({ format: 999 }));
+  const second = await openCache(folder);
+  expect([second.disk.store, second.said.length]).toEqual([undefined, 1]);
+  await readWhole(second.content, version("a", MiB));
+  expect((await stat(path)).size).toBe(MiB);
+  await first.content.close();
+  second.clock.advance(31_000);
+  await second.disk.idle();
+  expect(second.disk.stats()?.entries).toBe(0);
+  await expect(stat(path)).rejects.toMatchObject({ code: "ENOENT" });
+  await second.content.close();
+});
+
 test("the cache stays within its size, the coldest go first, and a file larger than it is read all the same", async () => {
   const folder = await folders.make();
   const { content, disk, reader } = await openCache(folder, { cacheSizeBytes: 6 * MiB, slabBytes: 8 * MiB });
@@ -327,35 +347,6 @@ test("the order of use survives a restart", async () => {
   await second.content.close();
 });
 
-test("listing, clearing and verifying work beside a mount", async () => {
-  const folder = await folders.make();
-  const { content, disk } = await openCache(folder);
-  await readWhole(content, version("a/1", MiB));
-  await readWhole(content, version("b/1", MiB));
-  await content.drain();
-  await disk.store!.index.flush();
-  const [place] = await listCache(folder);
-  expect(place).toMatchObject({ volume: VOLUME, inUse: true, usedBytes: 2 * MiB });
-  expect(place!.objects.map(({ key, complete }) => [key, complete])).toEqual([
-    ["a/1", true],
-    ["b/1", true],
-  ]);
-  expect(await clearCache(folder)).toEqual({ cleared: [], inUse: [VOLUME] });
-  expect(await verifyCache(folder)).toMatchObject({
-    objects: 2,
-    bytes: 2 * MiB,
-    corrupt: [],
-    unreadable: [],
-  });
-  expect(await content.evict({ prefix: "a/" })).toBe(MiB);
-  await content.close();
-  expect(await clearCache(folder)).toMatchObject({
-    cleared: [{ volume: VOLUME, usedBytes: MiB }],
-    inUse: [],
-  });
-  expect(await listCache(folder)).toEqual([]);
-});
-
 test("the index is compacted when most of it is history", async () => {
   const folder = await folders.make();
   const { content, disk, clock } = await openCache(folder, { cacheSizeBytes: 40 * MiB, slabBytes: 24 * MiB });
@@ -382,132 +373,3 @@ test("the index is compacted when most of it is history", async () => {
 function fingerprint(key: string): string {
   return fingerprintOf(versionId(version(key, MiB)));
 }
-
-test("a file stays registered with the kernel between opens, until it is evicted", async () => {
-  const folder = await folders.make();
-  const of = version("a", 3 * MiB);
-  const own = new BackingFiles();
-  const { content } = await openCache(folder);
-  await readWhole(content, of);
-  await content.drain();
-  const first = (await content.open(of).backing(own))!;
-  const second = (await content.open(of).backing(own))!;
-  expect(second.backingId).toBe(first.backingId);
-  first.release();
-  second.release();
-  const third = (await content.open(of).backing(own))!;
-  expect(third.backingId).toBe(first.backingId);
-  expect(own.open.size).toBe(1);
-  third.release();
-  // Known to the kernel from here on as soon as it is complete.
-  const small = version("small", 1000);
-  await readWhole(content, small);
-  await content.drain();
-  expect(own.open.size).toBe(2);
-  expect(await content.evict(of)).toBeGreaterThan(0);
-  expect(own.open.size).toBe(1);
-  await content.close();
-  expect(own.open.size).toBe(0);
-});
-
-test("a file at rest is evicted when nobody has used it, and never while it is open", async () => {
-  const folder = await folders.make();
-  const own = new BackingFiles();
-  const { content, disk } = await openCache(folder, { cacheSizeBytes: 4 * MiB, slabBytes: 8 * MiB });
-  const uses = new Map<string, "open" | "used" | "unused">();
-  const wanted: string[] = [];
-  const rest = async (name: string, use: "open" | "used" | "unused"): Promise<void> => {
-    await readWhole(content, version(name, MiB));
-    await content.drain();
-    const backing = (await content.open(version(name, MiB)).backing(own))!;
-    uses.set(name, use);
-    backing.rest({
-      use: () => {
-        const now = uses.get(name)!;
-        if (now === "used") uses.set(name, "unused");
-        return now;
-      },
-      wanted: () => {
-        wanted.push(name);
-        backing.release();
-      },
-    });
-  };
-  await rest("open", "open");
-  await rest("used", "used");
-  await rest("unused", "unused");
-  await rest("later", "unused");
-  expect(await content.evict(version("open", MiB))).toBe(0);
-  await readWhole(content, version("more", MiB));
-  await content.drain();
-  expect(wanted).toEqual(["unused"]);
-  await readWhole(content, version("still more", MiB));
-  await content.drain();
-  expect(wanted).toEqual(["unused", "later"]);
-  // All that is left is open or was used just now; who was only used goes.
-  uses.set("used", "used");
-  await content.evict(version("more", MiB));
-  await content.evict(version("still more", MiB));
-  await readWhole(content, version("large", 3 * MiB));
-  await content.drain();
-  expect(wanted).toEqual(["unused", "later", "used"]);
-  await vi.waitFor(() => expect(disk.stats()!.usedBytes).toBeLessThanOrEqual(4 * MiB));
-  uses.set("open", "unused");
-  await readWhole(content, version("last", 4 * MiB));
-  await content.drain();
-  expect(wanted).toEqual(["unused", "later", "used", "open"]);
-  await content.close();
-  expect(own.open.size).toBe(0);
-});
-
-test("a file that was given up while it was open does not come to rest", async () => {
-  const folder = await folders.make();
-  const own = new BackingFiles();
-  const { content, disk } = await openCache(folder);
-  const of = version("a", MiB);
-  await readWhole(content, of);
-  await content.drain();
-  const backing = (await content.open(of).backing(own))!;
-  await rm(folder, { recursive: true });
-  disk.store!.remove(disk.store!.index.coldest(() => true)!);
-  expect(own.open.size).toBe(1);
-  backing.rest({ use: () => "unused", wanted: () => backing.release() });
-  expect(own.open.size).toBe(0);
-  await content.close();
-});
-
-test("after a restart an open lets files used before be registered ahead, those that may be torn or are gone left out", async () => {
-  const folder = await folders.make();
-  const first = await openCache(folder);
-  const keys = Array.from({ length: 40 }, (_, i) => `o${i}`);
-  for (const key of keys) await readWhole(first.content, version(key, 10 * KiB));
-  await readAndCompare(first.content.open(version("partly", 3 * MiB)), 0, MiB);
-  await first.content.drain();
-  await rm(await fileOf(first, "o5"));
-  await first.content.close();
-
-  const own = new BackingFiles();
-  const { content, reader } = await openCache(folder);
-  const openNow = async (key: string): Promise<boolean> => {
-    const opened = content.open(version(key, 10 * KiB));
-    const found = opened.backing(own);
-    const atOnce = !(found instanceof Promise);
-    (await found)?.release();
-    opened.close();
-    return atOnce;
-  };
-  // Twice as many each time: four opens that came too early, and all are known. One of them is gone.
-  let late = 0;
-  for (const key of ["o0", "o1", "o2", "o3"]) {
-    if (!(await openNow(key))) late++;
-    const known = Math.min(39, 4 * (2 ** late - 1) - 1);
-    await vi.waitFor(() => expect(own.open.size).toBeGreaterThanOrEqual(known), 30_000);
-  }
-  expect(late).toBeGreaterThan(0);
-  await vi.waitFor(() => expect(own.open.size).toBe(39), 30_000);
-  for (const key of keys) if (key !== "o5") expect(await openNow(key)).toBe(true);
-  expect(own.open.size).toBe(39);
-  expect(reader.sent).toEqual([]);
-  await content.close();
-  expect(own.open.size).toBe(0);
-});

@@ -49,6 +49,7 @@ export interface CacheFixture {
   reader: FakeRangeReader;
   clock: FakeClock;
   said: string[];
+  slab: SharedArrayBuffer;
 }
 
 export interface FixtureOptions extends Partial<DiskParts> {
@@ -84,7 +85,7 @@ export async function openCache(folder: string, options: FixtureOptions = {}): P
   });
   const slab = new SharedArrayBuffer(slabBytes);
   const reader = new FakeRangeReader(slab);
-  return { content: createContent({ reader, slab, disk, prefetch, clock }), disk, reader, clock, said };
+  return { content: createContent({ reader, slab, disk, prefetch, clock }), disk, reader, clock, said, slab };
 }
 
 /** Reads all of it in pieces and compares. */

@@ -28,6 +28,7 @@ test("warm fetches whole versions in the order given and says how far it is", as
   expect(seen).toEqual([...seen].sort((a, b) => a - b));
   expect(new Set(seen)).toEqual(new Set([1, 2, 3, 4]));
   expect(reader.sent[0]).toMatchObject({ key: "b", offset: 0, reason: "hydrate" });
+  expect([...new Set(reader.sent.map(({ key }) => key))]).toEqual(["b", "a", "c"]);
   expect(disk.stats()!.entries).toBe(3);
   const requests = reader.sent.length;
   expect(await content.warm(objects)).toMatchObject({ objects: 4, fetchedBytes: 0 });
