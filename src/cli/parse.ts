@@ -145,7 +145,7 @@ function refuseUnknown(name: string, options: Record<string, Option>, argv: read
       if (!option) {
         throw usageError(
           name,
-          `--${typed} is not an option of this command${didYouMean(typed!, Object.keys(options))}`,
+          `--${typed} is not an option of this command${didYouMean(typed!, Object.keys(options), "--")}`,
         );
       }
       if (option.type !== "boolean" && value === undefined) {

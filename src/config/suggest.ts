@@ -17,10 +17,10 @@ export function nearest(word: string, candidates: Iterable<string>): string | un
   return best;
 }
 
-/** `; did you mean 'bucket'?`, or nothing. */
-export function didYouMean(word: string, candidates: Iterable<string>): string {
+/** `; did you mean 'bucket'?`, or nothing. `prefix` is what is written before each of the words. */
+export function didYouMean(word: string, candidates: Iterable<string>, prefix = ""): string {
   const candidate = nearest(word, candidates);
-  return candidate === undefined ? "" : `; did you mean '${candidate}'?`;
+  return candidate === undefined ? "" : `; did you mean '${prefix}${candidate}'?`;
 }
 
 /** Insertions, deletions, replacements and swaps of neighbours (optimal string alignment). */

@@ -1,5 +1,6 @@
 /** A volume from flags or from a program: the same schema as hawser.yaml, with mistakes named by the caller's words. */
 import { HawserError } from "../common/errors.ts";
+import { didYouMeanS3, splitS3Url } from "../common/s3-url.ts";
 import { explain, formatPath } from "./explain.ts";
 import type { KeyPath } from "./explain.ts";
 import { isInside } from "./file.ts";
@@ -52,15 +53,14 @@ export interface S3Location {
 
 /** @throws HawserError `invalid_argument` when the text is no such URL */
 export function parseS3Url(text: string): S3Location {
-  const match = /^s3:\/\/([^/]+)(?:\/(.*))?$/s.exec(text);
-  if (!match) {
-    const hint = text.includes("://") || text.startsWith("/") ? "" : `; did you mean 's3://${text}'?`;
+  const url = splitS3Url(text);
+  if (!url) {
     throw new HawserError(
       "invalid_argument",
-      `'${text}' is not a source${hint || "; write s3://bucket or s3://bucket/prefix."}`,
+      `'${text}' is not a source${didYouMeanS3(text) || "; write s3://bucket or s3://bucket/prefix."}`,
     );
   }
-  return { bucket: match[1]!, prefix: match[2] ?? "" };
+  return { bucket: url.bucket, prefix: url.key };
 }
 
 /** How a volume appears in messages and in /proc/mounts. */

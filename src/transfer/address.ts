@@ -5,6 +5,7 @@
  * trailing slash says "a folder", here as in the shell.
  */
 import { HawserError } from "../common/errors.ts";
+import { didYouMeanS3, lacksSlashes, splitS3Url } from "../common/s3-url.ts";
 
 export interface S3Address {
   kind: "s3";
@@ -39,20 +40,25 @@ export function parseAddress(text: string): Address {
   }
   if (text === "")
     throw new HawserError("invalid_argument", "An empty text is no path; write . for this folder.");
+  if (lacksSlashes(text)) {
+    throw new HawserError(
+      "invalid_argument",
+      `'${text}' is not s3://bucket/key${didYouMeanS3(text)} A local path of that name is ./${text}.`,
+    );
+  }
   return { kind: "local", path: text };
 }
 
 /** @throws HawserError `invalid_argument` when the text is no such address */
 export function parseS3Address(text: string): S3Address {
-  const match = /^s3:\/\/([^/]+)(?:\/(.*))?$/is.exec(text);
-  if (!match) {
-    const hint = text.includes("://") || /^[./~-]/.test(text) ? "" : `; did you mean 's3://${text}'?`;
+  const url = splitS3Url(text);
+  if (!url) {
     throw new HawserError(
       "invalid_argument",
-      `'${text}' is not s3://bucket or s3://bucket/key${hint || "."}`,
+      `'${text}' is not s3://bucket or s3://bucket/key${didYouMeanS3(text) || "."}`,
     );
   }
-  return { kind: "s3", bucket: match[1]!, key: match[2] ?? "" };
+  return { kind: "s3", ...url };
 }
 
 /** The address as a person writes it. */

@@ -83,8 +83,10 @@ function actionOf(from: Address, to: Address): "upload" | "download" | "copy" {
 function checkRoutes(sources: readonly Address[], to: Address, options: CopyOptions): void {
   for (const from of sources) {
     if (from.kind !== "s3" && to.kind !== "s3") {
-      const what = from.kind === "stream" || to.kind === "stream" ? "A stream" : "A local path";
-      throw new HawserError("invalid_argument", `${what} is copied from or to s3://bucket/key only.`);
+      throw new HawserError(
+        "invalid_argument",
+        `One side must be s3://bucket/key: '${formatAddress(from)}' and '${formatAddress(to)}' are both local.`,
+      );
     }
     const streamed = from.kind === "stream" || to.kind === "stream";
     if (streamed && (sources.length > 1 || options.recursive || options.move)) {

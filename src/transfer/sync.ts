@@ -98,7 +98,8 @@ function directed(
   if (buckets === 0) {
     throw new HawserError(
       "invalid_argument",
-      "One side must be s3://bucket/prefix; for two folders there is rsync.",
+      `One side must be s3://bucket/prefix: '${formatAddress(source)}' and '${formatAddress(target)}' are both ` +
+        "local; for two folders there is rsync.",
     );
   }
   if (direction === undefined) return [source, target];

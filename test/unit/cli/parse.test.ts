@@ -43,8 +43,8 @@ describe("arguments", () => {
   });
 
   test.each([
-    [["--cache-siz", "1"], "--cache-siz is not an option of this command; did you mean 'cache-size'?"],
-    [["--writeable"], "--writeable is not an option of this command; did you mean 'writable'?"],
+    [["--cache-siz", "1"], "--cache-siz is not an option of this command; did you mean '--cache-size'?"],
+    [["--writeable"], "--writeable is not an option of this command; did you mean '--writable'?"],
     [["-x"], "-x is not an option of this command"],
     [["--sign-request"], "--sign-request is not an option of this command"],
     [["--foreground=2"], "--foreground is a switch and takes no value"],

@@ -5,7 +5,7 @@ import { crc32c, crc64nvme } from "../../../src/common/checksum.ts";
 import { CRC32C_POLYNOMIAL, CRC64NVME_POLYNOMIAL, crcCombiner } from "../../../src/common/crc-combine.ts";
 import { GiB, MiB, TiB } from "../../../src/common/units.ts";
 import { compareKeys } from "../../../src/store/key-order.ts";
-import { parseAddress } from "../../../src/transfer/address.ts";
+import { parseAddress, parseS3Address } from "../../../src/transfer/address.ts";
 import { conflictName, decide } from "../../../src/transfer/both-decision.ts";
 import { compareForDownload, compareForUpload, compareTimes } from "../../../src/transfer/compare.ts";
 import { createFilter } from "../../../src/transfer/filter.ts";
@@ -55,6 +55,29 @@ test.each([
 
 test.each(["s3://", "http://x/y", "gs://b/k", ""])("'%s' is none", (text) => {
   expect(() => parseAddress(text)).toThrow();
+});
+
+test.each([
+  [
+    "s3:/b/k",
+    "'s3:/b/k' is not s3://bucket/key; did you mean 's3://b/k'? A local path of that name is ./s3:/b/k.",
+  ],
+  ["s3:b", "'s3:b' is not s3://bucket/key; did you mean 's3://b'? A local path of that name is ./s3:b."],
+])("'%s' lacks slashes, and is not taken for a local path", (text, message) => {
+  expect(() => parseAddress(text)).toThrow(message);
+  expect(parseAddress(`./${text}`)).toEqual({ kind: "local", path: `./${text}` });
+});
+
+test.each([
+  ["data/x", "; did you mean 's3://data/x'?"],
+  ["s3:/data", "; did you mean 's3://data'?"],
+  ["S3:data", "; did you mean 's3://data'?"],
+  ["s3://", "."],
+  ["s3:", "."],
+  ["/data", "."],
+  ["gs://data", "."],
+])("'%s' is no object: the message says what was meant, if that can be guessed", (text, end) => {
+  expect(() => parseS3Address(text)).toThrow(`'${text}' is not s3://bucket or s3://bucket/key${end}`);
 });
 
 describe("filters", () => {
