@@ -2,7 +2,8 @@
  * Keys that differ and become one file.
  *
  * Where a file system ignores case, `A.txt` and `a.txt` are one file, and the second download would silently replace the
- * first. Whether a folder does so is found out once; only then are names remembered.
+ * first. A file that is there already and stays takes its name as well. Whether a folder ignores case is found out once;
+ * only then are names remembered.
  */
 import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
@@ -20,10 +21,13 @@ export class NameClashes {
     this.#ignoresCase = ignoresCase;
   }
 
+  get ignoresCase(): boolean {
+    return (this.#ignoresCase ??= ignoresCase(this.#folder));
+  }
+
   /** @throws HawserError `exists` when another key has become this file */
   check(target: string, key: string): void {
-    this.#ignoresCase ??= ignoresCase(this.#folder);
-    if (!this.#ignoresCase) return;
+    if (!this.ignoresCase) return;
     const folded = target.toLowerCase();
     const other = this.#taken.get(folded);
     if (other !== undefined && other !== key) {
@@ -34,6 +38,11 @@ export class NameClashes {
       );
     }
     this.#taken.set(folded, key);
+  }
+
+  /** True when a key has become this file, perhaps by a name that differs in case. */
+  isTaken(target: string): boolean {
+    return this.#taken.has(target.toLowerCase());
   }
 }
 

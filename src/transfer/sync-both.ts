@@ -8,7 +8,7 @@
 import { rename } from "node:fs/promises";
 import { join } from "node:path";
 import { HawserError } from "../common/errors.ts";
-import type { EpochMs } from "../common/units.ts";
+import type { Bytes, EpochMs } from "../common/units.ts";
 import { sameContent } from "./content.ts";
 import { compareTimes } from "./compare.ts";
 import { conflictName, decide } from "./both-decision.ts";
@@ -19,6 +19,7 @@ import { pathInFolder } from "./key-path.ts";
 import type { LocalFile } from "./local-files.ts";
 import { localError } from "../common/local-error.ts";
 import { mergeJoin } from "./merge-join.ts";
+import { NameClashes } from "./name-clashes.ts";
 import type { Joined } from "./merge-join.ts";
 import type { Sync } from "./sync.ts";
 import { isAsRecorded } from "./sync-down.ts";
@@ -63,6 +64,11 @@ class BothSync {
   readonly #record: RecordWriter;
   readonly #downloader: Downloader;
   readonly #uploader: Uploader;
+  readonly #clashes: NameClashes;
+  /** Names of local files in lower case, where case is ignored. */
+  readonly #fileNames = new Set<string>();
+  /** What one side has no more, and the other is to have no more either. */
+  readonly #surplus: { side: LocalSide | RemoteSide; path: string; sizeBytes: Bytes }[] = [];
 
   constructor(
     work: Sync,
@@ -77,6 +83,7 @@ class BothSync {
     this.#record = record;
     this.#downloader = downloader;
     this.#uploader = uploader;
+    this.#clashes = new NameClashes(local.folder);
   }
 
   async *tasks(past: AsyncIterable<RecordedFile[]>): AsyncGenerator<Task[]> {
@@ -88,8 +95,11 @@ class BothSync {
       let same = 0;
       for (const { left: present, right: recorded } of batch) {
         if (!present) continue;
+        if (present.left && this.#clashes.ignoresCase) this.#fileNames.add(present.path.toLowerCase());
         const decision = this.#decide(present, recorded);
-        if (decision === "same") {
+        const refused = decision.startsWith("delete") ? undefined : this.#refuse(present, decision);
+        if (refused) found.push(refused);
+        else if (decision === "same") {
           same++;
           await this.#record.add(recorded!);
         } else if (decision.startsWith("delete")) this.#delete(present, decision, recorded!);
@@ -98,6 +108,16 @@ class BothSync {
       if (same > 0) job.unchanged(same);
       if (found.length > 0) yield found;
     }
+    for (const { side, path, sizeBytes } of this.#surplus) {
+      if (!this.#isThereOtherwise(side, path)) this.#work.deletions.add(side, path, sizeBytes);
+    }
+  }
+
+  /** The other side has it by a name that differs in case only, and this folder makes no difference. */
+  #isThereOtherwise(side: LocalSide | RemoteSide, path: string): boolean {
+    if (!this.#clashes.ignoresCase) return false;
+    if (side.kind === "local") return this.#clashes.isTaken(join(side.folder, path));
+    return this.#fileNames.has(path.toLowerCase());
   }
 
   #decide({ left: file, right: object }: Present, recorded: RecordedFile | undefined): Decision {
@@ -111,28 +131,39 @@ class BothSync {
 
   /** What was not deleted after all stays in the record: it is still known to have been the same. */
   #delete({ path, left: file, right: object }: Present, decision: Decision, recorded: RecordedFile): void {
-    if (decision === "delete-file") this.#work.deletions.add(this.#local, path, file!.sizeBytes);
-    else this.#work.deletions.add(this.#remote, path, object!.sizeBytes);
+    const [side, { sizeBytes }] = decision === "delete-file" ? [this.#local, file!] : [this.#remote, object!];
+    this.#surplus.push({ side, path, sizeBytes });
     void this.#record.add(recorded);
   }
 
-  async #task(present: Present, decision: Decision, recorded: RecordedFile | undefined): Promise<Task> {
-    const { path, left: file, right: object } = present;
+  #itemOf({ path, left: file, right: object }: Present, decision: Decision) {
     const up = decision === "upload" || (decision === "conflict" && file!.mtimeMs > object!.mtimeMs);
     const [source, target] = up ? [this.#local, this.#remote] : [this.#remote, this.#local];
-    const bytes = up ? file!.sizeBytes : object!.sizeBytes;
-    const item = {
+    return {
       action: up ? "upload" : "download",
       source: addressIn(source, path),
       target: addressIn(target, path),
-      bytes,
+      bytes: up ? file!.sizeBytes : object!.sizeBytes,
     } as const;
+  }
+
+  /** A key that cannot be a file here, or whose name another key has taken. */
+  #refuse(present: Present, decision: Decision): Task | undefined {
+    const { path, right: object } = present;
     try {
-      pathInFolder(this.#local.folder, "", path);
+      const target = pathInFolder(this.#local.folder, "", path);
+      if (object) this.#clashes.check(target, object.key);
+      return undefined;
     } catch (error) {
       if (!HawserError.is(error)) throw error;
-      return brokenTask(item, error);
+      return brokenTask(this.#itemOf(present, decision), error);
     }
+  }
+
+  async #task(present: Present, decision: Decision, recorded: RecordedFile | undefined): Promise<Task> {
+    const { left: file, right: object } = present;
+    const item = this.#itemOf(present, decision);
+    const up = item.action === "upload";
     let settle: (file: RecordedFile | undefined) => void = () => undefined;
     await this.#record.add(new Promise((resolve) => (settle = resolve)));
     return {

@@ -55,6 +55,8 @@ class DownSync {
   readonly #record: RecordWriter;
   readonly #downloader: Downloader;
   readonly #clashes: NameClashes;
+  /** Files without an object: deleted in the end, but for those that an object has become by then. */
+  readonly #surplus: LocalFile[] = [];
 
   constructor(
     work: Sync,
@@ -88,16 +90,28 @@ class DownSync {
       if (same > 0) job.unchanged(same);
       if (found.length > 0) yield found;
     }
+    for (const { path, sizeBytes } of this.#surplus) {
+      if (this.#clashes.isTaken(join(this.#local.folder, path))) continue;
+      this.#work.deletions.add(this.#local, path, sizeBytes);
+    }
   }
 
   async #taskOf(
     { path, left: object, right: file }: Joined<RemoteFile, LocalFile>,
     recorded: RecordedFile | undefined,
   ): Promise<Task | "same" | undefined> {
-    const { options, deletions } = this.#work;
+    const { options } = this.#work;
     if (!object) {
-      if (options.delete) deletions.add(this.#local, path, file!.sizeBytes);
+      if (options.delete) this.#surplus.push(file!);
       return undefined;
+    }
+    let target: string;
+    try {
+      target = pathInFolder(this.#local.folder, "", path);
+      this.#clashes.check(target, object.key);
+    } catch (error) {
+      if (!HawserError.is(error)) throw error;
+      return brokenTask(this.#itemOf(object), error);
     }
     if (file && !options.checksum) {
       const asLeft = recorded !== undefined && isAsRecorded(recorded, file) && recorded.etag === object.etag;
@@ -106,24 +120,19 @@ class DownSync {
         return "same";
       }
     }
-    return await this.#download(object, file);
+    return await this.#download(object, target, file);
   }
 
-  async #download(object: RemoteFile, file: LocalFile | undefined): Promise<Task> {
+  #itemOf({ path, sizeBytes }: RemoteFile): Task["item"] {
+    return { action: "download", source: addressIn(this.#remote, path), bytes: sizeBytes };
+  }
+
+  async #download(object: RemoteFile, target: string, file: LocalFile | undefined): Promise<Task> {
     const { path, sizeBytes, etag } = object;
-    const item = { action: "download", source: addressIn(this.#remote, path), bytes: sizeBytes } as const;
-    let target: string;
-    try {
-      target = pathInFolder(this.#local.folder, "", path);
-      this.#clashes.check(target, object.key);
-    } catch (error) {
-      if (!HawserError.is(error)) throw error;
-      return brokenTask(item, error);
-    }
     let settle: (file: RecordedFile | undefined) => void = () => undefined;
     await this.#record.add(new Promise((resolve) => (settle = resolve)));
     return {
-      item: { ...item, target },
+      item: { ...this.#itemOf(object), target },
       ...(file && file.sizeBytes === sizeBytes
         ? { check: (signal) => this.#check(object, file, signal) }
         : {}),

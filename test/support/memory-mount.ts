@@ -13,6 +13,8 @@ import type { ServeMethods } from "./serve-memory.ts";
 export interface MemoryMountOptions {
   channel: ChannelKind;
   filesystem?: MemoryFilesystemOptions;
+  /** `A.txt` and `a.txt` are one file. */
+  ignoresCase?: boolean;
   bigEntries?: number;
   mount?: Partial<MountOptions>;
 }
@@ -52,7 +54,13 @@ export class MemoryMount implements AsyncDisposable {
   }
 
   /** Mounts, with everything on by default that a test may want to use. */
-  static async start({ channel, filesystem, bigEntries, mount }: MemoryMountOptions): Promise<MemoryMount> {
+  static async start({
+    channel,
+    filesystem,
+    ignoresCase,
+    bigEntries,
+    mount,
+  }: MemoryMountOptions): Promise<MemoryMount> {
     const self = new MemoryMount();
     const options: MountOptions = {
       mountPoint: self.path,
@@ -67,6 +75,7 @@ export class MemoryMount implements AsyncDisposable {
       self.settings = await self.call("mount", {
         channel,
         ...(filesystem && { filesystem }),
+        ...(ignoresCase && { ignoresCase }),
         ...(bigEntries !== undefined && { bigEntries }),
         mount: options,
       });

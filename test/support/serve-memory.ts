@@ -8,6 +8,7 @@ import type { ErrorCode } from "../../src/common/errors.ts";
 import type { Channel, ChannelKind, MountOptions } from "../../src/fuse/channel.ts";
 import { FuseNativeChannel } from "../../src/fuse/fuse-native-channel.ts";
 import { createLogger } from "../../src/observe/logger.ts";
+import { CaselessFilesystem } from "./caseless-filesystem.ts";
 import { buildConformanceTree } from "./conformance-tree.ts";
 import { MemoryFilesystem, type MemoryFilesystemOptions } from "./memory-filesystem.ts";
 import { SparseContent } from "./sparse-content.ts";
@@ -15,6 +16,8 @@ import { SparseContent } from "./sparse-content.ts";
 export interface ServeOptions {
   channel: ChannelKind;
   filesystem?: MemoryFilesystemOptions;
+  /** `A.txt` and `a.txt` are one file. */
+  ignoresCase?: boolean;
   bigEntries?: number;
   mount: MountOptions;
 }
@@ -38,8 +41,8 @@ async function makeChannel(kind: ChannelKind): Promise<Channel> {
 }
 
 const methods = {
-  async mount({ channel: kind, filesystem: options, bigEntries, mount }: ServeOptions) {
-    filesystem = new MemoryFilesystem(options);
+  async mount({ channel: kind, filesystem: options, ignoresCase, bigEntries, mount }: ServeOptions) {
+    filesystem = new (ignoresCase ? CaselessFilesystem : MemoryFilesystem)(options);
     buildConformanceTree(filesystem.tree, bigEntries);
     filesystem.gates.onEvent = (name, path) => emit(name, path);
     channel = await makeChannel(kind);

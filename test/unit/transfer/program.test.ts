@@ -125,7 +125,7 @@ test("--json gives a line for each event and the result last; the exit code says
 });
 
 test.each([
-  [["cp", "a", "b"], "s3://bucket/key only"],
+  [["cp", "a", "b"], "are both local"],
   [["cp", "s3://data/x"], "SOURCE... TARGET"],
   [["cp", "--concurrency", "0", "a", "s3://data/x"], "--concurrency"],
   [["cp", "--part-size", "1MiB", "a", "s3://data/x"], "5MiB"],
