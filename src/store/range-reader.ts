@@ -11,13 +11,8 @@ import type { Reason } from "./object-store.ts";
 /** Room for a response's head in front of its body. */
 export const HEAD_ROOM: Bytes = 64 * 1024;
 
-/** What a window for a file needs beside HEAD_ROOM: few calls, and still in the processor's cache when it is written. */
+/** The most of a file that is received at once: few calls, and still in the processor's cache when it is written. */
 export const PIECE: Bytes = 256 * 1024;
-
-/** What a request's window occupies: all of the content, or a piece of what goes to a file. */
-export function windowBytes({ length, file }: { length: Bytes; file?: TargetFile | undefined }): Bytes {
-  return HEAD_ROOM + (file ? PIECE : length);
-}
 
 /** An open file, which stays the caller's. */
 export interface TargetFile {
@@ -26,7 +21,8 @@ export interface TargetFile {
   path: string;
 }
 
-export interface RangeRequest {
+/** What is to be read. */
+export interface RangeSpec {
   key: string;
   /** Sent as If-Match; without quotes. */
   etag: string;
@@ -36,27 +32,33 @@ export interface RangeRequest {
   length: Bytes;
   /** The object's size, so that a whole-object read is known to be one. */
   objectBytes: Bytes;
-  /** Where to receive: byte offset into the slab, with room for `windowBytes`. */
-  windowOffset: number;
-  /**
-   * Takes the content, from the file's start: the window then holds one piece of it at a time. A file may have got
-   * content when the read fails.
-   */
-  file?: TargetFile | undefined;
   /** `demand` is served before `prefetch`, which is served before `hydrate`. */
   reason: Reason;
   signal?: AbortSignal | undefined;
 }
 
-export interface RangeResult {
-  /** Byte offset of the body's first byte in the slab, inside the window. */
-  bodyOffset: number;
-  /** Equals the request's length. */
-  bodyLength: Bytes;
+export interface RangeRequest extends RangeSpec {
+  /** Where to receive: byte offset into the slab, with room for HEAD_ROOM and the content. */
+  windowOffset: number;
+}
+
+export interface FileRequest extends RangeSpec {
+  /** Takes the content, from the file's start, a piece at a time. It may have got content when the read fails. */
+  file: TargetFile;
+}
+
+export interface FileResult {
   /** From sending the request, retries included, to its last byte. */
   elapsedMs: Milliseconds;
   /** The object's `mtime` metadata, in s3fs's form, where it has one. */
   mtime?: string | undefined;
+}
+
+export interface RangeResult extends FileResult {
+  /** Byte offset of the body's first byte in the slab, inside the window. */
+  bodyOffset: number;
+  /** Equals the request's length. */
+  bodyLength: Bytes;
 }
 
 /** Reads by their duration: counts by bucket. */
@@ -100,10 +102,16 @@ export interface RangeReader extends AsyncDisposable {
    *
    * @throws HawserError `object_changed`, `not_found`, `object_archived`, `access_denied`, `checksum_mismatch`,
    *   `interrupted` (by `signal`), `closed`; after the deadline `timed_out`, `endpoint_unreachable`, `slow_down` or
-   *   `store_failed`, whichever was in the way last; `no_space` and its like of a file; and what credentials and
+   *   `store_failed`, whichever was in the way last; and what credentials and
    *   configuration can get wrong (`credentials_expired`, `credentials_invalid`, `bucket_not_found`, `wrong_region`, `clock_skewed`, …)
    */
   read(request: RangeRequest): Promise<RangeResult>;
+  /**
+   * Reads one range into a file, without the slab. Absent where the reader cannot.
+   *
+   * @throws as `read`; and `no_space` and its like
+   */
+  readIntoFile?(request: FileRequest): Promise<FileResult>;
   /** Moves a queued request up, e.g. when a reader now waits for what was being prefetched. No-op once it is sent. */
   promote(windowOffset: number, reason: Reason): void;
   stats(): RangeReaderStats;

@@ -73,8 +73,6 @@ export class Connection implements AsyncDisposable {
   readonly room: Room;
   /** Files of more than one range or part under way. */
   readonly largeFiles = new Places(LARGE_FILES);
-  /** Whether its readers write files by themselves. */
-  readonly readsIntoFiles: boolean;
   readonly #options: ConnectionOptions;
   readonly #stores = new Map<string, Promise<S3Store>>();
   readonly #readers = new Map<string, RangeReader>();
@@ -83,7 +81,6 @@ export class Connection implements AsyncDisposable {
   /** @throws HawserError `invalid_argument` */
   constructor(options: ConnectionOptions = {}) {
     this.#options = options;
-    this.readsIntoFiles = options.engine !== "sdk";
     this.room = options.room ?? new Room(options.memoryBytes ?? DEFAULT_MEMORY);
     this.concurrency = atLeastOne("concurrency", options.concurrency ?? DEFAULT_CONCURRENCY);
     this.partBytes = atLeastOne("part size", options.partSizeBytes ?? DEFAULT_PART);

@@ -10,8 +10,8 @@ import { HawserError } from "../common/errors.ts";
 import { parseObjectTime } from "../common/object-time.ts";
 import { MiB } from "../common/units.ts";
 import type { Bytes, EpochMs } from "../common/units.ts";
-import { HEAD_ROOM, PIECE } from "../store/range-reader.ts";
-import type { RangeReader, RangeRequest, TargetFile } from "../store/range-reader.ts";
+import { HEAD_ROOM } from "../store/range-reader.ts";
+import type { FileResult, RangeReader, RangeRequest, TargetFile } from "../store/range-reader.ts";
 import type { ListedObject, ObjectInfo } from "../store/object-store.ts";
 import type { S3Store } from "../store/s3-store.ts";
 import { ArrivingFile } from "./arriving-file.ts";
@@ -80,26 +80,27 @@ export class Downloader {
     target: string,
     { signal, versionId }: Progress & { versionId?: string },
   ): Promise<EpochMs> {
-    const { rate, room, readsIntoFiles } = this.#connection;
+    const { rate, room } = this.#connection;
     const { windows } = room;
     const { key, etag, sizeBytes } = object;
     if (rate.limited) await rate.take(sizeBytes, signal);
-    const request = (windowOffset: Bytes, file?: TargetFile): RangeRequest => ({
+    const request = {
       key,
       etag,
       versionId,
       offset: 0,
       length: sizeBytes,
       objectBytes: sizeBytes,
-      windowOffset,
-      file,
       reason: "bulk",
       signal,
-    });
-    if (readsIntoFiles && sizeBytes >= SMALL && room.disk.takeFirst(sizeBytes)) {
-      return await this.#intoFile(object, target, request);
+    } as const;
+    if (this.#reader.readIntoFile && sizeBytes >= SMALL && room.disk.takeFirst(sizeBytes)) {
+      return await this.#intoFile(object, target, (file) => this.#reader.readIntoFile!({ ...request, file }));
     }
-    const { window, bodyOffset, mtime } = await this.#fetch(sizeBytes, request);
+    const { window, bodyOffset, mtime } = await this.#fetch(sizeBytes, (windowOffset) => ({
+      ...request,
+      windowOffset,
+    }));
     try {
       const mtimeMs = mtimeOf(object, mtime);
       const bytes = new Uint8Array(windows.slab, bodyOffset, sizeBytes);
@@ -118,14 +119,12 @@ export class Downloader {
   async #intoFile(
     object: ListedObject,
     target: string,
-    request: (windowOffset: Bytes, file: TargetFile) => RangeRequest,
+    read: (file: TargetFile) => Promise<FileResult>,
   ): Promise<EpochMs> {
     const file = await ArrivingFile.open(target);
     let mtimeMs: EpochMs;
     try {
-      const { window, mtime } = await this.#fetchInto(PIECE, (windowOffset) => request(windowOffset, file));
-      this.#connection.room.windows.give(window);
-      mtimeMs = mtimeOf(object, mtime);
+      mtimeMs = mtimeOf(object, (await read(file)).mtime);
     } catch (error) {
       await file.discard();
       throw error;

@@ -14,6 +14,7 @@ import type { Milliseconds } from "../../common/units.ts";
 import type { CallContext } from "../errors.ts";
 import type { Credentials } from "../credentials.ts";
 import type { StoreFailure } from "../failure.ts";
+import { PIECE } from "../range-reader.ts";
 import { Access } from "./access.ts";
 import { AddressBook, Dialer } from "../lean/dial.ts";
 import type { Refusal } from "./expect.ts";
@@ -44,6 +45,7 @@ const PROGRESS_BYTES = 64 * 1024;
 
 export class Engine implements LaneOwner {
   readonly slab: Uint8Array;
+  readonly piece: Uint8Array;
   readonly access: Access;
   readonly verifyMd5: boolean;
   readonly #times: EngineTimes;
@@ -65,6 +67,7 @@ export class Engine implements LaneOwner {
 
   constructor(config: EngineConfig, host: EngineHost, parts: EngineParts) {
     this.slab = new Uint8Array(parts.slab);
+    this.piece = new Uint8Array(PIECE);
     this.access = new Access(config.target, config.anonymous, parts.clock);
     this.verifyMd5 = config.verifyMd5;
     this.#times = config.times;

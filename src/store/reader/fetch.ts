@@ -5,7 +5,7 @@
  * alone changes a fetch; at most two lanes carry one at a time, and only one of them writes the window.
  */
 import type { Bytes, Milliseconds } from "../../common/units.ts";
-import { windowBytes } from "../range-reader.ts";
+import { HEAD_ROOM } from "../range-reader.ts";
 import type { ChecksumPlan } from "./checksum-plan.ts";
 import type { Expected } from "./expect.ts";
 import type { RunningChecksum } from "../running-checksum.ts";
@@ -31,7 +31,7 @@ export class Fetch implements Queued {
   /** Ends a wait between attempts. */
   stopWaiting: (() => void) | undefined;
 
-  /** Where the body begins in the slab; -1 until the first good head. */
+  /** Where the body begins in the slab; -1 until the first good head, and for a file. */
   bodyOffset = -1;
   received: Bytes = 0;
   /** What `received` was when the present attempt was sent. */
@@ -70,7 +70,7 @@ export class Fetch implements Queued {
   }
 
   get windowEnd(): number {
-    return this.spec.windowOffset + windowBytes(this.spec);
+    return this.spec.windowOffset + HEAD_ROOM + this.spec.length;
   }
 
   get remaining(): Bytes {

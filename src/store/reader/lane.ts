@@ -28,6 +28,8 @@ import type { ResponseHead } from "../lean/head.ts";
 /** What a lane tells its owner. The fetch is no longer the lane's in `delivered`, `failed` `refused` and `unwritable`. */
 export interface LaneOwner {
   readonly slab: Uint8Array;
+  /** PIECE long: what a file gets is received here by all lanes, because each read is written before the next. */
+  readonly piece: Uint8Array;
   readonly access: Access;
   readonly verifyMd5: boolean;
   now(): Milliseconds;
@@ -150,15 +152,15 @@ export class Lane implements Receiver {
       fetch.checksum = plan && isFast(plan.algorithm) ? plan : undefined;
       fetch.written = file && fetch.checksum && new RunningChecksum(fetch.checksum.algorithm);
     }
-    if (fetch.received === 0) {
+    if (fetch.received === 0 && !file) {
       const inWindow = headBuffer.buffer === this.#owner.slab.buffer;
       fetch.bodyOffset = fetch.spec.windowOffset + (inWindow ? bodyStart : MAX_HEAD);
     }
     const place = this.#place;
-    place.bytes = this.#owner.slab;
+    place.bytes = file ? this.#owner.piece : this.#owner.slab;
     place.inPieces = file !== undefined;
-    place.at = fetch.bodyOffset + (file ? 0 : fetch.received);
-    place.roomEnd = fetch.windowEnd;
+    place.at = file ? 0 : fetch.bodyOffset + fetch.received;
+    place.roomEnd = file ? place.bytes.length : fetch.windowEnd;
     place.length = fetch.remaining;
     fetch.receivedBefore = fetch.received;
     return place;

@@ -20,6 +20,7 @@ export interface FetchSpec {
   offset: Bytes;
   length: Bytes;
   objectBytes: Bytes;
+  /** -1 for a file. */
   windowOffset: number;
   file: TargetFile | undefined;
   rank: Rank;

@@ -14,8 +14,16 @@ import type { Bytes } from "../../common/units.ts";
 import type { CredentialSource } from "../credentials.ts";
 import { resolveEndpoint } from "../endpoint.ts";
 import type { Reason } from "../object-store.ts";
-import { windowBytes } from "../range-reader.ts";
-import type { RangeReader, RangeReaderStats, RangeRequest, RangeResult } from "../range-reader.ts";
+import { HEAD_ROOM } from "../range-reader.ts";
+import type {
+  FileRequest,
+  FileResult,
+  RangeReader,
+  RangeReaderStats,
+  RangeRequest,
+  RangeResult,
+  RangeSpec,
+} from "../range-reader.ts";
 import { ATTEMPT_LIMITS, DEADLINES } from "../retry.ts";
 import { CredentialsDesk } from "./credentials-desk.ts";
 import { systemResolve } from "../lean/dial.ts";
@@ -24,7 +32,7 @@ import { LocalLink, ThreadLink } from "./link.ts";
 import type { Link, LinkOptions } from "./link.ts";
 import { RANKS } from "../lean/rank.ts";
 import { fromWire } from "../lean/wire-error.ts";
-import type { FromWorker } from "./protocol.ts";
+import type { FetchSpec, FromWorker } from "./protocol.ts";
 import type { EngineConfig, EngineTimes } from "./settings.ts";
 import { sumStats } from "./stats.ts";
 import type { ReaderTarget } from "./target.ts";
@@ -92,7 +100,7 @@ const PRINTABLE = /^[\x20-\x7e]*$/;
 
 interface Pending {
   id: number;
-  request: RangeRequest;
+  request: RangeRequest | FileRequest;
   seat: Seat;
   resolve(result: RangeResult): void;
   reject(error: HawserError): void;
@@ -146,8 +154,18 @@ class ThreadedRangeReader implements RangeReader {
   }
 
   read(request: RangeRequest): Promise<RangeResult> {
+    const problem = this.#problem(request) ?? this.#windowProblem(request);
+    if (problem) return Promise.reject(problem);
+    return this.#send(request);
+  }
+
+  readIntoFile(request: FileRequest): Promise<FileResult> {
     const problem = this.#problem(request);
     if (problem) return Promise.reject(problem);
+    return this.#send(request);
+  }
+
+  #send(request: RangeRequest | FileRequest): Promise<RangeResult> {
     return new Promise((resolve, reject) => {
       const id = ++this.#lastId;
       const seat = this.#seatFor(request);
@@ -158,7 +176,7 @@ class ThreadedRangeReader implements RangeReader {
       }
       if (this.#pending.size === 0) this.#setRef(true);
       this.#pending.set(id, pending);
-      this.#byWindow.set(request.windowOffset, pending);
+      if ("windowOffset" in request) this.#byWindow.set(request.windowOffset, pending);
       seat.outstanding += request.length + REQUEST_WEIGHT;
       seat.link.post({ op: "fetch", spec: specOf(id, request) });
     });
@@ -185,16 +203,7 @@ class ThreadedRangeReader implements RangeReader {
     await this.close();
   }
 
-  #problem({
-    key,
-    etag,
-    offset,
-    length,
-    objectBytes,
-    windowOffset,
-    file,
-    signal,
-  }: RangeRequest): HawserError | undefined {
+  #problem({ key, etag, offset, length, objectBytes, signal }: RangeSpec): HawserError | undefined {
     if (this.#closed) return closedError();
     if (signal?.aborted) return new HawserError("interrupted", `Reading ${key} was interrupted.`, { key });
     const range = Number.isSafeInteger(offset) && Number.isSafeInteger(length) && offset >= 0 && length >= 1;
@@ -205,8 +214,12 @@ class ThreadedRangeReader implements RangeReader {
     if (!PRINTABLE.test(etag)) {
       return new HawserError("invalid_argument", `${key} has an ETag that cannot be sent.`, { key });
     }
+    return undefined;
+  }
+
+  #windowProblem({ key, length, windowOffset }: RangeRequest): HawserError | undefined {
     const fits = Number.isSafeInteger(windowOffset) && windowOffset >= 0;
-    if (!fits || windowOffset + windowBytes({ length, file }) > this.#slabBytes) {
+    if (!fits || windowOffset + HEAD_ROOM + length > this.#slabBytes) {
       return new HawserError("internal", `The window at ${windowOffset} is not inside the slab.`, { key });
     }
     if (!this.#byWindow.has(windowOffset)) return undefined;
@@ -219,13 +232,15 @@ class ThreadedRangeReader implements RangeReader {
     return links;
   }
 
-  #seatFor({ reason, length, file }: RangeRequest): Seat {
+  #seatFor(request: RangeRequest | FileRequest): Seat {
+    const { reason, length } = request;
+    const mayGrow = "file" in request;
     const lone = this.#pending.size === 0 && reason === "demand" && length <= LONE_READ_MOST;
-    if (!lone || !this.#lone) return this.#freest(file !== undefined);
+    if (!lone || !this.#lone) return this.#freest(mayGrow);
     if (this.#lone.link.ready) return this.#lone;
     // Opening a connection takes longer than the hop.
     this.#lone.link.prepare();
-    return this.#freest(file !== undefined);
+    return this.#freest(mayGrow);
   }
 
   /** @param mayGrow for files, which the threads themselves write: what is only received has the disk to wait for */
@@ -265,7 +280,7 @@ class ThreadedRangeReader implements RangeReader {
   #settle(pending: Pending): Pending {
     const { id, request, seat, onAbort } = pending;
     this.#pending.delete(id);
-    this.#byWindow.delete(request.windowOffset);
+    if ("windowOffset" in request) this.#byWindow.delete(request.windowOffset);
     seat.outstanding -= request.length + REQUEST_WEIGHT;
     if (onAbort) unfollow(request.signal!, onAbort);
     if (this.#pending.size === 0) this.#setRef(false);
@@ -304,9 +319,10 @@ function engineConfig(options: RangeReaderOptions, threads: number): EngineConfi
   };
 }
 
-function specOf(id: number, request: RangeRequest) {
-  const { key, etag, versionId, offset, length, objectBytes, windowOffset, reason } = request;
-  const file = request.file && { fd: request.file.fd, path: request.file.path };
+function specOf(id: number, request: RangeRequest | FileRequest): FetchSpec {
+  const { key, etag, versionId, offset, length, objectBytes, reason } = request;
+  const windowOffset = "windowOffset" in request ? request.windowOffset : -1;
+  const file = "file" in request ? { fd: request.file.fd, path: request.file.path } : undefined;
   return { id, key, etag, versionId, offset, length, objectBytes, windowOffset, file, rank: RANKS[reason] };
 }
 

@@ -1,8 +1,15 @@
 /** A reader on the calling thread, with a slab whose every other byte is watched. */
 import { createRangeReader } from "../../../src/store/reader/reader.ts";
 import type { RangeReaderOptions } from "../../../src/store/reader/reader.ts";
-import { HEAD_ROOM, PIECE } from "../../../src/store/range-reader.ts";
-import type { RangeReader, RangeRequest, RangeResult } from "../../../src/store/range-reader.ts";
+import { HEAD_ROOM } from "../../../src/store/range-reader.ts";
+import type {
+  FileRequest,
+  FileResult,
+  RangeReader,
+  RangeRequest,
+  RangeResult,
+  TargetFile,
+} from "../../../src/store/range-reader.ts";
 import { createCredentialSource } from "../../../src/store/credentials.ts";
 import type { Clock } from "../../../src/common/clock.ts";
 import type { Origin } from "./origin.ts";
@@ -56,7 +63,7 @@ export class Bench implements AsyncDisposable {
 
   request(objectBytes: number, ranged: Ranged = {}, more: Partial<RangeRequest> = {}): RangeRequest {
     const { offset = 0, length = objectBytes - offset, window = 0 } = ranged;
-    this.#used.set(window, Math.max(more.file ? PIECE : length, this.#used.get(window) ?? 0));
+    this.#used.set(window, Math.max(length, this.#used.get(window) ?? 0));
     return {
       key: "k",
       etag: "e1",
@@ -71,6 +78,19 @@ export class Bench implements AsyncDisposable {
 
   read(objectBytes: number, ranged: Ranged = {}, more: Partial<RangeRequest> = {}): Promise<RangeResult> {
     return this.reader.read(this.request(objectBytes, ranged, more));
+  }
+
+  /** Into a file: nothing of the slab may be touched. */
+  readIntoFile(file: TargetFile, objectBytes: number, more: Partial<FileRequest> = {}): Promise<FileResult> {
+    const spec = {
+      key: "k",
+      etag: "e1",
+      offset: 0,
+      length: objectBytes,
+      objectBytes,
+      reason: "demand",
+    } as const;
+    return this.reader.readIntoFile!({ ...spec, file, ...more });
   }
 
   body({ bodyOffset, bodyLength }: RangeResult): Uint8Array {
