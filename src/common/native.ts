@@ -149,6 +149,14 @@ export interface NativeAddon {
     mtimeSeconds: number,
     direct: boolean,
   ): Promise<void>;
+  /**
+   * The first half of `placeFile`: `partial` is made, or emptied, and locked. Rejects as `placeFile`.
+   *
+   * @returns the descriptor, for writing
+   */
+  openPartial(partial: string, target: string): Promise<number>;
+  /** The second half: dates the file, renames it and closes the descriptor. Rejects as `placeFile`; it is closed then too. */
+  finishPartial(fd: number, partial: string, target: string, mtimeSeconds: number): Promise<void>;
   /** Frees the range; the file's size stays. */
   punchHole(fd: number, offset: Bytes, length: Bytes): Promise<void>;
   /**

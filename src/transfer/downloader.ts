@@ -7,6 +7,7 @@
  */
 import { setMaxListeners } from "node:events";
 import { HawserError } from "../common/errors.ts";
+import { tryNative } from "../common/native.ts";
 import { parseObjectTime } from "../common/object-time.ts";
 import { MiB } from "../common/units.ts";
 import type { Bytes, EpochMs } from "../common/units.ts";
@@ -94,7 +95,8 @@ export class Downloader {
       reason: "bulk",
       signal,
     } as const;
-    if (this.#reader.readIntoFile && sizeBytes >= SMALL && room.disk.takeFirst(sizeBytes)) {
+    const intoFile = this.#reader.readIntoFile !== undefined && tryNative() !== undefined;
+    if (intoFile && sizeBytes >= SMALL && room.disk.takeFirst(sizeBytes)) {
       return await this.#intoFile(object, target, (file) => this.#reader.readIntoFile!({ ...request, file }));
     }
     const { window, bodyOffset, mtime } = await this.#fetch(sizeBytes, (windowOffset) => ({

@@ -9,7 +9,6 @@
 import { constants, ftruncateSync, futimesSync, writeSync } from "node:fs";
 import { open, rename, rm, stat } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
-import { dirname } from "node:path";
 import { crcCombiner, CRC32C_POLYNOMIAL, CRC64NVME_POLYNOMIAL } from "../common/crc-combine.ts";
 import { crc32c, crc32cBase64, crc64nvme, crc64nvmeBase64 } from "../common/checksum.ts";
 import { HawserError } from "../common/errors.ts";
@@ -17,7 +16,7 @@ import { tryNative } from "../common/native.ts";
 import { MiB } from "../common/units.ts";
 import type { Bytes, EpochMs } from "../common/units.ts";
 import type { DiskWrites } from "./disk-writes.ts";
-import { makeFolder, placeError } from "./place-file.ts";
+import { inItsFolder, placeError } from "./place-file.ts";
 import { partialPath, partialStatePath } from "./partial-name.ts";
 
 /** What must be equal for a partial file to be taken up. */
@@ -64,18 +63,7 @@ export class PartialFile {
    * @throws HawserError `would_block` while another process writes it, `no_space`, `permission_denied`, …
    */
   static async open(target: string, identity: PartialIdentity, disk: DiskWrites): Promise<PartialFile> {
-    const path = partialPath(target);
-    try {
-      return await PartialFile.#openAt(path, target, identity, disk);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw placeError(error, target);
-    }
-    await makeFolder(dirname(target));
-    try {
-      return await PartialFile.#openAt(path, target, identity, disk);
-    } catch (error) {
-      throw placeError(error, target);
-    }
+    return await inItsFolder(target, () => PartialFile.#openAt(partialPath(target), target, identity, disk));
   }
 
   static async #openAt(

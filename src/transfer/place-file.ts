@@ -30,12 +30,15 @@ export async function placeFile(
 
 /** Does something that needs the folder of `target`; where that is not there, it is made. @throws HawserError as `placeFile` */
 export async function inItsFolder<T>(target: string, work: () => Promise<T>): Promise<T> {
+  const folder = dirname(target);
+  await ensureFolder(folder);
   try {
     return await work();
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw placeError(error, target);
   }
-  await makeFolder(dirname(target));
+  // Somebody has removed it since.
+  await makeFolder(folder);
   try {
     return await work();
   } catch (error) {
@@ -44,7 +47,7 @@ export async function inItsFolder<T>(target: string, work: () => Promise<T>): Pr
 }
 
 /** A folder, a device or a pipe is not replaced by a file. @throws what `placeError` puts in our words */
-export async function refuseOtherThanFile(target: string): Promise<void> {
+async function refuseOtherThanFile(target: string): Promise<void> {
   const there = await lstat(target).catch(() => undefined);
   if (there && !there.isFile() && !there.isSymbolicLink()) {
     throw Object.assign(new Error("not a regular file"), { code: there.isDirectory() ? "EISDIR" : "ENXIO" });
@@ -100,6 +103,24 @@ export function placeError(error: unknown, target: string): HawserError {
   }
   return localError(error, target);
 }
+
+/**
+ * Makes a folder, once for all who put files there: a hundred that come at the same time would each fail to begin, and
+ * each make it.
+ */
+function ensureFolder(folder: string): Promise<void> {
+  const known = ensured.get(folder);
+  if (known) return known;
+  if (ensured.size === MOST_ENSURED) ensured.clear();
+  const making = makeFolder(folder);
+  ensured.set(folder, making);
+  making.catch(() => ensured.delete(folder));
+  return making;
+}
+
+const ensured = new Map<string, Promise<void>>();
+/** Some megabytes of names. */
+const MOST_ENSURED = 10_000;
 
 /** Makes a folder and those above it. @throws HawserError `not_a_directory`, `permission_denied`, … */
 export async function makeFolder(folder: string): Promise<void> {

@@ -48,6 +48,14 @@ describe("the file", () => {
     expect(readdirSync(dirname(target))).toEqual([]);
   });
 
+  test("makes its folder again when that was removed since the last file", async () => {
+    await (await ArrivingFile.open(target)).discard();
+    rmSync(join(folder, "a"), { recursive: true });
+    const file = await ArrivingFile.open(target);
+    await file.finish(0);
+    expect(readdirSync(dirname(target))).toEqual(["file"]);
+  });
+
   test("begins empty, whatever a run that was killed has left", async () => {
     mkdirSync(dirname(target), { recursive: true });
     writeFileSync(partialPath(target), "more than what comes now");
