@@ -70,7 +70,7 @@ describe("an answer", () => {
       const nth = Number(ask.path.at(-1));
       const odd = (nth + 1) * 10_007;
       const how = nth % 2 ? { pieces: [odd, 65_536] } : { chunked: 2 * odd, pieces: [50_021] };
-      reply.content(contents[nth]!, how);
+      return reply.content(contents[nth]!, how);
     };
     await using bench = openBench();
     await Promise.all(
