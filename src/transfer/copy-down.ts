@@ -1,5 +1,6 @@
 /** Objects to local files: what a source names, as tasks. */
 import { join } from "node:path";
+import { setImmediate as immediate } from "node:timers/promises";
 import { HawserError } from "../common/errors.ts";
 import { isGlob } from "../common/glob.ts";
 import type { ListedObject } from "../store/object-store.ts";
@@ -12,6 +13,7 @@ import type { Job } from "./job.ts";
 import { fileNameOfKey, pathInFolder } from "./key-path.ts";
 import { makeFolder } from "./place-file.ts";
 import { NameClashes } from "./name-clashes.ts";
+import { begun } from "./listing.ts";
 import { selectObjects } from "./select.ts";
 import { brokenTask, downloadTask } from "./tasks.ts";
 import { nameOf } from "./route.ts";
@@ -25,18 +27,24 @@ export async function downloadTasks(
 ): Promise<AsyncIterable<readonly Task[]>> {
   const { from, to, intoFolder, options } = route;
   const store = await connection.store(from.bucket);
-  const parts = { store, downloader: await Downloader.open(connection, from.bucket) };
   if (!options.recursive && !isGlob(from.key)) {
     const object = await oneObject(store, from, job);
+    const parts = { store, downloader: Downloader.open(connection, from.bucket) };
     const target = intoFolder ? join(to.path, fileNameOfKey(object.key)) : to.path;
     return single(downloadTask(parts, object, target, options));
   }
   const nested = options.recursive && intoFolder && !isGlob(from.key) && route.several;
   const folder = nested ? join(to.path, nameOf(from)) : to.path;
   const clashes = new NameClashes(folder);
-  return selectObjects(store, from, route, job.signal, (object, prefix) =>
-    fileTask(parts, object, prefix, folder, clashes, route),
+  // The listing is asked for before the reader's thread is started: that takes some of the time until the answer.
+  const downloader = immediate().then(() => Downloader.open(connection, from.bucket));
+  const tasks = begun(
+    selectObjects(store, from, route, job.signal, (object, prefix) =>
+      fileTask({ store, downloader }, object, prefix, folder, clashes, route),
+    ),
   );
+  await downloader;
+  return tasks;
 }
 
 /** An object that was named, as a listing would show it. @throws HawserError `not_found` */
@@ -66,7 +74,7 @@ function folderError({ bucket, key }: S3Address): HawserError {
 }
 
 function fileTask(
-  parts: { store: S3Store; downloader: Downloader },
+  parts: { store: S3Store; downloader: Promise<Downloader> },
   object: ListedObject,
   prefix: string,
   folder: string,

@@ -39,6 +39,22 @@ export async function* listPages(
   }
 }
 
+/** The same pages, of which the first is asked for now instead of when somebody waits for it. */
+export function begun<T>(source: AsyncGenerator<T>): AsyncGenerator<T> {
+  const first = source.next();
+  first.catch(() => undefined);
+  return (async function* () {
+    try {
+      const { done, value } = await first;
+      if (done) return;
+      yield value as T;
+      yield* source;
+    } finally {
+      await source.return(undefined);
+    }
+  })();
+}
+
 /**
  * Every object below a prefix, whatever its depth, by the page.
  *

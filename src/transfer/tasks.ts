@@ -45,7 +45,7 @@ export interface Manner {
 }
 
 export function downloadTask(
-  from: { downloader: Downloader; store: S3Store },
+  from: { downloader: Promise<Downloader>; store: S3Store },
   object: ListedObject,
   target: string,
   manner: Manner = {},
@@ -57,7 +57,7 @@ export function downloadTask(
     item: { action: "download", source: formatS3(store.bucket, key), target, bytes: sizeBytes },
     ...(manner.keepExisting && existsSync(target) ? { skip: "exists" as const } : {}),
     run: async (how) => {
-      await downloader.download(object, target, how);
+      await (await downloader).download(object, target, how);
       if (manner.move) await store.delete(key, { ifMatch: etag, reason: "bulk" });
     },
   };
