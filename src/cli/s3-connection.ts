@@ -86,6 +86,7 @@ function transferOptions(args: Arguments): ConnectionOptions {
     concurrency: wholeNumber(args, "concurrency"),
     partSizeBytes: sizeOption(args, "part-size"),
     maxRateBytes: sizeOption(args, "max-rate", /\/s$/),
+    callerReceives: true,
   };
 }
 

@@ -4,7 +4,6 @@
  * A command or a program has one; it opens a store for each bucket that is named, once. Content is received into one slab
  * for all of them (room.ts). Nothing is sent or started before it is needed.
  */
-import { availableParallelism } from "node:os";
 import { HawserError } from "../common/errors.ts";
 import { MiB } from "../common/units.ts";
 import type { Bytes } from "../common/units.ts";
@@ -43,6 +42,11 @@ export interface ConnectionOptions extends Pick<
   maxRateBytes?: Bytes | undefined;
   /** For content on its way; DEFAULT_MEMORY when absent. */
   memoryBytes?: Bytes | undefined;
+  /**
+   * Content may be received and written on this thread too, which waits for the disk then: for programs that do nothing
+   * else meanwhile. False when absent.
+   */
+  callerReceives?: boolean | undefined;
   /** Shared with other connections, instead of memory of its own. */
   room?: Room | undefined;
 }
@@ -151,17 +155,17 @@ export class Connection implements AsyncDisposable {
       initialConnections: this.concurrency,
       maxConnections: this.concurrency,
       reserves: false,
-      growingWorkers: this.#mayGrow() ? 2 : 1,
+      callerReceives: this.#callerReceives(),
     });
   }
 
   /**
-   * Whether a second thread may read: it counts its own requests, so only where so many are never under way; and not
-   * beside other connections, whose threads are many enough.
+   * Whether this thread may receive beside the reader's: each counts its own requests, so only where so many are never
+   * under way; and not beside other connections, whose threads are many enough.
    */
-  #mayGrow(): boolean {
-    const alone = this.#options.room === undefined;
-    return alone && this.concurrency >= DEFAULT_CONCURRENCY && availableParallelism() > 1;
+  #callerReceives(): boolean {
+    const { callerReceives, room } = this.#options;
+    return callerReceives === true && room === undefined && this.concurrency >= DEFAULT_CONCURRENCY;
   }
 
   #sdkReader(store: S3Store): RangeReader {

@@ -47,7 +47,7 @@ export function begun<T>(source: AsyncGenerator<T>): AsyncGenerator<T> {
     try {
       const { done, value } = await first;
       if (done) return;
-      yield value as T;
+      yield value;
       yield* source;
     } finally {
       await source.return(undefined);

@@ -46,10 +46,10 @@ export interface RangeReaderOptions {
   /** Threads; 0 reads on the calling thread. 1 for http and 2 for https when absent: TLS is CPU. */
   workers?: number | undefined;
   /**
-   * Threads at most, when there is much to receive into files: each that is added has as many connections as one had
-   * before.
+   * The calling thread receives as well, over as many connections as a thread has: files, and what is small. It is there
+   * before the others have started. False when absent.
    */
-  growingWorkers?: number | undefined;
+  callerReceives?: boolean | undefined;
   /** Connections to start with, all threads together; 16 when absent. The right number is found from there. */
   initialConnections?: number | undefined;
   /** Connections at most, all threads together; 128 when absent. */
@@ -87,8 +87,8 @@ const DEFAULT_INITIAL_CONNECTIONS = 16;
 const DEFAULT_MAX_CONNECTIONS = 128;
 /** What a request costs besides its bytes, when threads are compared. */
 const REQUEST_WEIGHT: Bytes = 64 * 1024;
-/** A further thread takes a part of a second's worth of work, so that starting it pays. */
-const GROW_AT: Bytes = 64 * MiB;
+/** What the calling thread receives besides files. */
+const SMALL: Bytes = MiB;
 /** Receiving more than this keeps a thread busy for longer than a hop takes. */
 const LONE_READ_MOST: Bytes = 2 * MiB;
 /** A lone read has one connection, and one to hedge on. */
@@ -119,7 +119,7 @@ class ThreadedRangeReader implements RangeReader {
   readonly #makeLink: (options: Pick<LinkOptions, "receive" | "broken">) => Link;
   readonly #desk: CredentialsDesk;
   readonly #seats: Seat[] = [];
-  readonly #mostSeats: number;
+  readonly #caller: Seat<LocalLink> | undefined;
   readonly #lone: Seat<LocalLink> | undefined;
   readonly #pending = new Map<number, Pending>();
   readonly #byWindow = new Map<number, Pending>();
@@ -144,7 +144,15 @@ class ThreadedRangeReader implements RangeReader {
       for (const link of this.#links()) link.post(message);
     });
     for (let at = 0; at < Math.max(1, threads); at++) this.#seats.push(this.#newSeat());
-    this.#mostSeats = threads === 0 ? 1 : (options.growingWorkers ?? 0);
+    if (options.callerReceives === true && threads > 0) {
+      const receive = (message: FromWorker): void => this.#receive(caller, message);
+      const caller = {
+        link: new LocalLink({ slab, config, receive }, local),
+        outstanding: 0,
+        replacements: 0,
+      };
+      this.#caller = caller;
+    }
     if (options.loneReads === true && threads > 0) {
       const receive = (message: FromWorker): void => this.#receive(lone, message);
       const link = new LocalLink({ slab, config: { ...config, limit: LONE_CONNECTIONS }, receive }, local);
@@ -229,29 +237,24 @@ class ThreadedRangeReader implements RangeReader {
   #links(): Link[] {
     const links: Link[] = this.#seats.map(({ link }) => link);
     if (this.#lone) links.push(this.#lone.link);
+    if (this.#caller) links.push(this.#caller.link);
     return links;
   }
 
   #seatFor(request: RangeRequest | FileRequest): Seat {
     const { reason, length } = request;
-    const mayGrow = "file" in request;
     const lone = this.#pending.size === 0 && reason === "demand" && length <= LONE_READ_MOST;
-    if (!lone || !this.#lone) return this.#freest(mayGrow);
+    if (!lone || !this.#lone) return this.#freest("file" in request || length <= SMALL);
     if (this.#lone.link.ready) return this.#lone;
     // Opening a connection takes longer than the hop.
     this.#lone.link.prepare();
-    return this.#freest(mayGrow);
+    return this.#freest(true);
   }
 
-  /** @param mayGrow for files, which the threads themselves write: what is only received has the disk to wait for */
-  #freest(mayGrow: boolean): Seat {
-    let best = this.#seats[0]!;
+  #freest(callerMay: boolean): Seat {
+    let best = (callerMay && this.#caller) || this.#seats[0]!;
     for (const seat of this.#seats) if (seat.outstanding < best.outstanding) best = seat;
-    if (!mayGrow || best.outstanding < GROW_AT || this.#seats.length >= this.#mostSeats) return best;
-    const added = this.#newSeat();
-    added.link.setRef(true);
-    this.#seats.push(added);
-    return added;
+    return best;
   }
 
   #newSeat(): Seat {

@@ -2,7 +2,7 @@
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { checksumOf } from "../../../src/store/running-checksum.ts";
 import { PIECE } from "../../../src/store/range-reader.ts";
 import type { TargetFile } from "../../../src/store/range-reader.ts";
@@ -127,17 +127,39 @@ test("a file without room is an error of its own, at once, and the next read goe
   expectWhole(bench);
 });
 
-test("a second thread is added when one has much to receive, and not before", async () => {
-  origin.handler = () => undefined;
-  const options = { workers: 1, growingWorkers: 2, initialConnections: 8, maxConnections: 8 };
-  const bench = new Bench(origin, options);
-  const read = (nth: number, bytes: number) => rejection(bench.readIntoFile(file, bytes, { key: `k${nth}` }));
-  const errors = [read(0, MiB), read(1, 70 * MiB)];
-  await origin.arrived(2);
-  expect(bench.reader.stats().limit).toBe(8);
-  errors.push(read(2, 70 * MiB), read(3, 70 * MiB));
-  await origin.arrived(4);
-  expect(bench.reader.stats().limit).toBe(16);
-  await bench.reader.close();
-  for (const { code } of await Promise.all(errors)) expect(code).toBe("closed");
+describe("where the calling thread receives as well", () => {
+  /** Asked for the address by connections of this thread only. */
+  const resolve = vi.fn(() => Promise.resolve([{ address: "127.0.0.1", family: 4 }]));
+  beforeEach(() => void resolve.mockClear());
+
+  function openShared(): Bench {
+    const named = { endpoint: origin.endpoint.replace("127.0.0.1", "localhost") };
+    return new Bench(named, { workers: 1, callerReceives: true, resolve, bodyBytes: 4 * MiB });
+  }
+
+  test("a file or something small is received here, the next one by the thread", async () => {
+    for (const read of [
+      (bench: Bench) => bench.readIntoFile(file, content.length),
+      (bench: Bench) => bench.read(content.length),
+    ]) {
+      await using bench = openShared();
+      resolve.mockClear();
+      let asked = origin.asks.length;
+      await read(bench);
+      expect(resolve).toHaveBeenCalledOnce();
+      expect(origin.asks.length - asked).toBe(1);
+      asked = origin.asks.length;
+      await Promise.all([read(bench), bench.read(content.length, { window: 1 })]);
+      expect(new Set(origin.asks.slice(asked).map(({ connection }) => connection)).size).toBe(2);
+      expect(resolve).toHaveBeenCalledOnce();
+    }
+  });
+
+  test("what is large and not for a file is left to the thread", async () => {
+    const large = pattern(3 * MiB);
+    origin.handler = (reply) => reply.content(large);
+    await using bench = openShared();
+    await bench.read(large.length);
+    expect(resolve).not.toHaveBeenCalled();
+  });
 });
