@@ -27,7 +27,10 @@ export interface Progress {
   progress: (bytes: Bytes) => void;
 }
 
+/** Below this a file goes through the page cache, however much is on its way there. */
 const SMALL: Bytes = MiB;
+/** From here on the memory that a whole file takes on its way costs more than a second visit to the thread pool. */
+const WRITTEN_AS_IT_COMES: Bytes = MiB / 4;
 
 /** Content in the slab. */
 interface Fetched {
@@ -95,8 +98,9 @@ export class Downloader {
       reason: "bulk",
       signal,
     } as const;
-    const intoFile = this.#reader.readIntoFile !== undefined && tryNative() !== undefined;
-    if (intoFile && sizeBytes >= SMALL && room.disk.takeFirst(sizeBytes)) {
+    const mayArrive = this.#reader.readIntoFile !== undefined && tryNative() !== undefined;
+    const throughPages = (): boolean => sizeBytes < SMALL || room.disk.takeFirst(sizeBytes);
+    if (mayArrive && sizeBytes >= WRITTEN_AS_IT_COMES && throughPages()) {
       return await this.#intoFile(object, target, (file) => this.#reader.readIntoFile!({ ...request, file }));
     }
     const { window, bodyOffset, mtime } = await this.#fetch(sizeBytes, (windowOffset) => ({
