@@ -4,8 +4,9 @@
  *   npm run bench -- bulk [--runs 3] [--rows up-small,down-small,…] [--peers s5cmd,rclone,aws] [--shape]
  *                         [--server s3bench|dev-s3] [--aws-runs 1] [--folder FOLDER] [--s3bench FILE] [--s5cmd FILE] [--rclone FILE] [--aws FILE] [--json] [--check]
  *
- * Programs are found in PATH unless named (also by S3BENCH, S5CMD, RCLONE, AWS). Runs of the contenders alternate, every
- * run begins with an empty target and synced disks, and the medians are compared: seconds, CPU seconds with all children,
+ * Programs are found in PATH unless named (also by S3BENCH, S5CMD, RCLONE, AWS). Each contender has each place in the order
+ * in turn. Every run begins with synced disks and a target of its own: in one that was just emptied ext4 steps over the
+ * inodes of deleted files one by one, which takes longer than to download them. So it needs 20 GB of disk, and the medians are compared: seconds, CPU seconds with all children,
  * peak memory. `--shape` gives every answer of s3bench 20 ms and every connection 90 MB/s. `--check` ends with 1 when a bar is missed.
  */
 import { spawnSync } from "node:child_process";
@@ -38,6 +39,8 @@ interface Row {
   title: string;
   /** Least ratio of s5cmd's time to ours, and of the AWS CLI's, which is another one with `--shape`. */
   bars: { s5cmd?: number; aws?: number; shapedAws?: number; cpu?: boolean };
+  /** One large file: the target does not stay until the end. */
+  large?: boolean;
   /** What it needs in the bucket: a prefix of bulk-server.ts. */
   reads?: string;
   before?: (run: Run) => void;
@@ -141,6 +144,7 @@ const ROWS: readonly Row[] = [
   },
   {
     name: "down-big",
+    large: true,
     title: "download one object of 2 GiB",
     bars: { s5cmd: 1 },
     reads: "big/",
@@ -301,8 +305,8 @@ async function compare(argv: readonly string[]): Promise<number> {
   }
   if (values.server === "dev-s3" && values.shape) throw new SetupError("--shape is for s3bench");
   const folder = mkdtempSync(join(values.folder, "hawser-bulk-"));
-  const place: Run = { folder, target: join(folder, "target"), sources: join(folder, "sources") };
-  mkdirSync(place.sources);
+  const sources = join(folder, "sources");
+  mkdirSync(sources);
   const rows = ROWS.filter(({ name }) => !wanted || wanted.includes(name));
   const results: { row: Row; figures: Map<Peer, Figures> }[] = [];
   let server: ChildProcess | undefined;
@@ -316,14 +320,16 @@ async function compare(argv: readonly string[]): Promise<number> {
           )
         : await startS3bench(values.s3bench, values.shape);
     for (const row of rows) {
-      row.before?.(place);
+      row.before?.({ folder, target: folder, sources });
       const figures = new Map<Peer, Figures>(peers.map((peer) => [peer, { seconds: [], cpu: [], rss: [] }]));
       for (let at = 0; at < Number(values.runs); at++) {
-        for (const peer of peers) {
+        const first = at % peers.length;
+        for (const peer of [...peers.slice(first), ...peers.slice(0, first)]) {
           if (peer === "aws" && at >= Number(values["aws-runs"])) continue;
-          rmSync(place.target, { recursive: true, force: true });
-          mkdirSync(place.target);
-          const result = measure([...programs[peer], ...row.command(peer, place)!], folder);
+          const target = mkdtempSync(join(folder, "target-"));
+          const command = row.command(peer, { folder, target, sources })!;
+          const result = measure([...programs[peer], ...command], folder);
+          if (row.large) rmSync(target, { recursive: true });
           if (!result) continue;
           figures.get(peer)!.seconds.push(result.seconds);
           figures.get(peer)!.cpu.push(result.cpu);
@@ -332,8 +338,8 @@ async function compare(argv: readonly string[]): Promise<number> {
       }
       results.push({ row, figures });
       if (!values.json) console.error(lineOf(row, figures, values.shape).join("  "));
-      rmSync(place.sources, { recursive: true, force: true });
-      mkdirSync(place.sources);
+      rmSync(sources, { recursive: true, force: true });
+      mkdirSync(sources);
     }
   } finally {
     server?.kill();
