@@ -64,6 +64,13 @@ export class FolderMarkers {
     await this.moved(folder, this.#options.inodes.keyOf(folder));
   }
 
+  /** A name in the folder went: if it was the last one known, the folder keeps its place. Within a lock. */
+  async lostName(folder: Row): Promise<void> {
+    const { tree } = this.#options.parts;
+    if (folder !== ROOT_ROW && tree.isEmpty(folder) && !tree.hasMarker(folder))
+      await this.becameEmpty(folder);
+  }
+
   /** What is owed of a folder is owed under this key. */
   async moved(folder: Row, key: string): Promise<void> {
     const { parts, writeBack } = this.#options;

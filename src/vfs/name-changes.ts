@@ -12,7 +12,7 @@ import type { Claims } from "./claims.ts";
 import type { Caller, FileType, NodeId } from "./filesystem.ts";
 import { isDevice } from "./file-type.ts";
 import type { FolderMarkers } from "./folder-markers.ts";
-import { NO_ROW, ROOT_ROW } from "./inode-table.ts";
+import { NO_ROW } from "./inode-table.ts";
 import type { Row } from "./inode-table.ts";
 import type { Inode, Inodes } from "./inodes.ts";
 import { checkKey, NAME_MAX, nameProblem } from "./key-path.ts";
@@ -189,7 +189,7 @@ export class NameChanges {
       await this.removeFile(row);
       tree.retire(row);
       this.entriesChanged(folder);
-      await this.#lookEmpty(folder);
+      await this.#options.markers.lostName(folder);
     });
   }
 
@@ -204,7 +204,7 @@ export class NameChanges {
       await this.removeFolder(row);
       tree.retire(row);
       this.entriesChanged(folder);
-      await this.#lookEmpty(folder);
+      await this.#options.markers.lostName(folder);
     });
   }
 
@@ -284,13 +284,6 @@ export class NameChanges {
     } finally {
       tree.unpin(folder);
     }
-  }
-
-  /** A folder whose last known name went keeps its place. */
-  async #lookEmpty(folder: Row): Promise<void> {
-    const { parts, markers } = this.#options;
-    if (folder !== ROOT_ROW && parts.tree.isEmpty(folder) && !parts.tree.hasMarker(folder))
-      await markers.becameEmpty(folder);
   }
 
   // ---- names ----

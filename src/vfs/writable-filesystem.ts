@@ -152,7 +152,7 @@ export class WritableFilesystem implements Filesystem {
     this.#attributes = new AttributeChanges(names);
     this.#xattrs = new XattrChanges(this.#attributes);
     this.#durability = new Durability({ ...names, fsync });
-    this.#events = new WriteEvents({ ...shared, uploaded: options.uploaded });
+    this.#events = new WriteEvents({ ...names, uploaded: options.uploaded });
   }
 
   /** To be called once, before the first request. */

@@ -18,10 +18,12 @@ import type {
 } from "../writeback/write-back.ts";
 import type { Claims } from "./claims.ts";
 import type { Kernel } from "./filesystem.ts";
+import type { FolderMarkers } from "./folder-markers.ts";
 import { Flag } from "./inode-segment.ts";
 import { NO_ROW } from "./inode-table.ts";
 import type { Inode, Inodes } from "./inodes.ts";
 import type { Row } from "./inode-table.ts";
+import type { NameLocks } from "./name-locks.ts";
 import { showRestored } from "./restore.ts";
 import type { VolumeParts } from "./volume-filesystem.ts";
 
@@ -30,6 +32,8 @@ export interface WriteEventsOptions {
   claims: Claims;
   inodes: Inodes;
   writeBack: Pick<WriteBack, "isBusy">;
+  markers: Pick<FolderMarkers, "lostName">;
+  locks: NameLocks;
   clock: Clock;
   /** Told of each key that has new content in the bucket. */
   uploaded?: ((key: string) => void) | undefined;
@@ -104,7 +108,7 @@ export class WriteEvents implements WriteBackEvents {
     if (!inode) return;
     if (inodes.isNamed(inode)) {
       if (left === "object") this.#showBucket(inode);
-      else if (left === "nothing") this.#unname(inode);
+      else if (left === "nothing") this.#leaveNothing(inode);
       else this.#showKept(inode, left);
     }
     if (inode.opens === 0) {
@@ -134,6 +138,21 @@ export class WriteEvents implements WriteBackEvents {
     const { claims, clock, writeBack } = this.#options;
     if (left === "object") claims.settleKey(key, clock.monotonic());
     else if (left === "nothing" && writeBack.isBusy(key)) claims.removed(key);
+  }
+
+  #leaveNothing(inode: Inode): void {
+    const { inodes, parts, markers, locks, logger } = this.#options;
+    const { tree } = parts;
+    const folder = tree.parent(inodes.row(inode));
+    const nodeId = tree.table.nodeId(folder);
+    this.#unname(inode);
+    const look = async (): Promise<void> => {
+      const row = tree.table.rowOf(nodeId);
+      if (row !== NO_ROW && tree.isAttached(row)) await markers.lostName(row);
+    };
+    locks.share(look).catch((error: unknown) => {
+      logger.warn({ err: error, folder: nodeId }, "an empty folder has no marker yet");
+    });
   }
 
   /** The file has no name any more: who has it open goes on with it. */

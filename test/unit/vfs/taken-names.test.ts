@@ -1,7 +1,7 @@
 /** A name that was removed and taken by a new file before the bucket heard of it: what the mount shows of it afterwards. */
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { WritableFilesystem } from "../../../src/vfs/writable-filesystem.ts";
-import { Harness, PART, bytesOf } from "../writeback/harness.ts";
+import { Harness, PART, bytesOf, turns } from "../writeback/harness.ts";
 import { caller, names, resolve } from "./support.ts";
 import { TRUNCATE, cat, filesystemOver, mv, put, rm } from "./writable-support.ts";
 
@@ -42,13 +42,16 @@ async function isThere(name: string): Promise<boolean> {
 }
 
 /** `b` is rewritten by a program that is killed, and renamed to `a` before that one has let go of it. */
-async function tearOver(): Promise<void> {
+async function tearOver(target = "a"): Promise<void> {
   const { nodeId } = await resolve(fs, "b");
   const { handle } = await fs.open(nodeId, TRUNCATE, { ...caller(), pid: WRITER });
   await fs.write(handle, 0, Buffer.from("ne"), { killSuidGid: false }, caller());
   killed.add(WRITER);
   await fs.flush(handle, 0n, { ...caller(), pid: WRITER });
-  await mv(fs, "b", "a");
+  await mv(fs, "b", target);
+  // So long that nobody remembers by himself that the folder was empty before.
+  h.clock.advance(2000);
+  await turns(10);
   await fs.release(handle);
 }
 
@@ -96,4 +99,16 @@ test("W15 a torn file that was renamed there leaves no name, neither before the 
   h.store.seed("a", "theirs");
   await refresh();
   expect(await cat(fs, "a")).toBe("theirs");
+});
+
+test("W6 a folder of which a torn file was the last name keeps its place", async () => {
+  h.store.seed("d/a", "old");
+  await refresh();
+  await rm(fs, "d/a");
+  await tearOver("d/a");
+  await h.until(() => h.wb.status().recovered === 1);
+  expect(new Set(await names(fs))).toEqual(new Set(["d", "large"]));
+  goOn();
+  await fs.flushBelow("");
+  expect(h.store.keys()).toEqual(["d/", "large"]);
 });
